@@ -1,0 +1,33 @@
+"""One label out of many, for whatever kind of input: what the classifiers of all modalities share."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from torch import Tensor
+
+from handlers import answers
+from handlers.base import Handler
+from handlers.request import Request
+from model_defs.artifact import Sample
+
+
+class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
+    """What a caller may ask of a classifier."""
+
+    top_k: Annotated[int, Meta(ge=1, le=1000, description="how many labels, best first")] = 5
+    function_to_apply: Annotated[
+        Literal["softmax", "sigmoid", "none"], Meta(description="what turns the network's outputs into scores")
+    ] = "softmax"
+
+
+class Classifier(Handler):
+    """Answers `[{"label", "score"}, ...]`, best first."""
+
+    Parameters = ClassifierParameters
+
+    def postprocess(self, output: Tensor, sample: Any, request: Request) -> list[dict]:
+        return answers.top(output, self.labels, request.parameters.top_k, request.parameters.function_to_apply)
+
+    def agrees(self, answer: list[dict], sample: Sample) -> bool:
+        return answer[0]["label"] == sample.answer and abs(answer[0]["score"] - sample.score) <= self.settings.tolerance

@@ -1,0 +1,172 @@
+"""Every body form of the wire -> one Request; and which status a failure becomes.
+
+A body is the raw bytes of a file, UTF-8 text, `{"inputs": ..., "parameters": {...}}`, or a multipart form. Knows nothing
+of TorchServe: an engine hands over Rows.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from handlers.batch import Refusal
+from model_defs.build import did_you_mean
+from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
+
+STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422}
+PAYLOAD_FIELDS = ("data", "body", "inputs")  # the first that a row or a form has holds the input
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What a model takes: its name in messages, the media types that fit, and how to send one."""
+
+    name: str
+    media: tuple[str, ...]
+    hint: str
+    is_text: bool = False
+
+
+PICTURE = Kind("a picture", ("image/",), "send the bytes of a JPEG, PNG or WebP file: curl -T picture.jpg URL")
+SOUND = Kind("a sound", ("audio/", "video/"), "send the bytes of a WAV, FLAC, OGG or MP3 file: curl -T sound.wav URL")
+TEXT = Kind("a text", ("text/",), "send UTF-8: curl -H 'Content-Type: text/plain' -d 'the text' URL", is_text=True)
+MEDIA = ("image/", "audio/", "video/", "text/", "font/", "model/")  # main types that say what the bytes are
+
+
+class Row(msgspec.Struct):
+    """One request as an engine received it.
+
+    Args:
+        fields: the form's fields, or the body under "body": bytes, text, or JSON already parsed.
+        content_type: the header, "" where there is none.
+        id: for the log and for the answer to a fault of ours.
+        explain: an explanation is wanted rather than a prediction.
+    """
+
+    fields: Mapping[str, Any]
+    content_type: str = ""
+    id: str = ""
+    explain: bool = False
+
+
+class Request(msgspec.Struct):
+    """One request as a handler sees it; `parameters` is of the handler's own `Parameters` type."""
+
+    payload: bytes | str
+    parameters: Any
+    explain: bool = False
+
+
+def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
+    """
+    Raises:
+        Unreadable: JSON or base64 that does not parse.
+        WrongKind: text for a picture model, a form that TorchServe drops ...
+        WrongValue: a JSON body without `inputs`, or parameters out of range or unknown.
+    """
+    media = row.content_type.partition(";")[0].strip().lower()
+    given = next((row.fields[name] for name in PAYLOAD_FIELDS if name in row.fields), None)
+    if given is None:
+        raise missing(row, media, accepts)
+    if media == "application/json":
+        return read_json(given, row, accepts, parameters)
+    if media.startswith(MEDIA) and not media.startswith(accepts.media):
+        raise WrongKind(f"{media} was sent; this model takes {accepts.name}: {accepts.hint}")
+    options = {name: value for name, value in row.fields.items() if name not in PAYLOAD_FIELDS}
+    return Request(as_bytes_or_text(given, accepts), read_options(options, parameters), row.explain)
+
+
+def missing(row: Row, media: str, accepts: Kind) -> InputError:
+    """What to tell a caller whose row has no payload."""
+    if media == "application/x-www-form-urlencoded":
+        return WrongKind(f"a form-encoded body, curl's default for -d, does not reach the model; {accepts.hint}")
+    if row.fields:
+        return WrongValue(f"the form has the fields {', '.join(map(repr, row.fields))}; put the input into 'data'")
+    return Unreadable(f"the body is empty; {accepts.hint}")
+
+
+def read_json(given: Any, row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
+    """`{"inputs": ..., "parameters": {...}}`, as huggingface_hub's InferenceClient sends it."""
+    if isinstance(given, bytes | bytearray):  # a charset in the header, or JSON that the engine could not parse
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"the body is not JSON: {error}") from None
+    if not isinstance(given, dict) or "inputs" not in given:
+        raise WrongValue(f'a JSON body is {{"inputs": ..., "parameters": {{...}}}}; this one is {shape(given)}')
+    extra = set(given) - {"inputs", "parameters"}
+    if extra:
+        raise WrongValue(f"a JSON body has no key {min(extra)!r}{did_you_mean(min(extra), ['inputs', 'parameters'])}")
+    inputs = given["inputs"]
+    if not isinstance(inputs, str):
+        wanted = "text" if accepts.is_text else "base64 in a string"
+        raise WrongValue(f"'inputs' is {shape(inputs)}; this model takes {accepts.name}, as {wanted}, one a request")
+    payload = inputs if accepts.is_text else from_base64(inputs)
+    return Request(payload, convert(given.get("parameters") or {}, parameters, strict=True), row.explain)
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes; a `data:` URL's head is skipped."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text.translate(WHITESPACE), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Unreadable(f"'inputs' is not base64: {error}") from None
+
+
+WHITESPACE = str.maketrans("", "", " \t\r\n")
+
+
+def as_bytes_or_text(given: Any, accepts: Kind) -> bytes | str:
+    if isinstance(given, bytes | bytearray):
+        return bytes(given)
+    if isinstance(given, str) and accepts.is_text:
+        return given
+    raise WrongKind(f"{shape(given)} was sent; this model takes {accepts.name}: {accepts.hint}")
+
+
+def read_options(options: dict[str, Any], parameters: type[msgspec.Struct]) -> msgspec.Struct:
+    """The other fields of a form: each a parameter, or all of them as JSON in the field `parameters`."""
+    if not options:
+        return convert({}, parameters, strict=True)
+    try:
+        texts = {name: bytes(value).decode() if isinstance(value, bytes | bytearray) else value for name, value in options.items()}
+        values = json.loads(texts.pop("parameters", "{}"))
+    except (ValueError, RecursionError, TypeError) as error:
+        raise Unreadable(f"the form's parameters cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise WrongValue(f"'parameters' is {shape(values)}; it is an object")
+    return convert(values | texts, parameters, strict=False)
+
+
+def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgspec.Struct:
+    """Checked parameters; `strict=False` lets a form's "3" be the number 3."""
+    if isinstance(values, dict):
+        for name in values:
+            if name not in parameters.__struct_fields__:
+                raise WrongValue(f"no parameter {name!r}{did_you_mean(name, parameters.__struct_fields__)}")
+    try:
+        return msgspec.convert(values, parameters, strict=strict)
+    except msgspec.ValidationError as error:
+        raise WrongValue(f"parameters: {error}") from None
+
+
+def shape(value: Any) -> str:
+    """What a value is, in a caller's words, without the value."""
+    if isinstance(value, dict):
+        return f"an object with the keys {', '.join(sorted(map(repr, value))[:5])}" if value else "an empty object"
+    names = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+def refuse(error: Exception) -> Refusal:
+    """The table: only an InputError is the caller's fault; a bare ValueError is ours, since torch raises it for our bugs."""
+    for kind, code in STATUS.items():
+        if isinstance(error, kind):
+            return Refusal(code, str(error))
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Refusal(507, "this input needs more memory than the worker has; send a smaller one", error)
+    return Refusal(500, "the model failed on this request", error)

@@ -1,0 +1,50 @@
+"""The entry of every archive, and the only file that knows TorchServe 0.12.
+
+TorchServe imports this file by its base name from the archive's root and wants exactly one class in it. Ours is imported
+inside `initialize`, because an ImportError while TorchServe imports the file is reported as a missing handler.
+"""
+
+from http import HTTPStatus
+
+METRICS = ("PreprocessTime", "InferenceTime", "PostprocessTime")
+
+
+class Service:
+    """TorchServe's calls -> the handler's; the handler's answers -> TorchServe's per-request statuses."""
+
+    def initialize(self, context) -> None:
+        """Load the handler that the recipe names and let it answer the artifact's samples; called once, before READY."""
+        from handlers import base
+        from handlers.request import Row
+
+        self.row = Row
+        properties, recipe = context.system_properties, context.model_yaml_config
+        gpu = properties.get("gpu_id")
+        device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe.get("maxWorkers", 1))
+        self.handler.warm_up(properties["batch_size"])
+
+    def handle(self, data: list[dict], context) -> list[bytes]:
+        """One body a row; the statuses go through the context."""
+        rows = [self.read(fields, index, context) for index, fields in enumerate(data)]
+        answered = self.handler.answer(rows)
+        for index, answer in enumerate(answered.answers):
+            # Only the standard phrase: TorchServe counts it in characters and sends it in bytes, and a line break in it ends the worker.
+            context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)
+            context.set_response_content_type(index, answer.content_type)
+        self.measure(context.metrics, answered.seconds, len(rows))
+        return [answer.body for answer in answered.answers]
+
+    def read(self, fields: dict, index: int, context):
+        """A row of TorchServe's -> ours. Header names come as the client spelt them; a form's fields stand among them."""
+        headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
+        content_type = headers.get("content-type")
+        return self.row(
+            fields,
+            content_type=content_type if isinstance(content_type, str) else "",
+            id=context.get_request_id(index),
+            explain=headers.get("explain") == "True",
+        )
+
+    def measure(self, metrics, seconds: dict[str, float], rows: int) -> None:
+        """Once a batch: each metric is a line that the frontend parses."""

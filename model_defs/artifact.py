@@ -1,0 +1,124 @@
+"""`artifacts/<model>/`: everything that training leaves behind, as plain files.
+
+Written by `train`, read by `archive` and the handlers; the same files lie in the archive. Nothing here is a pickle:
+
+    weights.safetensors     the network's state
+    model.json              what the network and the transform are, the labels, metrics, data and versions
+    vocabulary.txt ...      what the transform learned, where it learns
+    samples/                a few test inputs, and `expected.json`: what the network answers them
+    test.zip                the whole test set, laid out like samples/ (not archived)
+    report/                 pictures of the training (not archived)
+
+Knows nothing of how the weights were found, nor of requests.
+"""
+
+import json
+import platform
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+from torch import nn
+
+from model_defs.build import build
+from model_defs.transform import Transform
+
+MODEL, WEIGHTS, SAMPLES, TEST, REPORT = "model.json", "weights.safetensors", "samples", "test.zip", "report"
+EXPECTED = "expected.json"
+RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One test input and what is true of it.
+
+    Args:
+        file: its name beside `expected.json`.
+        label: what it really is.
+        answer: the label that the network gives it, offline.
+        score: the probability of that answer.
+    """
+
+    file: str
+    label: str
+    answer: str
+    score: float
+
+
+class Artifact(msgspec.Struct):
+    """`model.json`, and the way to the files beside it."""
+
+    name: str
+    network: dict[str, Any]  # {class_path, init_args}
+    transform: dict[str, Any]
+    labels: list[str]
+    metrics: dict[str, float]
+    data: dict[str, Any]  # the source's class_path, its fingerprint, the number of examples in each split
+    versions: dict[str, str]
+    folder: Path = Path()
+
+    @classmethod
+    def read(cls, folder: Path | str) -> "Artifact":
+        """
+        Raises:
+            FileNotFoundError: no artifact there.
+            msgspec.ValidationError: `model.json` is not one.
+        """
+        artifact = msgspec.json.decode((Path(folder) / MODEL).read_bytes(), type=cls)
+        artifact.folder = Path(folder)
+        return artifact
+
+    def write(self, network: nn.Module, transform: Transform) -> None:
+        """Write the weights, what the transform learned, and, last, `model.json`: where it stands, the rest does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        safetensors.torch.save_file(state, self.folder / WEIGHTS)
+        transform.save(self.folder)
+        fields = msgspec.to_builtins(self)
+        del fields["folder"]
+        (self.folder / MODEL).write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def build_network(self) -> nn.Module:
+        """The network with its weights, in evaluation mode, on the CPU."""
+        network = build(self.network)
+        network.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+        return network.eval()
+
+    def build_transform(self) -> Transform:
+        """The transform with what it learned."""
+        transform = build(self.transform)
+        transform.load(self.folder)
+        return transform
+
+    def samples(self) -> list[tuple[Sample, bytes]]:
+        """The sample inputs, each with its bytes."""
+        folder = self.folder / SAMPLES
+        samples = msgspec.json.decode((folder / EXPECTED).read_bytes(), type=list[Sample])
+        return [(sample, (folder / sample.file).read_bytes()) for sample in samples]
+
+
+def write_samples(folder: Path, samples: list[tuple[Sample, bytes]]) -> None:
+    """Write a few inputs and `expected.json` into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for sample, payload in samples:
+        (folder / sample.file).write_bytes(payload)
+    (folder / EXPECTED).write_bytes(expected([sample for sample, _ in samples]))
+
+
+def write_test_set(file: Path, samples: list[tuple[Sample, bytes]]) -> None:
+    """Write the whole test set into one zip, laid out like a folder of samples."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for sample, payload in samples:
+            archive.writestr(sample.file, payload)
+        archive.writestr(EXPECTED, expected([sample for sample, _ in samples]))
+
+
+def expected(samples: list[Sample]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(samples), indent=1)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of each library that can change an answer."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in RECORDED}

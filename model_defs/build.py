@@ -1,0 +1,82 @@
+"""`{class_path, init_args}` -> object: the one convention for "which class, with what".
+
+The training config, `model.json` and the recipe's `handler:` section all say it this way, as LightningCLI does.
+Only classes of named packages are built, so that a file of data can never name `os.system`.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class SpecError(ValueError):
+    """A `{class_path, init_args}` that names nothing that can be built; the message says what is nearest."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'precision'?"`, or the known words where none is near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+
+
+def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> type:
+    """The class at `class_path`, which must lie in one of the packages `within`.
+
+    Raises:
+        SpecError: another package, no such module, or no such class.
+    """
+    module_name, _, name = str(class_path).rpartition(".")
+    if module_name.partition(".")[0] not in within:
+        raise SpecError(f"{class_path!r} is outside {' and '.join(within)}: only classes from there travel in an archive")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise  # the module is there; something that it needs is not
+        raise SpecError(f"no module {module_name!r}, named by class_path {class_path!r}") from None
+    found = getattr(module, name, None)
+    if not inspect.isclass(found):
+        raise SpecError(f"no class {name!r} in {module_name}{did_you_mean(name, classes_of(module))}")
+    return found
+
+
+def classes_of(module) -> list[str]:
+    """Names of the public classes that `module` itself defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    ]
+
+
+def complete(spec: Mapping[str, Any], facts: Mapping[str, Any], within: tuple[str, ...] = ("model_defs",)) -> dict:
+    """The spec with what only the data could say filled in, checked against the class's own signature.
+
+    A fact (`num_classes`, `vocab_size`, `channels`) goes to a parameter of that name which the spec leaves out or None.
+
+    Raises:
+        SpecError: unknown class, unknown argument, or a required argument that nobody gave.
+    """
+    found = find_class(spec["class_path"], within)
+    parameters = inspect.signature(found).parameters
+    given = {key: value for key, value in (spec.get("init_args") or {}).items() if value is not None}
+    for key in given:
+        if key not in parameters:
+            raise SpecError(f"{spec['class_path']} takes no {key!r}{did_you_mean(key, parameters)}")
+    init_args = {key: value for key, value in facts.items() if key in parameters} | given
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in init_args and parameter.kind not in (
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.VAR_KEYWORD,
+        ):
+            raise SpecError(f"{spec['class_path']} needs {name!r}, which neither the config nor the data gives")
+    return {"class_path": spec["class_path"], "init_args": init_args}
+
+
+def build(spec: Mapping[str, Any], facts: Mapping[str, Any] | None = None, within: tuple[str, ...] = ("model_defs",)):
+    """The object that the spec describes; see `complete` for `facts` and the errors."""
+    whole = complete(spec, facts or {}, within)
+    return find_class(whole["class_path"], within)(**whole["init_args"])

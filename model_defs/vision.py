@@ -1,0 +1,183 @@
+"""Pictures: the transform from a picture file's bytes to pixels, and the networks that look at them.
+
+Pixels stay 8-bit until they are inside the network: a quarter of the bytes to copy, and an exported network carries its
+own normalisation. Knows nothing of labels, augmentation or HTTP.
+"""
+
+import io
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from model_defs.errors import TooLarge, Unreadable, WrongKind
+from model_defs.transform import Transform
+
+Image.init()
+# EPS starts Ghostscript on the caller's file: a program of its own, that no limit here reaches.
+FORMATS = sorted(set(Image.OPEN) - {"EPS"})
+CHANNELS = {"L": 1, "RGB": 3}
+
+
+class Picture(Transform):
+    """Picture file -> (channels, size, size) uint8.
+
+    Args:
+        size: height and width in pixels.
+        mode: "RGB", or "L" for grey.
+        crop_pct: the share of the shorter side that the centred square covers, as timm has it.
+        max_pixels: more than this in the file's header is refused before a pixel is decoded; the default is the count at
+            which Pillow itself warns of a decompression bomb.
+    """
+
+    def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 89_478_485):
+        if mode not in CHANNELS:
+            raise ValueError(f"mode {mode!r} is not one of {', '.join(CHANNELS)}")
+        self.size, self.mode, self.crop_pct, self.max_pixels = size, mode, crop_pct, max_pixels
+
+    def __call__(self, payload: bytes) -> Tensor:
+        """
+        Raises:
+            Unreadable: not a picture, or one that ends early or is corrupt.
+            TooLarge: more than `max_pixels`.
+            WrongKind: EPS, which is a program rather than a picture.
+        """
+        picture = self.open(payload)
+        try:
+            # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the final size keeps the box filter's quality (Pillow's own gap).
+            picture.draft(None, (2 * self.size, 2 * self.size))
+            upright = flatten(ImageOps.exif_transpose(picture), self.mode)
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, IndexError ...
+            raise Unreadable(reason(error, picture.format, len(payload))) from error
+        side = min(upright.size) * self.crop_pct
+        left, top = (upright.width - side) / 2, (upright.height - side) / 2
+        square = upright.resize(
+            (self.size, self.size),
+            Image.Resampling.BILINEAR,
+            box=(left, top, left + side, top + side),
+            reducing_gap=2.0,
+        )
+        pixels = np.array(square).reshape(self.size, self.size, CHANNELS[self.mode])
+        return torch.from_numpy(pixels).permute(2, 0, 1)  # (height, width, channels) -> (channels, height, width)
+
+    def open(self, payload: bytes) -> Image.Image:
+        """The picture with its header read and its pixels not yet decoded."""
+        if not payload:
+            raise Unreadable("the body is empty; send the bytes of a picture file")
+        if payload[:4] == b"%!PS":
+            raise WrongKind("an EPS file is a program, not a picture; send a JPEG, PNG or WebP file")
+        try:
+            picture = Image.open(io.BytesIO(payload), formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise TooLarge(f"more pixels than the {self.max_pixels:,} that this model takes; send a smaller picture") from None
+        except MemoryError:
+            raise
+        except Image.UnidentifiedImageError:
+            raise Unreadable(
+                f"not a picture: {len(payload):,} bytes in no format that Pillow reads; send a JPEG, PNG or WebP file"
+            ) from None
+        except Exception as error:
+            raise Unreadable(reason(error, None, len(payload))) from error
+        if picture.width * picture.height > self.max_pixels:
+            raise TooLarge(
+                f"{picture.width:,} x {picture.height:,} pixels; this model takes {self.max_pixels:,} at most: send a smaller picture"
+            )
+        return picture
+
+    def facts(self) -> dict:
+        return {"channels": CHANNELS[self.mode]}
+
+
+def reason(error: Exception, format: str | None, length: int) -> str:
+    """Pillow's complaint in words for the sender."""
+    kind = f"the {format}" if format else "the file"
+    if "truncated" in str(error).lower():
+        return f"not a picture: {kind} ends after {length:,} bytes; send the whole file"
+    return f"not a picture: {kind} cannot be decoded ({error}); send the file as it was saved"
+
+
+def flatten(picture: Image.Image, mode: str) -> Image.Image:
+    """Any Pillow mode -> `mode`: transparency over white, 16 bits scaled to 8 (Pillow would clip them)."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, dtype=np.float32)
+        top = 65535.0 if picture.mode.startswith("I") else max(float(np.nanmax(values, initial=0.0)), 1.0)
+        picture = Image.fromarray((np.nan_to_num(values).clip(0, top) * (255 / top)).astype(np.uint8))
+    elif picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+class Standardise(nn.Module):
+    """(B, C, H, W) in 0..255, uint8 or float -> (x / 255 - mean) / std, float; one mean and std a channel, or one for all."""
+
+    def __init__(self, mean: list[float], std: list[float]):
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.std
+
+
+class SmallCNN(nn.Module):
+    """Three blocks of convolution and pooling: enough for small pictures of simple things.
+
+    (B, channels, H, W) uint8 -> (B, num_classes) logits; H and W at least 8.
+    """
+
+    def __init__(self, num_classes: int, channels: int | None = None, width: int = 32, dropout: float = 0.2):
+        super().__init__()
+
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        self.standardise = Standardise([0.5], [0.5])
+        self.features = nn.Sequential(
+            *block(channels or 3, width),  # (B, width, H, W)
+            *block(width, width),
+            nn.MaxPool2d(2),  # (B, width, H / 2, W / 2)
+            *block(width, 2 * width),
+            nn.MaxPool2d(2),  # (B, 2 width, H / 4, W / 4)
+            *block(2 * width, 4 * width),
+            nn.AdaptiveAvgPool2d(1),  # (B, 4 width, 1, 1)
+            nn.Flatten(),
+        )
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * width, num_classes))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.features(self.standardise(pixels)))
+
+
+class TorchvisionClassifier(nn.Module):
+    """Any classifier of `torchvision.models` by its name, untrained.
+
+    (B, 3, H, W) uint8 -> (B, num_classes) logits.
+
+    Args:
+        num_classes: outputs of the head.
+        name: as `torchvision.models.get_model` takes it: "resnet18", "mobilenet_v3_small", "vit_b_16" ...
+        small_pictures: a ResNet's first layer becomes a 3x3 convolution of stride 1 without pooling, as in section 4.2 of
+            "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), so that 32x32 pictures are not shrunk to nothing.
+
+    Raises:
+        ValueError: no such model, or `small_pictures` asked of one that is not a ResNet.
+    """
+
+    def __init__(self, num_classes: int, name: str = "resnet18", small_pictures: bool = False):
+        super().__init__()
+        self.standardise = Standardise([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # torchvision's own, of ImageNet
+        self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+        if small_pictures:
+            if not isinstance(self.network, torchvision.models.ResNet):
+                raise ValueError(f"small_pictures is for ResNets; {name!r} is not one: leave it out")
+            self.network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            self.network.maxpool = nn.Identity()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.network(self.standardise(pixels))
