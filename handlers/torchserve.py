@@ -6,7 +6,8 @@ inside `initialize`, because an ImportError while TorchServe imports the file is
 
 from http import HTTPStatus
 
-METRICS = ("PreprocessTime", "InferenceTime", "PostprocessTime")
+# Histograms, once a batch; `serving/metrics.yaml` lists them too, since TorchServe drops what is not listed.
+METRICS = {"PreprocessTime": "seconds", "InferenceTime": "seconds", "PostprocessTime": "seconds", "BatchSize": "count"}
 
 
 class Service:
@@ -14,14 +15,21 @@ class Service:
 
     def initialize(self, context) -> None:
         """Load the handler that the recipe names and let it answer the artifact's samples; called once, before READY."""
-        from handlers import base
+        from ts.metrics.metric_type_enum import MetricTypes
+
+        from handlers import base, log
         from handlers.request import Row
 
+        log.one_line_each()
         self.row = Row
+        self.metrics = {
+            name: context.metrics.add_metric_to_cache(name, unit, ["ModelName", "Level"], MetricTypes.HISTOGRAM)
+            for name, unit in METRICS.items()
+        }
         properties, recipe = context.system_properties, context.model_yaml_config
         gpu = properties.get("gpu_id")
         device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe.get("maxWorkers", 1))
+        self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"])
         self.handler.warm_up(properties["batch_size"])
 
     def handle(self, data: list[dict], context) -> list[bytes]:
@@ -32,7 +40,8 @@ class Service:
             # Only the standard phrase: TorchServe counts it in characters and sends it in bytes, and a line break in it ends the worker.
             context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)
             context.set_response_content_type(index, answer.content_type)
-        self.measure(context.metrics, answered.seconds, len(rows))
+        for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():
+            self.metrics[name].add_or_update(round(value, 6), [context.model_name, "Model"])
         return [answer.body for answer in answered.answers]
 
     def read(self, fields: dict, index: int, context):
@@ -45,6 +54,3 @@ class Service:
             id=context.get_request_id(index),
             explain=headers.get("explain") == "True",
         )
-
-    def measure(self, metrics, seconds: dict[str, float], rows: int) -> None:
-        """Once a batch: each metric is a line that the frontend parses."""

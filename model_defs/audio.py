@@ -71,6 +71,10 @@ class Sound(Transform):
     def facts(self) -> dict:
         return {"sample_rate": self.sample_rate}
 
+    def draw(self, sample: Tensor) -> np.ndarray:
+        """The log-mel spectrogram, low pitch at the bottom."""
+        return LogMel(self.sample_rate)(sample[None])[0, 0].flip(0).numpy()
+
 
 def centred(samples: np.ndarray, length: int) -> np.ndarray:
     """(any,) -> (length,): the middle of a longer one, silence on both sides of a shorter one."""

@@ -6,6 +6,7 @@ The same object stands before the network in training and in serving. It knows n
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,10 @@ class Transform:
     def facts(self) -> dict[str, Any]:
         """What the network must know of its input, by the name of its parameter: `channels`, `vocab_size`."""
         return {}
+
+    def draw(self, sample: Any) -> np.ndarray | None:
+        """A sample as a picture for people, (height, width) or (height, width, 3); None where there is nothing to see."""
+        return None
 
     def save(self, folder: Path) -> None:
         """Write what was learned from training data as plain files into `folder`."""

@@ -91,6 +91,9 @@ class Picture(Transform):
     def facts(self) -> dict:
         return {"channels": CHANNELS[self.mode]}
 
+    def draw(self, sample: Tensor) -> np.ndarray:
+        return sample.permute(1, 2, 0).squeeze(2).numpy()
+
 
 def reason(error: Exception, format: str | None, length: int) -> str:
     """Pillow's complaint in words for the sender."""

@@ -1,0 +1,106 @@
+# Every verb that a person types; `make` prints them. What a verb does stands in the package that it calls.
+#
+#   MODEL=name      one model, or several in quotes; without it, the three starter models
+#   DATA=folder     where a training's data lies
+#   VERSION=1.0     of an archive
+#   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
+
+MODEL   ?= digits sounds intents
+VERSION ?= 1.0
+VENV    ?= .venv
+PYTHON  := $(VENV)/bin/python
+CODE    := $(wildcard handlers/*.py model_defs/*.py archive/*.py)
+MAKEFLAGS += --no-builtin-rules
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister scale test test-next lint fix lock clean FORCE
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2 }' Makefile
+	@sed -n 's/^#   \([A-Z]*=.*\)/  \1/p' Makefile
+
+# --- the server and its models
+
+setup: $(VENV)/.train ## make .venv and install everything into it from the hashed locks
+
+train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
+train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
+
+archive: $(MODEL:%=model_store/%-$(VERSION).mar) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
+
+serve: archive ## start TorchServe with MODEL, send each one real input, leave the server running
+	@$(PYTHON) -m serving start $(MODEL) $(ARGS)
+
+stop: $(VENV)/.train ## let the server finish what it has taken in, then stop it
+	@$(PYTHON) -m serving stop $(ARGS)
+
+status: $(VENV)/.train ## print the models, versions, workers and queues of the running server
+	@$(PYTHON) -m serving status $(ARGS)
+
+predict: $(VENV)/.train ## send MODEL a sample, or ARGS=file, or ARGS="'a text'"
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving predict $$model $(ARGS); done
+
+explain: $(VENV)/.train ## ask MODEL why it answers a sample, or ARGS=file, as it does
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(ARGS); done
+
+evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one found in training
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(ARGS); done
+
+register: archive ## let the running server host MODEL
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving register $$model --version $(VERSION) $(ARGS); done
+
+unregister: $(VENV)/.train ## take MODEL from the running server
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(ARGS); done
+
+scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(ARGS); done
+
+# --- working on the project
+
+test: $(VENV)/.dev ## run all tests, with servers of their own on free ports; ARGS="-k text"
+	@$(PYTHON) -m pytest $(ARGS)
+
+test-next: .venv-next/.next ## the same handlers and archives on today's torch, in an environment of its own
+	@.venv-next/bin/python -m pytest tests/model_defs tests/handlers tests/next $(ARGS)
+
+lint: $(VENV)/.dev ## look for mistakes and for lines out of format
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+
+fix: $(VENV)/.dev ## put right what lint can put right by itself
+	@$(PYTHON) -m ruff check --fix
+	@$(PYTHON) -m ruff format
+
+lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
+	@for group in serve train dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
+
+clean: ## stop the server; remove archives, logs and caches (artifacts/ and .venv stay)
+	@if [ -d .torchserve ]; then $(PYTHON) -m serving stop; fi
+	rm -rf model_store .torchserve runs .pytest_cache .ruff_cache
+
+# --- files
+
+$(VENV)/.%: requirements/%.txt
+	@requirements/install.sh $(VENV) $<
+	@touch $@
+
+.venv-next/.next: requirements/next.txt
+	@requirements/install.sh .venv-next $<
+	@touch $@
+
+# Trained anew when its config has changed, and whenever `make train` is told DATA or ARGS.
+artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS),FORCE)) | $(VENV)/.train
+	@$(PYTHON) -m train $* $(TRAIN)
+
+model_store/%-$(VERSION).mar: artifacts/%/model.json archive/recipes/%.yaml $(CODE) | $(VENV)/.train
+	@$(PYTHON) -m archive $* --version $(VERSION)
+
+train/configs/%.yaml:
+	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml)))" >&2; exit 1
+
+archive/recipes/%.yaml:
+	@echo "error: no $@; there are: $(basename $(notdir $(wildcard archive/recipes/*.yaml)))" >&2; exit 1
+
+.PRECIOUS: artifacts/%/model.json $(VENV)/.%

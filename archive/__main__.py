@@ -1,0 +1,38 @@
+"""Package artifacts into archives that TorchServe hosts.
+
+    python -m archive digits                     # artifacts/digits + archive/recipes/digits.yaml -> model_store/digits-1.0.mar
+    python -m archive digits --version 2.0
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+RECIPES = Path("archive/recipes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m archive", description="Package artifacts into archives that TorchServe hosts.")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a folder in artifacts/ and a recipe in archive/recipes/")
+    parser.add_argument("--version", default="1.0", help="of the archive (default: %(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="where the artifacts lie (default: %(default)s)")
+    parser.add_argument("--store", type=Path, default=Path("model_store"), help="where archives go (default: %(default)s)")
+    arguments = parser.parse_args()
+
+    from archive.build import ArchiveError, build, sha256
+    from archive.recipe import RecipeError
+    from handlers.base import WrongAnswer
+    from model_defs.build import SpecError
+
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    for model in arguments.models:
+        try:
+            made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
+        except (RecipeError, ArchiveError, WrongAnswer, SpecError) as error:
+            sys.exit(f"error: {error}")
+        print(f"{made}: {made.stat().st_size / 1e6:.1f} MB, sha256 {sha256(made)[:12]}...; it answered its samples as in training")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""From a config to trained weights: LightningCLI, with the callbacks and loggers that every training has.
+
+Knows nothing of what is written afterwards.
+"""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+
+import torch
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+
+class EpochLines(Callback):
+    """One line an epoch: the progress where there is no terminal to draw a bar on."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.started = monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        values = trainer.callback_metrics
+        shown = ", ".join(f"{name} {values[name]:.4f}" for name in ("train_loss", "val_loss", "val_accuracy") if name in values)
+        passed = timedelta(seconds=round(monotonic() - self.started))
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown} ({passed})", flush=True)
+
+
+class CLI(LightningCLI):
+    """The callbacks that every training has, with their keys at the top of the config: `--early_stopping.patience=5`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults({
+            "checkpoint.monitor": "val_accuracy", "checkpoint.mode": "max",
+            "early_stopping.monitor": "val_accuracy", "early_stopping.mode": "max", "early_stopping.patience": 8,
+        })  # fmt: skip
+
+
+def fit(name: str, configs: Path, runs: Path, overrides: list[str]) -> CLI:
+    """Train what `configs/<name>.yaml` says; afterwards the CLI's model holds the best epoch's weights.
+
+    Raises:
+        DataError: an example cannot be read.
+    """
+    board = TensorBoardLogger(runs, name)
+    progress = RichProgressBar(leave=True) if sys.stdout.isatty() else EpochLines()
+    cli = CLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        seed_everything_default=0,
+        trainer_defaults={
+            "logger": [board, CSVLogger(runs, name, version=board.version)],
+            "callbacks": [progress, LearningRateMonitor()],
+            "enable_progress_bar": isinstance(progress, RichProgressBar),
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 10,
+        },
+        args=[f"--config={configs / name}.yaml", *overrides],
+        run=False,
+    )
+    print(f"training {name}: TensorBoard log in {board.log_dir}", flush=True)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    if cli.trainer.interrupted:
+        raise KeyboardInterrupt
+    best = torch.load(cli.trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)
+    cli.model.load_state_dict(best["state_dict"])
+    return cli

@@ -1,0 +1,90 @@
+"""`artifacts/<model>/report/`: what a person would rather see than read.
+
+    curves.png       losses and accuracy, epoch by epoch
+    confusion.png    what was taken for what, on the test set
+    examples.png     one test input of each label, as the network meets it: the picture, the spectrogram
+"""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from model_defs.artifact import Artifact, Sample
+from model_defs.transform import Transform
+
+matplotlib.use("Agg")
+MOST_EXAMPLES = 40
+MOST_NAMED = 40  # labels beyond which a confusion matrix's axes cannot be read
+
+
+def draw(folder: Path, artifact: Artifact, answered: list[tuple[Sample, bytes]], log: Path) -> None:
+    """Write the pictures into `folder`; `log` is Lightning's metrics.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "curves.png": curves(log),
+        "confusion.png": confusion(artifact.labels, [sample for sample, _ in answered]),
+        "examples.png": examples(artifact.build_transform(), answered),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            figure.savefig(folder / name, dpi=110, bbox_inches="tight")
+
+
+def curves(log: Path) -> Figure:
+    series: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    with log.open(newline="") as file:
+        for row in csv.DictReader(file):
+            for name in ("train_loss", "val_loss", "val_accuracy"):
+                if row.get(name):
+                    series[name].append((int(row["epoch"]) + 1, float(row[name])))
+    figure = Figure(figsize=(9, 3.5))
+    left, right = figure.subplots(1, 2)
+    for name, axes in (("train_loss", left), ("val_loss", left), ("val_accuracy", right)):
+        axes.plot(*zip(*series[name], strict=True), marker=".", label=name)
+    for axes, title in ((left, "loss"), (right, "accuracy")):
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def confusion(labels: list[str], samples: list[Sample]) -> Figure:
+    number = {label: place for place, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    for sample in samples:
+        counts[number[sample.label], number[sample.answer]] += 1
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    side = min(2 + 0.5 * len(labels), 14)
+    figure = Figure(figsize=(side, side))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="what was taken for what (test set)", xlabel="answer", ylabel="label")
+    if len(labels) <= MOST_NAMED:
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
+        for row, column in zip(*counts.nonzero(), strict=True):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", color=ink, fontsize=8)
+    return figure
+
+
+def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure | None:
+    """One input of each label, or nothing where the transform draws none."""
+    first = {sample.label: payload for sample, payload in reversed(answered)}
+    drawn = [(label, transform.draw(transform(payload))) for label, payload in sorted(first.items())[:MOST_EXAMPLES]]
+    drawn = [(label, image) for label, image in drawn if image is not None]
+    if not drawn:
+        return None
+    columns = min(5, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(2.4 * columns, 2.2 * rows))
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, (label, image) in zip(figure.axes, drawn, strict=False):
+        axes.imshow(image, aspect="auto" if image.ndim == 2 else "equal", cmap="gray" if image.dtype == np.uint8 else "magma")
+        axes.set_title(label, fontsize=9)
+    return figure

@@ -1,0 +1,76 @@
+"""What is learned: one LightningModule a kind of loss.
+
+Knows nothing of where examples come from (`train/data/`), nor of what is written once the weights are found (`train/__main__.py`).
+"""
+
+from collections.abc import Callable
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from model_defs.build import build, complete
+from model_defs.transform import Transform
+
+
+class Classification(LightningModule):
+    """One label out of many.
+
+    Args:
+        network: its class; what only the data can say (the number of classes, of channels, of words) is filled in.
+        transform: from an input's bytes to a sample; it is served with the weights.
+        augment: modules that change a decoded sample at random, applied one after the other while training only.
+        learning_rate: the highest that the one-cycle schedule reaches.
+        weight_decay: of AdamW.
+        label_smoothing: 0 to 1: how much of the target is spread over all labels.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[int], nn.Module],
+        transform: Transform,
+        augment: list[nn.Module] | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__()
+        self.save_hyperparameters()  # keeps network and transform as {class_path, init_args}: what model.json will say
+        self.transform = transform
+        self.augment = nn.Sequential(*augment) if augment else None
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+    def setup(self, stage: str) -> None:
+        """Read every example once, let the transform learn, then build the network that fits both."""
+        data = self.trainer.datamodule
+        data.fit(self.transform)
+        data.check(self.transform)
+        self.labels = data.labels
+        self.spec = complete(self.hparams.network, {"num_classes": len(self.labels), **self.transform.facts()})
+        self.network = build(self.spec)
+        self.accuracy = MulticlassAccuracy(len(self.labels), average="micro")
+
+    def training_step(self, batch: tuple[tuple[Tensor, ...], Tensor], _: int) -> Tensor:
+        inputs, targets = batch
+        loss = self.loss(self.network(*inputs), targets)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
+        return loss
+
+    def validation_step(self, batch: tuple[tuple[Tensor, ...], Tensor], _: int) -> None:
+        inputs, targets = batch
+        logits = self.network(*inputs).float()  # (B, num_classes)
+        self.accuracy(logits, targets)
+        self.log("val_loss", self.loss(logits, targets), prog_bar=True, batch_size=len(targets))
+        self.log("val_accuracy", self.accuracy, prog_bar=True, batch_size=len(targets))
+
+    def configure_optimizers(self) -> dict:
+        decayed = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        plain = [parameter for parameter in self.network.parameters() if parameter.ndim <= 1]  # biases and norms
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": self.hparams.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=self.hparams.learning_rate,
+        )
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.hparams.learning_rate, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
