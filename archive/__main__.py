@@ -1,7 +1,7 @@
 """Package artifacts into archives that TorchServe hosts.
 
-    python -m archive digits                     # artifacts/digits + archive/recipes/digits.yaml -> model_store/digits-1.0.mar
-    python -m archive digits --version 2.0
+python -m archive digits                     # artifacts/digits + archive/recipes/digits.yaml -> model_store/digits-1.0.mar
+python -m archive digits --version 2.0
 """
 
 import argparse
@@ -13,10 +13,14 @@ RECIPES = Path("archive/recipes")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m archive", description="Package artifacts into archives that TorchServe hosts.")
+    parser = argparse.ArgumentParser(
+        prog="python -m archive", description="Package artifacts into archives that TorchServe hosts."
+    )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a folder in artifacts/ and a recipe in archive/recipes/")
     parser.add_argument("--version", default="1.0", help="of the archive (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="where the artifacts lie (default: %(default)s)")
+    parser.add_argument(
+        "--artifacts", type=Path, default=Path("artifacts"), help="where the artifacts lie (default: %(default)s)"
+    )
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where archives go (default: %(default)s)")
     arguments = parser.parse_args()
 
@@ -31,7 +35,8 @@ def main() -> None:
             made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
         except (RecipeError, ArchiveError, WrongAnswer, SpecError) as error:
             sys.exit(f"error: {error}")
-        print(f"{made}: {made.stat().st_size / 1e6:.1f} MB, sha256 {sha256(made)[:12]}...; it answered its samples as in training")
+        size = made.stat().st_size / 1e6  # MB
+        print(f"{made}: {size:.1f} MB, sha256 {sha256(made)[:12]}...; it answers its samples as in training")
 
 
 if __name__ == "__main__":

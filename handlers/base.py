@@ -8,21 +8,24 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from torch import nn
 
 from handlers.batch import Refusal, each, together
 from handlers.request import Kind, Request, Row, read, refuse
 from handlers.runtime import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact, Sample
-from model_defs.build import find_class
+from model_defs.build import SpecError, find_class
 
 log = logging.getLogger(__name__)
+MESSAGE_CHARS = 1000  # of an error's message at most: it may quote what the caller sent
 
 
 class Answer(msgspec.Struct):
@@ -61,10 +64,16 @@ class Handler:
         self.artifact, self.settings = artifact, settings
         self.labels = artifact.labels
         self.transform = artifact.build_transform()
+        self.device = device
         threads = settings.threads or max(1, (os.cpu_count() or 1) // workers)
         self.runtime = RUNTIMES[settings.runtime](artifact.build_network(), device, settings.precision, threads)
         self.decoders = map if settings.decoders == 1 else ThreadPoolExecutor(settings.decoders, "decoder").map
         self.encode = msgspec.json.Encoder().encode
+
+    @cached_property
+    def eager(self) -> nn.Module:
+        """The network as it was trained, whatever runs the predictions: for explanations, built at the first."""
+        return self.artifact.build_network().to(self.device)
 
     # --- what an author writes
 
@@ -103,7 +112,9 @@ class Handler:
         outputs = together(self.inference, samples, refuse=refuse)
         inferred = time.perf_counter()
         bodies = each(self.finish, outputs, samples, requests, refuse=refuse)
-        answers = [self.refused(body, row) if isinstance(body, Refusal) else Answer(body) for body, row in zip(bodies, rows, strict=True)]
+        answers = [
+            self.refused(body, row) if isinstance(body, Refusal) else Answer(body) for body, row in zip(bodies, rows, strict=True)
+        ]
         seconds = {
             "PreprocessTime": preprocessed - started,
             "InferenceTime": inferred - preprocessed,
@@ -117,32 +128,38 @@ class Handler:
 
     def refused(self, refusal: Refusal, row: Row) -> Answer:
         """What is wrong, for the caller; a fault of ours is named by the request's id and told in full to the log only."""
-        message = refusal.message
+        message = refusal.message[:MESSAGE_CHARS].encode(errors="backslashreplace").decode()  # JSON can hold half characters
         if refusal.code == 500:
             message += f"; the server's log says why under request {row.id}"
-        if refusal.cause:
+        if refusal.cause or refusal.code == 500:
             log.error("request %s: %s", row.id, refusal.message, exc_info=refusal.cause)
         kind = HTTPStatus(refusal.code).phrase.replace(" ", "").replace("-", "")
         return Answer(self.encode({"code": refusal.code, "type": kind, "message": message}), refusal.code)
 
     def warm_up(self, batch_size: int) -> None:
-        """Answer the artifact's samples at every batch size up to `batch_size`, so that the first caller meets nothing new.
+        """Answer all the artifact's samples at every batch size up to `batch_size`, so that the first caller meets nothing new.
 
         Raises:
             WrongAnswer: an answer differs from what training wrote down.
         """
         samples = self.artifact.samples()
-        rows = [Row({"body": payload}, id=f"sample {sample.file}") for sample, payload in samples]
+        if not samples:
+            raise WrongAnswer(f"{self.artifact.folder} has no samples to check the answers against; train the model anew")
         for size in range(1, batch_size + 1):
-            places = [place % len(rows) for place in range(size)]
-            answers = self.answer([rows[place] for place in places]).answers
-            for place, answer in zip(places, answers, strict=True):
-                sample = samples[place][0]
-                if answer.code != 200 or not self.agrees(msgspec.json.decode(answer.body), sample):
-                    raise WrongAnswer(
-                        f"sample {sample.file} in a batch of {size} got {answer.code} {answer.body[:200].decode()}; "
-                        f"training says {sample.answer!r} at {sample.score:.4f}, within {self.settings.tolerance}"
-                    )
+            line = list(islice(cycle(samples), max(size, len(samples))))
+            for start in range(0, len(line), size):
+                self.check(line[start : start + size])
+
+    def check(self, samples: list[tuple[Sample, bytes]]) -> None:
+        """Answer one batch of samples; for the error see `warm_up`."""
+        rows = [Row({"body": payload}, id=f"sample {sample.file}") for sample, payload in samples]
+        for (sample, _), answer in zip(samples, self.answer(rows).answers, strict=True):
+            if answer.code != 200 or not self.agrees(msgspec.json.decode(answer.body), sample):
+                body = answer.body[:200].decode(errors="replace")
+                raise WrongAnswer(
+                    f"sample {sample.file} in a batch of {len(rows)} got {answer.code} {body}; "
+                    f"training says {sample.answer!r} at {sample.score:.4f}, within {self.settings.tolerance}"
+                )
 
 
 def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 1) -> Handler:
@@ -150,8 +167,10 @@ def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 
 
     Raises:
         msgspec.ValidationError: a setting that does not exist or is of the wrong type.
-        SpecError: no such class.
+        SpecError: no such class, or one that is not a Handler.
     """
     settings = msgspec.convert(section, Settings)
     handler = find_class(settings.class_path, within=("handlers",))
+    if not issubclass(handler, Handler):
+        raise SpecError(f"{settings.class_path} is not a Handler; name one such as handlers.vision.ImageClassifier")
     return handler(Artifact.read(folder), settings, device, workers, **settings.init_args)

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
+import torch
 from msgspec import Meta
 from torch import Tensor
 
@@ -22,12 +23,27 @@ class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Classifier(Handler):
-    """Answers `[{"label", "score"}, ...]`, best first."""
+    """Answers `[{"label", "score"}, ...]`, best first; explains the first."""
 
     Parameters = ClassifierParameters
 
     def postprocess(self, output: Tensor, sample: Any, request: Request) -> list[dict]:
         return answers.top(output, self.labels, request.parameters.top_k, request.parameters.function_to_apply)
+
+    def explain(self, output: Tensor, sample: Any, request: Request) -> dict:
+        """`{"label", "score"}` of the best answer, and what spoke for it."""
+        best = self.postprocess(output, sample, request)[0]
+        return best | self.attributions(sample, request, int(output.argmax()))
+
+    def attributions(self, sample: Any, request: Request, target: int) -> dict:
+        """What in the sample spoke for the label of number `target`."""
+        raise NotImplementedError
+
+    def scores(self, samples: list, target: int) -> Tensor:
+        """(samples,): the probability of one label, by the eager network."""
+        inputs = (tensor.to(self.device) for tensor in self.transform.collate(samples))
+        with torch.inference_mode():
+            return self.eager(*inputs).softmax(-1)[:, target].cpu()
 
     def agrees(self, answer: list[dict], sample: Sample) -> bool:
         return answer[0]["label"] == sample.answer and abs(answer[0]["score"] - sample.score) <= self.settings.tolerance

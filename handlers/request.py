@@ -16,8 +16,9 @@ from handlers.batch import Refusal
 from model_defs.build import did_you_mean
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
-STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422}
-PAYLOAD_FIELDS = ("data", "body", "inputs")  # the first that a row or a form has holds the input
+STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400}
+PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
+JSON_KEYS = ("inputs", "parameters")
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -64,12 +65,15 @@ def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     Raises:
         Unreadable: JSON or base64 that does not parse.
         WrongKind: text for a picture model, a form that TorchServe drops ...
-        WrongValue: a JSON body without `inputs`, or parameters out of range or unknown.
+        WrongValue: a JSON body without `inputs`, two inputs in a form, or parameters out of range or unknown.
     """
     media = row.content_type.partition(";")[0].strip().lower()
-    given = next((row.fields[name] for name in PAYLOAD_FIELDS if name in row.fields), None)
-    if given is None:
+    names = [name for name in PAYLOAD_FIELDS if name in row.fields]
+    if not names:
         raise missing(row, media, accepts)
+    if len(names) > 1:
+        raise WrongValue(f"the form has both {names[0]!r} and {names[1]!r}; send one input a request")
+    given = row.fields[names[0]]
     if media == "application/json":
         return read_json(given, row, accepts, parameters)
     if media.startswith(MEDIA) and not media.startswith(accepts.media):
@@ -93,18 +97,19 @@ def read_json(given: Any, row: Row, accepts: Kind, parameters: type[msgspec.Stru
         try:
             given = json.loads(given)
         except (ValueError, RecursionError) as error:
-            raise Unreadable(f"the body is not JSON: {error}") from None
+            raise Unreadable(f'the body is not JSON ({error}); send {{"inputs": ..., "parameters": {{...}}}}') from None
+    extra = set(given) - set(JSON_KEYS) if isinstance(given, dict) else ()
+    if extra:
+        raise WrongValue(f"a JSON body has no key {min(extra)!r}{did_you_mean(min(extra), JSON_KEYS)}")
     if not isinstance(given, dict) or "inputs" not in given:
         raise WrongValue(f'a JSON body is {{"inputs": ..., "parameters": {{...}}}}; this one is {shape(given)}')
-    extra = set(given) - {"inputs", "parameters"}
-    if extra:
-        raise WrongValue(f"a JSON body has no key {min(extra)!r}{did_you_mean(min(extra), ['inputs', 'parameters'])}")
     inputs = given["inputs"]
     if not isinstance(inputs, str):
         wanted = "text" if accepts.is_text else "base64 in a string"
         raise WrongValue(f"'inputs' is {shape(inputs)}; this model takes {accepts.name}, as {wanted}, one a request")
     payload = inputs if accepts.is_text else from_base64(inputs)
-    return Request(payload, convert(given.get("parameters") or {}, parameters, strict=True), row.explain)
+    options = given.get("parameters")
+    return Request(payload, convert({} if options is None else options, parameters, strict=True), row.explain)
 
 
 def from_base64(text: str) -> bytes:
@@ -114,7 +119,7 @@ def from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text.translate(WHITESPACE), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Unreadable(f"'inputs' is not base64: {error}") from None
+        raise Unreadable(f"'inputs' is not base64 ({error}); send the file's bytes in base64") from None
 
 
 WHITESPACE = str.maketrans("", "", " \t\r\n")
@@ -133,25 +138,35 @@ def read_options(options: dict[str, Any], parameters: type[msgspec.Struct]) -> m
     if not options:
         return convert({}, parameters, strict=True)
     try:
-        texts = {name: bytes(value).decode() if isinstance(value, bytes | bytearray) else value for name, value in options.items()}
-        values = json.loads(texts.pop("parameters", "{}"))
-    except (ValueError, RecursionError, TypeError) as error:
-        raise Unreadable(f"the form's parameters cannot be read: {error}") from None
-    if not isinstance(values, dict):
-        raise WrongValue(f"'parameters' is {shape(values)}; it is an object")
-    return convert(values | texts, parameters, strict=False)
+        texts = {name: value.decode() if isinstance(value, bytes | bytearray) else value for name, value in options.items()}
+        values = texts.pop("parameters", {})  # already parsed where that part of the form says that it is JSON
+        values = json.loads(values) if isinstance(values, str) else values
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"the form's parameters cannot be read ({error}); each is UTF-8, and 'parameters' is JSON") from None
+    return convert(values | texts if isinstance(values, dict) else values, parameters, strict=False)
 
 
 def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgspec.Struct:
     """Checked parameters; `strict=False` lets a form's "3" be the number 3."""
-    if isinstance(values, dict):
-        for name in values:
-            if name not in parameters.__struct_fields__:
-                raise WrongValue(f"no parameter {name!r}{did_you_mean(name, parameters.__struct_fields__)}")
+    if not isinstance(values, dict):
+        raise WrongValue(f"'parameters' is {shape(values)}; send an object with {', '.join(parameters.__struct_fields__)}")
+    for name in values:
+        if name not in parameters.__struct_fields__:
+            raise WrongValue(f"no parameter {name!r}{did_you_mean(name, parameters.__struct_fields__)}")
     try:
         return msgspec.convert(values, parameters, strict=strict)
     except msgspec.ValidationError as error:
-        raise WrongValue(f"parameters: {error}") from None
+        raise WrongValue(f"parameters: {error}{choices(error, parameters)}") from None
+    except UnicodeEncodeError:
+        raise WrongValue("parameters: half of a surrogate pair in a text; send whole characters") from None
+
+
+def choices(error: msgspec.ValidationError, parameters: type[msgspec.Struct]) -> str:
+    """The values that the parameter takes which the error is about, where they can be listed."""
+    name = str(error).rpartition("`$.")[2].rstrip("`")
+    properties = msgspec.json.schema(parameters)["$defs"][parameters.__name__]["properties"]
+    values = properties.get(name, {}).get("enum", [])
+    return f"; it is one of {', '.join(map(repr, values))}" if values else ""
 
 
 def shape(value: Any) -> str:

@@ -15,9 +15,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     precision: Annotated[
         Literal["fp32", "bf16"], Meta(description="of the arithmetic; the weights in the archive stay as they were trained")
     ] = "fp32"
-    threads: (
-        Annotated[int, Meta(ge=1, description="CPU threads of a worker's network; by default the cores divided by minWorkers")] | None
-    ) = None
+    threads: Annotated[int, Meta(ge=0, description="CPU threads of a worker's network; 0: the cores divided by minWorkers")] = 0
     decoders: Annotated[int, Meta(ge=1, le=64, description="threads that decode a batch's inputs")] = 1
     tolerance: Annotated[
         float, Meta(gt=0, le=1, description="how far a sample's score may lie from the one that training wrote down")

@@ -37,7 +37,7 @@ class Service:
         rows = [self.read(fields, index, context) for index, fields in enumerate(data)]
         answered = self.handler.answer(rows)
         for index, answer in enumerate(answered.answers):
-            # Only the standard phrase: TorchServe counts it in characters and sends it in bytes, and a line break in it ends the worker.
+            # Only the standard phrase: TorchServe counts characters and sends bytes, and a line break in it ends the worker.
             context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)
             context.set_response_content_type(index, answer.content_type)
         for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import safetensors.torch
+import torch
 from torch import nn
 
 from model_defs.build import build
@@ -72,13 +73,19 @@ class Artifact(msgspec.Struct):
 
     def write(self, network: nn.Module, transform: Transform) -> None:
         """Write the weights, what the transform learned, and, last, `model.json`: where it stands, the rest does."""
+        fields = msgspec.structs.asdict(self)
+        del fields["folder"]
+        text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        (self.folder / MODEL).unlink(missing_ok=True)
+        # Copies, since safetensors refuses tensors that share memory, as tied weights do.
+        state = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in network.state_dict().items()
+        }
         safetensors.torch.save_file(state, self.folder / WEIGHTS)
         transform.save(self.folder)
-        fields = msgspec.to_builtins(self)
-        del fields["folder"]
-        (self.folder / MODEL).write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (self.folder / MODEL).write_text(text, encoding="utf-8")
 
     def build_network(self) -> nn.Module:
         """The network with its weights, in evaluation mode, on the CPU."""

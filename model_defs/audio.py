@@ -4,6 +4,7 @@ The spectrogram is part of the network, so it runs once a batch, on the network'
 Knows nothing of labels, augmentation or HTTP.
 """
 
+import contextlib
 import io
 import math
 
@@ -14,17 +15,19 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from model_defs.errors import Unreadable, WrongValue
+from model_defs.errors import TooLarge, Unreadable, WrongValue
 from model_defs.transform import Transform
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; outside them a header lies, and resampling would cost more than the sound is worth
+LONGEST = 3600  # s; see `middle`
+BLOCK = 1 << 16  # frames decoded at once
 
 
 class Sound(Transform):
     """Sound file of any rate, channel count and length -> (samples,) float32 in -1..1, mono at `sample_rate`.
 
-    The window of `seconds` is cut from the middle of a longer sound; a shorter one is centred in silence. Only the window
-    is decoded, so ten minutes cost no more than one second.
+    The window of `seconds` is cut from the middle of a longer sound; a shorter one is centred in silence. Where the file
+    can be sought, only the window is decoded, so ten minutes cost no more than one second.
 
     Args:
         sample_rate: Hz.
@@ -39,28 +42,23 @@ class Sound(Transform):
         """
         Raises:
             Unreadable: not a sound, corrupt, or without a single sample.
+            TooLarge: more than an hour that would have to be decoded to find its middle.
             WrongValue: a sample rate that no sound has, or samples that are NaN or infinite.
         """
         if not payload:
             raise Unreadable("the body is empty; send the bytes of a sound file")
         try:
-            with soundfile.SoundFile(io.BytesIO(payload)) as file:
-                rate = file.samplerate
-                if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-                    raise WrongValue(f"a sample rate of {rate:,} Hz; this model takes {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[1]:,}")
-                wanted = math.ceil(self.seconds * rate)
-                if file.frames > wanted:
-                    file.seek((file.frames - wanted) // 2)
-                frames = file.read(min(wanted, file.frames), dtype="float32", always_2d=True)  # (frames, channels)
+            frames, rate = middle(payload, self.seconds)
         except soundfile.SoundFileError as error:
+            why = getattr(error, "error_string", str(error)).rstrip(".")
             raise Unreadable(
-                f"not a sound: {len(payload):,} bytes that libsndfile cannot read ({error}); send a WAV, FLAC, OGG or MP3 file"
+                f"not a sound: {len(payload):,} bytes that libsndfile cannot read ({why}); send a WAV, FLAC, OGG or MP3 file"
             ) from error
         if not len(frames):
             raise Unreadable("the sound file holds no samples; send one that does")
-        mono = frames.mean(axis=1)
-        if not np.isfinite(mono).all():
+        if not np.isfinite(frames).all():
             raise WrongValue("the sound has samples that are NaN or infinite; send finite ones")
+        mono = frames.mean(axis=1)
         peak = np.abs(mono).max()
         if peak > 1:  # a float file in another scale
             mono = mono / peak
@@ -74,6 +72,46 @@ class Sound(Transform):
     def draw(self, sample: Tensor) -> np.ndarray:
         """The log-mel spectrogram, low pitch at the bottom."""
         return LogMel(self.sample_rate)(sample[None])[0, 0].flip(0).numpy()
+
+
+def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
+    """The middle of a sound file, or all of a shorter one: (frames, channels) float32, and its sample rate in Hz."""
+    with soundfile.SoundFile(io.BytesIO(payload)) as file:
+        rate = file.samplerate
+        if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+            raise WrongValue(f"a sample rate of {rate:,} Hz; this model takes {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[1]:,}")
+        wanted = math.ceil(seconds * rate)
+        if file.frames <= wanted:
+            return file.read(wanted, dtype="float32", always_2d=True), rate
+        with contextlib.suppress(soundfile.SoundFileError):
+            file.seek((file.frames - wanted) // 2)
+            frames = file.read(wanted, dtype="float32", always_2d=True)
+            if len(frames) == wanted:
+                return frames, rate
+    # The coding cannot be sought, or the header says more than the file holds, as it does where a recorder wrote to a pipe:
+    # decode from the start, once to count and once to cut.
+    with Stream(io.BytesIO(payload)) as file:
+        total = decode_past(file, LONGEST * rate)
+        if total == LONGEST * rate:
+            raise TooLarge("more than an hour of sound, in a file without a usable length; send the part that matters")
+    with Stream(io.BytesIO(payload)) as file:
+        decode_past(file, (total - wanted) // 2)
+        return file.read(wanted, dtype="float32", always_2d=True), rate
+
+
+class Stream(soundfile.SoundFile):
+    """A sound file that is only read onwards: soundfile seeks after each read, which fails at the end of some FLAC files."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def decode_past(file: soundfile.SoundFile, most: int) -> int:
+    """Decode and drop up to `most` frames; how many there were."""
+    passed = 0
+    while passed < most and (count := len(file.read(min(BLOCK, most - passed), dtype="float32"))):
+        passed += count
+    return passed
 
 
 def centred(samples: np.ndarray, length: int) -> np.ndarray:

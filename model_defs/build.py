@@ -34,11 +34,11 @@ def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> ty
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != module_name:
+        if not f"{module_name}.".startswith(error.name or " "):
             raise  # the module is there; something that it needs is not
         raise SpecError(f"no module {module_name!r}, named by class_path {class_path!r}") from None
     found = getattr(module, name, None)
-    if not inspect.isclass(found):
+    if not inspect.isclass(found) or found.__module__.partition(".")[0] not in within:  # a class merely imported there
         raise SpecError(f"no class {name!r} in {module_name}{did_you_mean(name, classes_of(module))}")
     return found
 

@@ -33,7 +33,7 @@ def ngrams(tokens: list[str], most: int) -> list[str]:
 def read(payload: bytes | str, max_chars: int) -> str:
     """The payload as checked text; for the errors see `Words.__call__`."""
     try:
-        text = payload if isinstance(payload, str) else bytes(payload).decode("utf-8-sig")
+        text = payload if isinstance(payload, str) else bytes(payload).decode()
         text.encode()  # finds the lone surrogates that JSON can hold and no text can
     except UnicodeDecodeError as error:
         raise Unreadable(f"not UTF-8 text: byte {error.start:,} is 0x{payload[error.start]:02x}; send UTF-8") from None
@@ -41,7 +41,7 @@ def read(payload: bytes | str, max_chars: int) -> str:
         raise WrongValue(f"not text: character {error.start:,} is half of a surrogate pair; send whole characters") from None
     if len(text) > max_chars:
         raise TooLarge(f"{len(text):,} characters; this model takes {max_chars:,} at most: send a shorter text")
-    return text
+    return text.removeprefix("\ufeff")  # the byte order mark that some editors write
 
 
 class Words(Transform):
@@ -78,10 +78,18 @@ class Words(Transform):
             TooLarge: more than `max_chars` characters.
             WrongValue: no word in it, or half of a surrogate pair.
         """
-        tokens = tokenize(read(payload, self.max_chars))
-        if not tokens:
+        return self.number(self.words(payload))
+
+    def words(self, payload: bytes | str) -> list[str]:
+        """The text's words and punctuation marks; the errors of `__call__`."""
+        words = tokenize(read(payload, self.max_chars))
+        if not words:
             raise WrongValue("the text is empty; send at least one word")
-        known = [self.numbers[token] for token in ngrams(tokens, self.ngrams) if token in self.numbers]
+        return words
+
+    def number(self, words: list[str]) -> Tensor:
+        """(n,) int64: the numbers of the words' n-grams."""
+        known = [self.numbers[ngram] for ngram in ngrams(words, self.ngrams) if ngram in self.numbers]
         return torch.tensor(known or [0])
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -93,14 +101,15 @@ class Words(Transform):
         return {"vocab_size": len(self.numbers)}
 
     def save(self, folder: Path) -> None:
-        (folder / self.FILE).write_text("\n".join(self.numbers), encoding="utf-8")
+        (folder / self.FILE).write_bytes("\n".join(self.numbers).encode())
 
     def load(self, folder: Path) -> None:
-        self.tokens = (folder / self.FILE).read_text(encoding="utf-8").split("\n")
+        self.tokens = (folder / self.FILE).read_bytes().decode().split("\n")
 
 
 class BagOfWords(nn.Module):
-    """The mean of the n-grams' embeddings, and a linear layer: "Bag of Tricks for Efficient Text Classification", arXiv 1607.01759.
+    """The mean of the n-grams' embeddings, and a linear layer, as in "Bag of Tricks for Efficient Text Classification",
+    arXiv 1607.01759.
 
     (n,) int64 numbers and (B,) int64 offsets -> (B, num_classes) logits.
     """

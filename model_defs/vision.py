@@ -5,6 +5,7 @@ own normalisation. Knows nothing of labels, augmentation or HTTP.
 """
 
 import io
+import math
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.transform import Transform
 
 Image.init()
-# EPS starts Ghostscript on the caller's file: a program of its own, that no limit here reaches.
-FORMATS = sorted(set(Image.OPEN) - {"EPS"})
+# EPS starts Ghostscript on the caller's file: a program of its own, that no limit here reaches. IPTC may hold an EPS.
+FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
+EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes: plain, and with a preview for DOS
 CHANNELS = {"L": 1, "RGB": 3}
 
 
@@ -35,6 +37,8 @@ class Picture(Transform):
     def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 89_478_485):
         if mode not in CHANNELS:
             raise ValueError(f"mode {mode!r} is not one of {', '.join(CHANNELS)}")
+        if not 0 < crop_pct <= 1:
+            raise ValueError(f"crop_pct {crop_pct} is not a share of the shorter side: more than 0, at most 1")
         self.size, self.mode, self.crop_pct, self.max_pixels = size, mode, crop_pct, max_pixels
 
     def __call__(self, payload: bytes) -> Tensor:
@@ -47,10 +51,13 @@ class Picture(Transform):
         picture = self.open(payload)
         try:
             # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the final size keeps the box filter's quality (Pillow's own gap).
-            picture.draft(None, (2 * self.size, 2 * self.size))
+            wanted = math.ceil(2 * self.size / self.crop_pct)
+            picture.draft(None, (wanted, wanted))
             upright = flatten(ImageOps.exif_transpose(picture), self.mode)
         except MemoryError:
             raise
+        except Image.DecompressionBombError:  # an icon whose picture is larger than its own header says
+            raise self.too_large() from None
         except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, IndexError ...
             raise Unreadable(reason(error, picture.format, len(payload))) from error
         side = min(upright.size) * self.crop_pct
@@ -68,12 +75,12 @@ class Picture(Transform):
         """The picture with its header read and its pixels not yet decoded."""
         if not payload:
             raise Unreadable("the body is empty; send the bytes of a picture file")
-        if payload[:4] == b"%!PS":
+        if payload[:4] in EPS:
             raise WrongKind("an EPS file is a program, not a picture; send a JPEG, PNG or WebP file")
         try:
             picture = Image.open(io.BytesIO(payload), formats=FORMATS)
         except Image.DecompressionBombError:
-            raise TooLarge(f"more pixels than the {self.max_pixels:,} that this model takes; send a smaller picture") from None
+            raise self.too_large() from None
         except MemoryError:
             raise
         except Image.UnidentifiedImageError:
@@ -83,10 +90,11 @@ class Picture(Transform):
         except Exception as error:
             raise Unreadable(reason(error, None, len(payload))) from error
         if picture.width * picture.height > self.max_pixels:
-            raise TooLarge(
-                f"{picture.width:,} x {picture.height:,} pixels; this model takes {self.max_pixels:,} at most: send a smaller picture"
-            )
+            raise self.too_large(f"{picture.width:,} x {picture.height:,} pixels")
         return picture
+
+    def too_large(self, given: str = "too many pixels") -> TooLarge:
+        return TooLarge(f"{given}; this model takes {self.max_pixels:,} at most: send a smaller picture")
 
     def facts(self) -> dict:
         return {"channels": CHANNELS[self.mode]}
@@ -104,15 +112,17 @@ def reason(error: Exception, format: str | None, length: int) -> str:
 
 
 def flatten(picture: Image.Image, mode: str) -> Image.Image:
-    """Any Pillow mode -> `mode`: transparency over white, 16 bits scaled to 8 (Pillow would clip them)."""
+    """Any Pillow mode -> `mode`: transparency over white, more than 8 bits scaled to 8 (Pillow would clip them)."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, dtype=np.float32)
-        top = 65535.0 if picture.mode.startswith("I") else max(float(np.nanmax(values, initial=0.0)), 1.0)
-        picture = Image.fromarray((np.nan_to_num(values).clip(0, top) * (255 / top)).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float32), nan=0, posinf=0, neginf=0).clip(min=0)
+        top = max(values.max(), 1 if picture.mode == "F" else 65_535)
+        picture = Image.fromarray((values * (255 / top)).astype(np.uint8))
     elif picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
+    elif picture.mode == "LAB":
+        picture = picture.convert("RGB")  # the only way out of it that Pillow knows
     return picture if picture.mode == mode else picture.convert(mode)
 
 

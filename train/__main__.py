@@ -16,6 +16,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from model_defs.artifact import Artifact
+
 CONFIGS, ARTIFACTS, RUNS = Path("train/configs"), Path("artifacts"), Path("runs")
 
 
@@ -26,30 +28,40 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"{given}usage: python -m train NAME [--key=value ...], where NAME is one of: {', '.join(names)}")
     quiet()
     from train.data.examples import DataError
-    from train.fit import fit
-    from train.write import write
 
     try:
-        cli = fit(arguments[0], CONFIGS, RUNS, arguments[1:])
-        ARTIFACTS.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{arguments[0]}-", dir=ARTIFACTS) as staged:
-            artifact = write(Path(staged) / arguments[0], cli)
-            final = ARTIFACTS / arguments[0]
-            shutil.rmtree(final, ignore_errors=True)  # only now: an interrupted training leaves the old artifact whole
-            artifact.folder.rename(final)
+        artifact = train(arguments[0], arguments[1:])
     except DataError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: nothing was written; run it again to start over")
     figures = ", ".join(f"{name} {value:.4f}" for name, value in artifact.metrics.items())
-    print(f"{final}/: {figures} on {artifact.data['examples']['test']:,} test examples; pictures in {final}/report/")
+    print(f"{artifact.folder}/: {figures} on {artifact.data['examples']['test']:,} test examples; pictures in its report/")
+
+
+def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Path = RUNS) -> Artifact:
+    """Train what the config `name` says and write `artifacts/<name>/`, whole or not at all.
+
+    Raises:
+        DataError: an example cannot be read.
+        KeyboardInterrupt: somebody had enough.
+    """
+    from train.fit import fit
+    from train.write import write
+
+    cli = fit(CONFIGS / f"{name}.yaml", runs, overrides)
+    artifacts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=artifacts) as staged:
+        artifact = write(Path(staged) / name, cli)
+        shutil.rmtree(artifacts / name, ignore_errors=True)  # only now: an interrupted training leaves the old one whole
+        artifact.folder = artifact.folder.rename(artifacts / name)
+    return artifact
 
 
 def quiet() -> None:
     """Only what the reader can act on: Lightning's tips and the libraries' notices about each other are not."""
-    warnings.filterwarnings("ignore", module=r"(lightning|torch|torchtext|torchmetrics)\.")
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torch|torchtext|torchmetrics|jsonargparse)\.")
+    logging.disable(logging.INFO)
 
 
 if __name__ == "__main__":

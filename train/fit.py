@@ -12,7 +12,6 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 
 class EpochLines(Callback):
@@ -40,14 +39,20 @@ class CLI(LightningCLI):
         })  # fmt: skip
 
 
-def fit(name: str, configs: Path, runs: Path, overrides: list[str]) -> CLI:
-    """Train what `configs/<name>.yaml` says; afterwards the CLI's model holds the best epoch's weights.
+def fit(config: Path, runs: Path, overrides: list[str]) -> CLI:
+    """Train what the config says; afterwards the CLI's model holds the best epoch's weights.
+
+    Args:
+        config: a YAML file.
+        runs: logs and checkpoints go to a folder in it that is named like the config.
+        overrides: `--key=value`, for any key of the config.
 
     Raises:
         DataError: an example cannot be read.
     """
-    board = TensorBoardLogger(runs, name)
-    progress = RichProgressBar(leave=True) if sys.stdout.isatty() else EpochLines()
+    name = config.stem
+    is_terminal = sys.stdout.isatty()
+    progress = RichProgressBar(leave=True) if is_terminal else EpochLines()
     cli = CLI(
         LightningModule,
         LightningDataModule,
@@ -56,17 +61,21 @@ def fit(name: str, configs: Path, runs: Path, overrides: list[str]) -> CLI:
         save_config_callback=None,
         seed_everything_default=0,
         trainer_defaults={
-            "logger": [board, CSVLogger(runs, name, version=board.version)],
+            "logger": [
+                {"class_path": logger, "init_args": {"save_dir": str(runs), "name": name}}
+                for logger in ("TensorBoardLogger", "CSVLogger")
+            ],
             "callbacks": [progress, LearningRateMonitor()],
-            "enable_progress_bar": isinstance(progress, RichProgressBar),
+            "enable_progress_bar": is_terminal,
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
         },
-        args=[f"--config={configs / name}.yaml", *overrides],
+        parser_kwargs={"prog": "python -m train", "usage": f"python -m train {name} [--key=value ...]; --help lists the keys"},
+        args=[f"--config={config}", *overrides],
         run=False,
     )
-    print(f"training {name}: TensorBoard log in {board.log_dir}", flush=True)
+    print(f"training {name}; its log: tensorboard --logdir {runs / name}", flush=True)
     cli.trainer.fit(cli.model, cli.datamodule)
     if cli.trainer.interrupted:
         raise KeyboardInterrupt

@@ -1,8 +1,8 @@
 """`artifacts/<model>/report/`: what a person would rather see than read.
 
-    curves.png       losses and accuracy, epoch by epoch
-    confusion.png    what was taken for what, on the test set
-    examples.png     one test input of each label, as the network meets it: the picture, the spectrogram
+curves.png       losses and accuracy, epoch by epoch
+confusion.png    what was taken for what, on the test set
+examples.png     one test input of each label, as the network meets it: the picture, the spectrogram
 """
 
 import csv

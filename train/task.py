@@ -1,9 +1,11 @@
 """What is learned: one LightningModule a kind of loss.
 
-Knows nothing of where examples come from (`train/data/`), nor of what is written once the weights are found (`train/__main__.py`).
+Knows nothing of where examples come from (`train/data/`), nor of what is written once the weights are found (`train/write.py`).
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from lightning import LightningModule
@@ -21,7 +23,7 @@ class Classification(LightningModule):
         network: its class; what only the data can say (the number of classes, of channels, of words) is filled in.
         transform: from an input's bytes to a sample; it is served with the weights.
         augment: modules that change a decoded sample at random, applied one after the other while training only.
-        learning_rate: the highest that the one-cycle schedule reaches.
+        learning_rate: the highest that the schedule reaches: see `one_cycle`.
         weight_decay: of AdamW.
         label_smoothing: 0 to 1: how much of the target is spread over all labels.
     """
@@ -71,6 +73,16 @@ class Classification(LightningModule):
             [{"params": decayed, "weight_decay": self.hparams.weight_decay}, {"params": plain, "weight_decay": 0.0}],
             lr=self.hparams.learning_rate,
         )
-        steps = self.trainer.estimated_stepping_batches
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.hparams.learning_rate, total_steps=steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def one_cycle(step: int, steps: int, rising: float = 0.25) -> float:
+    """The share of the learning rate at `step` of `steps`: up in a line, down in half a cosine (arXiv 1708.07120).
+
+    torch's own OneCycleLR keeps a function in its state, so that its checkpoints load only with unpickling allowed.
+    """
+    top = max(1, round(rising * steps))
+    if step < top:
+        return (step + 1) / top
+    return (1 + math.cos(math.pi * (step - top) / max(1, steps - top))) / 2
