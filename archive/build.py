@@ -59,7 +59,8 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
 
 def stage(artifact: Path, staged: Path) -> None:
     """A folder that looks as the archive will: the artifact's files, and the code that reads them."""
-    shutil.copytree(artifact, staged, ignore=shutil.ignore_patterns(TEST, REPORT))
+    # copyfile leaves the times behind: the archiver cannot zip a file dated before 1980, as some images and stores have them.
+    shutil.copytree(artifact, staged, ignore=shutil.ignore_patterns(TEST, REPORT), copy_function=shutil.copyfile)
     for package in ("handlers", "model_defs"):
         source = Path(sys.modules[package].__file__).parent
         for module in sorted(source.rglob("*.py")):

@@ -55,7 +55,7 @@ def test_a_mistyped_torchserve_key_names_the_line_and_the_nearest_key(complaint)
         ("batchSize: 8", "batchSize: 0", "digits.yaml:3: 'batchSize': expected `int` >= 1"),
         ("maxBatchDelay: 1", "maxBatchDelay: 0", "digits.yaml:4: 'maxBatchDelay': expected `int` >= 1"),
         ("precision: fp32", "precision: fp23", "digits.yaml:9: 'handler.precision': invalid enum value 'fp23'"),
-        ("precision: fp32", "threads: 0", "digits.yaml:9: 'handler.threads': expected `int` >= 1"),
+        ("precision: fp32", "decoders: 0", "digits.yaml:9: 'handler.decoders': expected `int` >= 1"),
         ("handler:", "deviceIds: [0, x]\nhandler:", "digits.yaml:7: 'deviceIds': expected `int`, got `str`"),
     ],
 )

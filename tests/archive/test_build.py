@@ -1,0 +1,96 @@
+"""archive/build.py: the same inputs give the same bytes, nothing in them is a pickle, and what would not serve is refused."""
+
+import hashlib
+import json
+import os
+import pickletools
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from archive.build import SUMS, ArchiveError, build
+from handlers.base import WrongAnswer
+
+RECIPE = Path("archive/recipes/digits.yaml")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def test_the_same_inputs_give_the_same_bytes(picture_artifact, tmp_path):
+    first = build(picture_artifact, RECIPE, tmp_path / "one")
+    for file in picture_artifact.rglob("*"):
+        os.utime(file, (1, 1))  # only their times differ
+    second = build(picture_artifact, RECIPE, tmp_path / "two")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_archive_holds_the_model_the_code_and_the_recipe_and_no_report(picture_artifact, store):
+    with zipfile.ZipFile(build(picture_artifact, RECIPE, store)) as archive:
+        names = set(archive.namelist())
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+        assert archive.read("model-config.yaml") == RECIPE.read_bytes()
+    assert {"torchserve.py", "model.json", "weights.safetensors", "samples/expected.json"} <= names
+    assert {"handlers/base.py", "model_defs/vision.py"} <= names
+    assert not {name for name in names if name.startswith("report/") or name == "test.zip"}
+    assert manifest["model"]["handler"] == "torchserve.py" and manifest["model"]["modelVersion"] == "1.0"
+
+
+def test_nothing_in_an_archive_is_a_pickle(picture_artifact, store):
+    def is_pickle(content: bytes) -> bool:
+        try:
+            return sum(1 for _ in pickletools.genops(content)) > 1
+        except Exception:
+            return False
+
+    assert is_pickle(__import__("pickle").dumps({"a": 1}))  # the test can tell
+    with zipfile.ZipFile(build(picture_artifact, RECIPE, store)) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            assert not is_pickle(content), name
+            assert not zipfile.is_zipfile(archive.open(name)), f"{name} is a zip, as torch.save writes"
+
+
+def test_the_sums_are_those_of_the_files(picture_artifact, store):
+    build(picture_artifact, RECIPE, store, "1.0")
+    build(picture_artifact, RECIPE, store, "2.0")
+    lines = dict(reversed(line.split()) for line in (store / SUMS).read_text().splitlines())
+    assert set(lines) == {"pictures-1.0.mar", "pictures-2.0.mar"}
+    for name, digest in lines.items():
+        assert hashlib.sha256((store / name).read_bytes()).hexdigest() == digest
+    subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=store, check=True)
+
+
+def test_several_builds_at_once_do_not_meet(picture_artifact, store):
+    """Two of one model and one of another version, each in a process of its own."""
+    code = "import sys; from pathlib import Path; from archive.build import build; build(*map(Path, sys.argv[1:4]), sys.argv[4])"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, picture_artifact, RECIPE, store, version], stderr=subprocess.PIPE)
+        for version in ("1.0", "1.0", "2.0")
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=store, check=True)
+    assert sorted(file.name for file in store.iterdir()) == [SUMS, "pictures-1.0.mar", "pictures-2.0.mar"]
+
+
+def test_weights_that_answer_differently_are_refused_and_the_old_archive_stays(picture_artifact, store):
+    old = build(picture_artifact, RECIPE, store).read_bytes()
+    expected = picture_artifact / "samples" / "expected.json"
+    samples = json.loads(expected.read_text())
+    samples[0]["score"] -= 0.01
+    expected.write_text(json.dumps(samples))
+    with pytest.raises(WrongAnswer, match="training says"):
+        build(picture_artifact, RECIPE, store)
+    assert (store / "pictures-1.0.mar").read_bytes() == old
+
+
+def test_no_artifact_says_what_makes_one(store, tmp_path):
+    with pytest.raises(ArchiveError, match="make train MODEL=nothing"):
+        build(tmp_path / "nothing", RECIPE, store)

@@ -1,0 +1,81 @@
+"""What tests of several packages share: small artifacts of untrained networks, written as training writes them."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from model_defs import artifact as files
+from model_defs.artifact import Artifact, Sample
+from model_defs.audio import MelCNN, Sound
+from model_defs.build import complete
+from model_defs.text import BagOfWords, Words
+from model_defs.transform import Transform
+from model_defs.vision import Picture, SmallCNN
+
+LABELS = ["circle", "square", "star"]
+
+
+def path_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+def write(folder: Path, network: type, transform: Transform, payloads: dict[str, bytes]) -> Path:
+    """An artifact of a seeded, untrained network; its samples' answers are the network's own."""
+    torch.manual_seed(0)
+    spec = complete({"class_path": path_of(network)}, {"num_classes": len(LABELS), **transform.facts()})
+    built = network(**spec["init_args"]).eval()
+    init_args = {name: getattr(transform, name) for name in TRANSFORM_ARGUMENTS[type(transform)]}
+    written = Artifact(
+        name=folder.name, network=spec, transform={"class_path": path_of(type(transform)), "init_args": init_args},
+        labels=LABELS, metrics={}, data={}, versions=files.versions(), folder=folder,
+    )  # fmt: skip
+    written.write(built, transform)
+    with torch.inference_mode():
+        logits = built(*transform.collate([transform(payload) for payload in payloads.values()]))
+    scores, answers = logits.softmax(-1).max(-1)
+    samples = [
+        (Sample(name, LABELS[answer], LABELS[answer], score), payload)
+        for (name, payload), answer, score in zip(payloads.items(), answers.tolist(), scores.tolist(), strict=True)
+    ]
+    files.write_samples(folder / files.SAMPLES, samples)
+    return folder
+
+
+TRANSFORM_ARGUMENTS = {Picture: ("size", "mode"), Sound: ("sample_rate", "seconds"), Words: ("ngrams",)}
+
+
+def png(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def wav(seed: int) -> bytes:
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, 9_000)
+    file = io.BytesIO()
+    soundfile.write(file, samples, 8_000, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture
+def picture_artifact(tmp_path):
+    return write(tmp_path / "pictures", SmallCNN, Picture(size=16), {f"{seed}.png": png(seed) for seed in range(4)})
+
+
+@pytest.fixture
+def sound_artifact(tmp_path):
+    return write(tmp_path / "sounds", MelCNN, Sound(sample_rate=8_000), {f"{seed}.wav": wav(seed) for seed in range(4)})
+
+
+@pytest.fixture
+def text_artifact(tmp_path):
+    transform = Words(ngrams=2)
+    transform.tokens = ["<unk>", "a", "round", "thing", "a round", "with", "corners", "five"]
+    texts = ["a round thing", "five corners", "a thing with corners", "round"]
+    return write(tmp_path / "texts", BagOfWords, transform, {f"{place}.txt": text.encode() for place, text in enumerate(texts)})
