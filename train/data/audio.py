@@ -1,0 +1,106 @@
+"""Sounds: synthesised ones, torchaudio's sets by name, and any folder of class folders."""
+
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import soundfile
+import torchaudio
+
+from train.data import synth
+from train.data.examples import DataError, Example, Examples, class_folders, split
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
+
+
+class Sounds(Examples):
+    """Sounds that `train/data/synth.py` makes.
+
+    Args:
+        per_class: clips of each kind for training; a quarter as many more are for testing.
+    """
+
+    def __init__(self, per_class: int = 120, **options):
+        super().__init__(**options)
+        self.per_class = per_class
+
+    def read(self) -> dict[str, list[Example]]:
+        tested = max(1, self.per_class // 4)
+        return {"train": self.made(range(self.per_class)), "test": self.made(range(self.per_class, self.per_class + tested))}
+
+    def made(self, seeds: range) -> list[Example]:
+        first = 1_000_000 * self.seed
+        return [Example(synth.clip(kind, first + seed), kind, f"{kind} {seed}", ".wav") for kind in synth.KINDS for seed in seeds]
+
+
+class SoundFolder(Examples):
+    """`root/train/<class>/*.wav` and `root/test/<class>/*.wav`, or `root/<class>/*.wav`, in any format that libsndfile reads."""
+
+    def read(self) -> dict[str, list[Example]]:
+        return class_folders(self.root, SUFFIXES, self.seed)
+
+
+def open_set(source: Callable, root: Path, **options):
+    """The torchaudio set in `root`, downloaded if it is not there."""
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        try:
+            return source(root, **options)
+        except (OSError, RuntimeError):
+            return source(root, download=True, **options)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{source.__name__} is not in {root}/ and cannot be downloaded ({error}); "
+            "give a folder that holds it, or one of class folders, with DATA=<folder>"
+        ) from error
+
+
+class SPEECHCOMMANDS(SoundFolder):
+    """35 spoken words, 105,829 recordings of up to a second, with the set's own split; or a folder of class folders."""
+
+    def read(self) -> dict[str, list[Example]]:
+        if (self.root / "train").is_dir():
+            return super().read()
+        return {
+            name: list(self.load(subset)) for name, subset in (("train", "training"), ("validation",) * 2, ("test", "testing"))
+        }
+
+    def load(self, subset: str) -> Iterable[Example]:
+        recordings = open_set(torchaudio.datasets.SPEECHCOMMANDS, self.root, subset=subset)
+        for place in range(len(recordings)):
+            path, _, label, *_ = recordings.get_metadata(place)
+            file = Path(recordings._archive) / path
+            yield Example(file, label, str(file), ".wav")
+
+
+class YESNO(SoundFolder):
+    """60 recordings of eight words each, "yes" or "no" in Hebrew, cut in eight; a fifth of the recordings is for testing. Or a
+    folder of class folders."""
+
+    WORDS = ("no", "yes")
+
+    def read(self) -> dict[str, list[Example]]:
+        if (self.root / "train").is_dir():
+            return super().read()
+        recordings = open_set(torchaudio.datasets.YESNO, self.root)
+        files = [Path(recordings._path) / f"{name}.wav" for name in sorted(recordings._walker)]
+        whole = [Example(file, "recording", str(file), ".wav") for file in files]
+        train, test = split(whole, 0.2, self.seed)  # by recording: one voice's noise must not stand on both sides
+        return {"train": list(self.cut(train)), "test": list(self.cut(test))}
+
+    def cut(self, recordings: list[Example]) -> Iterable[Example]:
+        for recording in recordings:
+            samples, rate = read_sound(recording)
+            said = [int(digit) for digit in recording.payload.stem.split("_")]
+            length = len(samples) // len(said)
+            for place, word in enumerate(said):
+                file = io.BytesIO()
+                soundfile.write(file, samples[place * length : (place + 1) * length], rate, format="WAV")
+                yield Example(file.getvalue(), self.WORDS[word], f"{recording.source}: word {place + 1}", ".wav")
+
+
+def read_sound(example: Example):
+    try:
+        return soundfile.read(io.BytesIO(example.read()), dtype="int16")
+    except soundfile.SoundFileError as error:
+        raise DataError(f"{example.source}: not a sound: {error}") from error

@@ -1,0 +1,89 @@
+"""Pictures: scikit-learn's digits, torchvision's sets by name, and any folder of class folders."""
+
+import io
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torchvision
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from model_defs.vision import FORMATS
+from train.data.examples import DataError, Example, Examples, class_folders, split
+
+SUFFIXES = {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
+
+
+def png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+class Digits(Examples):
+    """Handwritten digits of 8x8 pixels in 17 shades, which scikit-learn brings along; a fifth is for testing."""
+
+    def read(self) -> dict[str, list[Example]]:
+        digits = load_digits()
+        pictures = (digits.images * (255 / 16)).round().astype(np.uint8)  # (1797, 8, 8)
+        examples = [
+            Example(png(Image.fromarray(picture)), str(label), f"scikit-learn's digits: {place}", ".png")
+            for place, (picture, label) in enumerate(zip(pictures, digits.target, strict=True))
+        ]
+        train, test = split(examples, 0.2, self.seed)
+        return {"train": train, "test": test}
+
+
+class PictureFolder(Examples):
+    """`root/train/<class>/*.jpg` and `root/test/<class>/*.jpg`, or `root/<class>/*.jpg`, in any format that Pillow reads."""
+
+    def read(self) -> dict[str, list[Example]]:
+        return class_folders(self.root, SUFFIXES, self.seed)
+
+
+class Torchvision(PictureFolder):
+    """A set of `torchvision.datasets` by its name, downloaded if it is not in `root`; or a folder of class folders there."""
+
+    source: Callable  # of (root, train, download) -> pairs of a picture and the label's number, with `classes`
+
+    def read(self) -> dict[str, list[Example]]:
+        if (self.root / "train").is_dir():
+            return super().read()
+        return {"train": list(self.load(train=True)), "test": list(self.load(train=False))}
+
+    def load(self, train: bool) -> Iterable[Example]:
+        name = self.source.__name__
+        try:
+            pairs = self.source(str(self.root), train=train, download=not self.is_there())
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"{name} is not in {self.root}/ and cannot be downloaded ({error}); "
+                "give a folder that holds it, or one of class folders, with DATA=<folder>"
+            ) from error
+        for place, (picture, number) in enumerate(pairs):
+            yield Example(png(picture), pairs.classes[number], f"{name}: {'train' if train else 'test'} {place}", ".png")
+
+    def is_there(self) -> bool:
+        """Whether both splits can be read without a download."""
+        try:
+            return all(self.source(str(self.root), train=train) for train in (True, False))
+        except (OSError, RuntimeError):
+            return False
+
+
+class CIFAR10(Torchvision):
+    """60,000 colour pictures of 32x32 pixels, 10 classes."""
+
+    source = torchvision.datasets.CIFAR10
+
+
+class FashionMNIST(Torchvision):
+    """70,000 grey pictures of clothes, 28x28 pixels, 10 classes."""
+
+    source = torchvision.datasets.FashionMNIST
+
+
+class MNIST(Torchvision):
+    """70,000 handwritten digits, 28x28 pixels."""
+
+    source = torchvision.datasets.MNIST
