@@ -3,12 +3,15 @@ must never find a line there that a caller's text has begun."""
 
 import logging
 
+# What java.util.Scanner, with which TorchServe reads, takes for the end of a line.
+BREAKS = {ord(character): repr(character)[1:-1] for character in "\r\n\x85\u2028\u2029"}
+
 
 class OneLine(logging.Formatter):
     """The message and, after it, the traceback, with line breaks written as `\\n`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+        return super().format(record).translate(BREAKS)
 
 
 def one_line_each() -> None:

@@ -151,9 +151,7 @@ class MelCNN(nn.Module):
     (B, samples) float32 -> (B, num_classes) logits.
     """
 
-    def __init__(
-        self, num_classes: int, sample_rate: int | None = None, n_mels: int = 64, width: int = 16, dropout: float = 0.2
-    ):
+    def __init__(self, num_classes: int, sample_rate: int | None = None, n_mels: int = 64, width: int = 16, dropout: float = 0.2):
         super().__init__()
 
         def block(inputs: int, outputs: int) -> list[nn.Module]:

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args, **kwargs
+
 
 class SpecError(ValueError):
     """A `{class_path, init_args}` that names nothing that can be built; the message says what is nearest."""
@@ -68,10 +70,8 @@ def complete(spec: Mapping[str, Any], facts: Mapping[str, Any], within: tuple[st
             raise SpecError(f"{spec['class_path']} takes no {key!r}{did_you_mean(key, parameters)}")
     init_args = {key: value for key, value in facts.items() if key in parameters} | given
     for name, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and name not in init_args and parameter.kind not in (
-            inspect.Parameter.VAR_POSITIONAL,
-            inspect.Parameter.VAR_KEYWORD,
-        ):
+        is_required = parameter.default is parameter.empty and parameter.kind not in VARIADIC
+        if is_required and name not in init_args:
             raise SpecError(f"{spec['class_path']} needs {name!r}, which neither the config nor the data gives")
     return {"class_path": spec["class_path"], "init_args": init_args}
 

@@ -8,6 +8,7 @@ import torchtext
 
 torchtext.disable_torchtext_deprecation_warning()
 
+from torchtext import datasets  # noqa: E402
 from torchtext.data.utils import get_tokenizer, ngrams_iterator  # noqa: E402
 from torchtext.vocab import build_vocab_from_iterator  # noqa: E402
 
@@ -85,14 +86,14 @@ class Torchtext(CSV):
 class AG_NEWS(Torchtext):
     """127,600 news items of four topics."""
 
-    source = staticmethod(torchtext.datasets.AG_NEWS)
+    source = staticmethod(datasets.AG_NEWS)
     names = ("World", "Sports", "Business", "Sci/Tech")
 
 
 class IMDB(Torchtext):
     """50,000 film reviews, for or against."""
 
-    source = staticmethod(torchtext.datasets.IMDB)
+    source = staticmethod(datasets.IMDB)
     names = ("neg", "pos")
 
 

@@ -1,0 +1,182 @@
+"""What can be asked of a running server, over HTTP: predictions, and TorchServe's management API.
+
+Knows nothing of processes, nor of what is printed.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from serving.home import Home, Running, ServerError
+
+CONNECT, ANSWER = 5, 120  # seconds
+READY = 180  # seconds for a model's workers to start
+TYPES = {".txt": "text/plain; charset=utf-8", ".json": "application/json"}
+BYTES = "application/octet-stream"
+
+
+class Client:
+    """One server.
+
+    Args:
+        server: where it listens.
+        keys: its tokens; see `Home.keys`.
+    """
+
+    def __init__(self, server: Running, keys: dict[str, str]):
+        self.server, self.keys = server, keys
+        self.session = requests.Session()
+        self.session.trust_env = False  # a proxy, or a .netrc, is for other servers
+        # TorchServe resets the connection after any answer of 400 and above, so that a pooled one may be dead already.
+        # A prediction changes nothing, so asking again is safe.
+        retries = Retry(total=3, connect=3, read=3, status=0, backoff_factor=0.1, allowed_methods=None)
+        self.session.mount("http://", HTTPAdapter(max_retries=retries))
+
+    @classmethod
+    def of(cls, home: Home) -> "Client":
+        """
+        Raises:
+            ServerError: no server runs there.
+        """
+        return cls(home.require(), home.keys())
+
+    # --- inference
+
+    def url(self, model: str, version: str | None = None, api: str = "predictions") -> str:
+        return "/".join(part for part in (self.server.inference, api, model, version) if part)
+
+    def predict(
+        self, model: str, body: bytes, content_type: str = BYTES, version: str | None = None, api: str = "predictions"
+    ) -> requests.Response:
+        """Send one input; the answer is of any status.
+
+        Raises:
+            ServerError: nobody answers.
+        """
+        headers = self.token("inference") | {"Content-Type": content_type}
+        return self.send("POST", self.url(model, version, api), data=body, headers=headers)
+
+    # --- management
+
+    def models(self) -> list[dict[str, Any]]:
+        """TorchServe's description of each version of each model: workers, queue, batch size ..."""
+        return [version for name in self.names() for version in self.describe(name)]
+
+    def names(self) -> Iterator[str]:
+        token = ""
+        while token is not None:
+            page = self.manage("GET", "/models", limit=100, **({"next_page_token": token} if token else {}))
+            yield from (model["modelName"] for model in page["models"])
+            token = page.get("nextPageToken")
+
+    def describe(self, model: str, version: str = "all") -> list[dict[str, Any]]:
+        return self.manage("GET", f"/models/{model}/{version}")
+
+    def register(self, archive: str) -> None:
+        """Host an archive of the model store, by its file name; its recipe says how many workers start."""
+        self.manage("POST", "/models", url=archive)
+
+    def unregister(self, model: str, version: str) -> None:
+        self.manage("DELETE", f"/models/{model}/{version}")
+
+    def scale(self, model: str, workers: int, version: str | None = None) -> None:
+        """Start or end workers, and return when that is done."""
+        path = f"/models/{model}/{version}" if version else f"/models/{model}"
+        self.manage("PUT", path, min_worker=workers, max_worker=workers, synchronous="true")
+
+    def set_default(self, model: str, version: str) -> None:
+        self.manage("PUT", f"/models/{model}/{version}/set-default")
+
+    def is_ready(self, model: str, version: str) -> bool:
+        """Whether as many workers as the model wants are there, each of them ready."""
+        described = self.describe(model, version)[0]
+        workers = described["workers"]
+        return len(workers) >= described["minWorkers"] > 0 and all(worker["status"] == "READY" for worker in workers)
+
+    def wait_ready(self, model: str, version: str, log: Path | None = None, seconds: float = READY) -> None:
+        """
+        Args:
+            log: what the workers write; a worker's death there ends the waiting.
+
+        Raises:
+            ServerError: a worker died while it started, or not all are ready in time.
+        """
+        read_from = log.stat().st_size if log and log.exists() else 0
+        deadline = time.monotonic() + seconds
+        while not self.is_ready(model, version):
+            if log and (death := death_in(log, read_from, f"{model}_{version}")):
+                raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{model} {version}: not every worker is ready after {seconds:.0f} s; see {log or 'the logs'}")
+            time.sleep(0.1)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until no request is queued, and a little longer for those being answered."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not any(model["jobQueueStatus"]["pendingRequests"] for model in self.models()):
+                time.sleep(min(1, max(0, deadline - time.monotonic())))
+                return
+            time.sleep(0.2)
+
+    # --- the rest
+
+    def metrics(self) -> str:
+        """In Prometheus' text format."""
+        return self.send("GET", f"{self.server.metrics}/metrics").text
+
+    def is_up(self) -> bool:
+        """Whether both APIs answer; whether models are ready is another question."""
+        try:
+            headers = self.token("inference")
+            healthy = requests.get(f"{self.server.inference}/ping", headers=headers, timeout=CONNECT).status_code == 200
+            self.manage("GET", "/models")
+            return healthy
+        except (requests.RequestException, ServerError):
+            return False
+
+    def token(self, name: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys[name]}"} if name in self.keys else {}
+
+    def manage(self, method: str, path: str, **parameters: Any) -> Any:
+        """The management API's answer.
+
+        Raises:
+            ServerError: with TorchServe's own message.
+        """
+        answer = self.send(method, f"{self.server.management}{path}", params=parameters, headers=self.token("management"))
+        try:
+            content = answer.json()
+        except ValueError:
+            content = {}
+        if not answer.ok:
+            said = content.get("message", answer.text) if isinstance(content, dict) else answer.text
+            raise ServerError(f"the server refused {method} {path} with {answer.status_code}: {said}")
+        return content
+
+    def send(self, method: str, url: str, **options: Any) -> requests.Response:
+        try:
+            return self.session.request(method, url, timeout=(CONNECT, ANSWER), **options)
+        except requests.ConnectionError as error:
+            raise ServerError(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
+        except requests.Timeout:
+            raise ServerError(f"{url} gave no answer in {ANSWER} s; see: make status") from None
+
+
+def death_in(log: Path, start: int, worker: str) -> str | None:
+    """The error that ended a worker, if the log tells of one since `start`."""
+    if not log.exists():
+        return None
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if f"-{worker}-" in line]
+    messages = [line.partition(" - ")[2] for line in lines]
+    if not any("Backend worker process died" in message for message in messages):
+        return None
+    errors = [message for message in messages if message and not message.startswith((" ", "Traceback"))]
+    return errors[-1]

@@ -1,0 +1,129 @@
+"""`.torchserve/`: what is on disk of a server, running or not.
+
+    server.json           which process it is, and where it listens
+    key_file.json         TorchServe's tokens
+    *.header              one token each, as curl's `-H @file` reads it
+    config.properties     the settings that it was started with
+    registered.json       which archives it was given, by their SHA-256
+    logs/
+
+Knows nothing of HTTP, nor of how a server is started.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import psutil
+
+FOLDER = Path(".torchserve")
+HEADERS = ("inference", "management")
+
+
+class ServerError(Exception):
+    """Something that the user can act on; the message says what and how."""
+
+
+class Running(msgspec.Struct):
+    """`server.json`.
+
+    Args:
+        pid: of the Java process, and of its process group.
+        created: when that process began, seconds since 1970: a number alone may be another process's after a reboot.
+        temporary: the server's own folder for sockets and unpacked models; its name stands in each worker's command line.
+        inference, management, metrics: where it listens.
+        model_store: where its archives lie.
+    """
+
+    pid: int
+    created: float
+    temporary: str
+    inference: str
+    management: str
+    metrics: str
+    model_store: str
+
+
+class Home:
+    """The folder and the files in it."""
+
+    def __init__(self, folder: Path | str = FOLDER):
+        self.folder = Path(folder).absolute()
+        self.state, self.keys_file, self.registered = (
+            self.folder / name for name in ("server.json", "key_file.json", "registered.json")
+        )
+        self.logs = self.folder / "logs"
+
+    def make(self) -> None:
+        """Readable by its owner alone: it holds tokens."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        self.logs.mkdir(exist_ok=True)
+
+    def last(self) -> Running | None:
+        """The server that was started last, whether it still runs or not."""
+        try:
+            return msgspec.json.decode(self.state.read_bytes(), type=Running)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError:  # written half, by a machine that went down
+            return None
+
+    def running(self) -> Running | None:
+        """The server, if it runs."""
+        server = self.last()
+        return server if server and is_running(server.pid, server.created) else None
+
+    def require(self) -> Running:
+        """
+        Raises:
+            ServerError: no server runs.
+        """
+        server = self.running()
+        if server is None:
+            raise ServerError("no server runs here; start one with: make serve")
+        return server
+
+    def write(self, server: Running) -> None:
+        replace(self.state, msgspec.json.encode(server))
+
+    def keys(self) -> dict[str, str]:
+        """The tokens by what they are for: "inference", "management", "API"; empty where tokens are switched off."""
+        try:
+            return {name: entry["key"] for name, entry in json.loads(self.keys_file.read_bytes()).items()}
+        except (FileNotFoundError, json.JSONDecodeError):  # or TorchServe is just writing it
+            return {}
+
+    def write_headers(self) -> None:
+        keys = self.keys()
+        for name in HEADERS:
+            if name in keys:
+                replace(self.header(name), f"Authorization: Bearer {keys[name]}\n".encode())
+
+    def header(self, name: str) -> Path:
+        return self.folder / f"{name}.header"
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        """The last lines of one of the logs."""
+        try:
+            return "\n".join((self.logs / name).read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        except FileNotFoundError:
+            return ""
+
+
+def is_running(pid: int, created: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+        opened.write(content)
+    new.replace(file)

@@ -1,0 +1,66 @@
+"""One bad request of a batch gets its own 4xx; its neighbours never know. Real server, real files, one batch."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+pytestmark = pytest.mark.server
+BATCH = 8
+
+# What each model is sent as its bad eighth, and a word of the reason that must come back.
+BAD = {
+    "digits": (lambda good: good[: len(good) // 2], 400, "not a picture: the PNG ends after"),
+    "sounds": (lambda good: good[:30], 400, "not a sound"),
+    "intents": (lambda good: b"  \n ", 422, "the text is empty"),
+}
+
+
+@pytest.mark.parametrize("model", BAD)
+def test_seven_good_and_one_bad_at_once_in_one_batch(bundle, model):
+    spoil, status, reason = BAD[model]
+    samples = bundle.samples(model)
+    good = [samples[place % len(samples)] for place in range(BATCH - 1)]
+    bodies = [payload for _, payload in good[:3]] + [spoil(good[0][1])] + [payload for _, payload in good[3:]]
+    start = Barrier(BATCH)
+    batches_before = bundle.full_batches(model, BATCH)
+
+    def send(body: bytes):
+        start.wait()
+        return bundle.predict(model, body)
+
+    for _ in range(10):  # until the eight meet in one batch, which the delay of these archives makes likely
+        with ThreadPoolExecutor(BATCH) as clients:
+            answers = list(clients.map(send, bodies))
+        bad = answers.pop(3)
+        assert bad.status_code == status and reason in bad.json()["message"], bad.text
+        assert bad.json()["code"] == status
+        for (sample, _), answer in zip(good, answers, strict=True):
+            assert answer.status_code == 200, answer.text
+            assert answer.json()[0]["label"] == sample["answer"]
+            assert answer.json()[0]["score"] == pytest.approx(sample["score"], abs=1e-3)
+        if bundle.full_batches(model, BATCH) > batches_before:
+            return
+    pytest.fail(f"the eight requests never met in one batch of {BATCH}")
+
+
+def test_predictions_and_explanations_share_a_batch_and_do_not_mix(bundle):
+    (sample, payload), *_ = bundle.samples("digits")
+    start = Barrier(BATCH)
+
+    def send(place: int):
+        start.wait()
+        return (bundle.explain if place % 2 else bundle.predict)("digits", payload)
+
+    with ThreadPoolExecutor(BATCH) as clients:
+        answers = list(clients.map(send, range(BATCH)))
+    assert all(answer.status_code == 200 for answer in answers)
+    assert all(answer.json()[0]["label"] == sample["answer"] for answer in answers[::2])
+    assert all(answer.json()["label"] == sample["answer"] and answer.json()["heatmap"] for answer in answers[1::2])
+
+
+def test_a_describe_header_is_of_no_consequence(bundle):
+    """With TorchServe's own base handler it fails every neighbour in the batch."""
+    (sample, payload), *_ = bundle.samples("digits")
+    answer = bundle.predict("digits", payload, {"describe": "True"})
+    assert answer.status_code == 200 and answer.json()[0]["label"] == sample["answer"]

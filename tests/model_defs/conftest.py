@@ -1,0 +1,16 @@
+"""Real odd files, where this machine has them; the tests that read them are skipped where it does not."""
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def pytest_generate_tests(metafunc):
+    """A test that asks for `odd_image` or `odd_sound` runs once for each file of that folder."""
+    for name, folder in {"odd_image": DATA / "odd_images", "odd_sound": DATA / "odd_audio"}.items():
+        if name in metafunc.fixturenames:
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            missing = pytest.param(None, id="none", marks=pytest.mark.skip(reason=f"no files in {folder}"))
+            metafunc.parametrize(name, [pytest.param(file, id=file.name) for file in files] or [missing])

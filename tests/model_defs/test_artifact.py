@@ -1,0 +1,151 @@
+import json
+import pickletools
+import zipfile
+
+import msgspec
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from model_defs.artifact import Artifact, Sample, versions, write_samples, write_test_set
+from model_defs.text import BagOfWords, Words
+
+SAMPLES = [
+    (Sample("0.txt", label="nice", answer="nice", score=0.75), "schön".encode()),
+    (Sample("1.txt", label="nasty", answer="nice", score=1 / 3), b"bad\r\n\x00"),
+]
+
+
+@pytest.fixture
+def transform() -> Words:
+    words = Words(ngrams=1)
+    words.tokens = ["<unk>", "schön", "bad"]
+    return words
+
+
+@pytest.fixture
+def network() -> BagOfWords:
+    torch.manual_seed(0)
+    return BagOfWords(num_classes=2, vocab_size=3, dim=4)
+
+
+@pytest.fixture
+def artifact(tmp_path) -> Artifact:
+    return Artifact(
+        name="mood",
+        network={"class_path": "model_defs.text.BagOfWords", "init_args": {"num_classes": 2, "vocab_size": 3, "dim": 4}},
+        transform={"class_path": "model_defs.text.Words", "init_args": {"ngrams": 1}},
+        labels=["nice", "nasty ☹"],
+        metrics={"accuracy": 0.875},
+        data={"class_path": "train.data.text.Mood", "fingerprint": "abc", "train": 10},
+        versions=versions(),
+        folder=tmp_path / "artifacts" / "mood",
+    )
+
+
+def test_what_is_written_is_read_back(artifact, network, transform):
+    artifact.write(network, transform)
+    assert Artifact.read(artifact.folder) == artifact
+    assert Artifact.read(str(artifact.folder)) == artifact
+
+
+def test_the_network_comes_back_with_its_weights_ready_to_answer(artifact, network, transform):
+    artifact.write(network.train(), transform)
+    again = Artifact.read(artifact.folder).build_network()
+    assert not again.training
+    assert again.state_dict().keys() == network.state_dict().keys()
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_the_transform_comes_back_with_what_it_learned(artifact, network, transform):
+    artifact.write(network, transform)
+    again = artifact.build_transform()
+    assert again.ngrams == 1
+    assert again("schön, schön").tolist() == [1, 1]
+
+
+def test_tied_and_transposed_weights_can_be_written(artifact, transform):
+    tied = nn.Module()
+    tied.one = nn.Linear(3, 3, bias=False)
+    tied.other = nn.Linear(3, 3, bias=False)
+    tied.other.weight = tied.one.weight
+    tied.register_buffer("across", torch.arange(6.0).view(2, 3).t())
+    artifact.write(tied, transform)
+    state = safetensors.torch.load_file(artifact.folder / "weights.safetensors")
+    assert torch.equal(state["one.weight"], state["other.weight"])
+    assert torch.equal(state["across"], tied.across)
+
+
+def test_model_json_is_for_people_and_says_nothing_of_this_machine(artifact, network, transform):
+    artifact.write(network, transform)
+    text = (artifact.folder / "model.json").read_text(encoding="utf-8")
+    assert '\n  "name": "mood",\n' in text
+    assert "nasty ☹" in text
+    assert str(artifact.folder) not in text
+    assert json.loads(text)["metrics"] == {"accuracy": 0.875}
+
+
+def test_no_file_is_a_pickle(artifact, network, transform):
+    artifact.write(network, transform)
+    write_samples(artifact.folder / "samples", SAMPLES)
+    files = [file for file in artifact.folder.rglob("*") if file.is_file()]
+    assert {file.name for file in files} == {
+        "model.json",
+        "weights.safetensors",
+        "vocabulary.txt",
+        "expected.json",
+        "0.txt",
+        "1.txt",
+    }
+    for file in files:
+        with pytest.raises(ValueError, match=r"."):
+            list(pickletools.genops(file.read_bytes()))
+
+
+@pytest.mark.parametrize("folder", [".", "nothing/here"])
+def test_a_folder_without_an_artifact_is_said_to_have_none(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"model\.json"):
+        Artifact.read(tmp_path / folder)
+
+
+@pytest.mark.parametrize("text", ['{"name": "mood"}', '{"name": 3}', "[]"])
+def test_a_model_json_of_another_shape_is_refused(text, tmp_path):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(msgspec.ValidationError):
+        Artifact.read(tmp_path)
+
+
+def test_a_metric_that_json_cannot_hold_is_refused_before_anything_is_written(artifact, network, transform):
+    artifact.metrics["f1"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifact.write(network, transform)
+    assert not artifact.folder.exists()
+
+
+def test_a_write_that_fails_leaves_no_model_json_of_an_older_one(artifact, network, transform):
+    artifact.write(network, transform)
+    transform.save = lambda folder: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        artifact.write(network, transform)
+    with pytest.raises(FileNotFoundError):
+        Artifact.read(artifact.folder)
+
+
+def test_samples_come_back_with_their_bytes(artifact):
+    write_samples(artifact.folder / "samples", SAMPLES)
+    assert artifact.samples() == SAMPLES
+
+
+def test_the_test_set_is_a_zip_laid_out_like_the_samples(tmp_path):
+    write_samples(tmp_path / "samples", SAMPLES)
+    write_test_set(tmp_path / "test.zip", SAMPLES)
+    with zipfile.ZipFile(tmp_path / "test.zip") as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            file.name: file.read_bytes() for file in (tmp_path / "samples").iterdir()
+        }
+
+
+def test_versions_name_what_can_change_an_answer():
+    assert {"python", "torch", "torchvision", "torchaudio", "pillow", "soundfile", "soxr"} <= versions().keys()
+    assert versions()["torch"].split("+")[0] == torch.__version__.split("+")[0]

@@ -1,0 +1,101 @@
+import pytest
+
+from model_defs.build import SpecError, build, complete, did_you_mean, find_class
+from model_defs.transform import Transform
+from model_defs.vision import Picture, SmallCNN
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "said"),
+    [
+        ("precison", ["precision", "threads"], "; did you mean 'precision'?"),
+        ("xyz", ["b", "a"], "; known: a, b"),
+        (3, ["a"], "; known: a"),
+    ],
+)
+def test_the_nearest_name_is_offered_or_all_names(word, known, said):
+    assert did_you_mean(word, known) == said
+
+
+def test_a_class_is_found_by_its_path():
+    assert find_class("model_defs.vision.SmallCNN") is SmallCNN
+    assert find_class("model_defs.vision.Transform") is Transform  # of the same package
+
+
+@pytest.mark.parametrize("class_path", ["os.system", "subprocess.Popen", "torch.nn.Linear", "SmallCNN", "", ".vision.SmallCNN",
+                                        "model_defs", "model_defsx.vision.SmallCNN", "handlers.base.Handler", None])  # fmt: skip
+def test_what_lies_outside_the_package_is_refused(class_path):
+    with pytest.raises(SpecError, match="is outside model_defs: only classes from there travel in an archive"):
+        find_class(class_path)
+
+
+@pytest.mark.parametrize(
+    ("class_path", "message"),
+    [
+        ("model_defs.vision.Tensor", "no class 'Tensor' in model_defs.vision"),
+        ("model_defs.vision.Image", "no class 'Image'"),
+        ("model_defs.vision.__class__", "no class '__class__'"),
+        ("model_defs.vision.__loader__", "no class '__loader__'"),
+        ("model_defs.build.importlib", "no class 'importlib' in model_defs.build"),
+        ("model_defs.build.Iterable", "no class 'Iterable'"),
+        ("model_defs.vision.flatten", "no class 'flatten'"),
+        ("model_defs.vision.nn.Module", "no module 'model_defs.vision.nn'"),
+        ("model_defs.build.importlib.import_module", "no module 'model_defs.build.importlib'"),
+    ],
+)
+def test_what_a_module_merely_imports_is_not_its_class(class_path, message):
+    with pytest.raises(SpecError, match=message):
+        find_class(class_path)
+
+
+@pytest.mark.parametrize("module", ["model_defs.visoin", "model_defs.nothing.here", "model_defs."])
+def test_a_module_that_does_not_exist_is_named(module):
+    with pytest.raises(SpecError, match=f"no module {module!r}, named by class_path"):
+        find_class(f"{module}.SmallCNN")
+
+
+def test_a_module_that_lacks_what_it_imports_says_what(tmp_path, monkeypatch):
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / "network.py").write_text("import a_package_that_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
+        find_class("lacking.network.Net", within=("lacking",))
+
+
+def test_a_misspelt_class_is_answered_with_the_nearest():
+    with pytest.raises(SpecError, match=r"no class 'SmalCNN' in model_defs\.vision; did you mean 'SmallCNN'"):
+        find_class("model_defs.vision.SmalCNN")
+
+
+def test_facts_fill_what_the_spec_leaves_out_or_none():
+    spec = {"class_path": "model_defs.vision.SmallCNN", "init_args": {"width": 4, "channels": None}}
+    assert complete(spec, {"num_classes": 3, "channels": 1, "vocab_size": 9}) == {
+        "class_path": "model_defs.vision.SmallCNN",
+        "init_args": {"num_classes": 3, "channels": 1, "width": 4},
+    }
+    assert spec["init_args"] == {"width": 4, "channels": None}
+
+
+def test_what_the_spec_says_wins_over_the_facts():
+    spec = {"class_path": "model_defs.vision.SmallCNN", "init_args": {"num_classes": 5}}
+    assert complete(spec, {"num_classes": 3})["init_args"] == {"num_classes": 5}
+
+
+@pytest.mark.parametrize(
+    ("init_args", "message"),
+    [
+        ({"num_classes": 3, "widht": 4}, "model_defs.vision.SmallCNN takes no 'widht'; did you mean 'width'"),
+        ({}, "model_defs.vision.SmallCNN needs 'num_classes', which neither the config nor the data gives"),
+        (None, "needs 'num_classes'"),
+    ],
+)
+def test_unknown_and_missing_arguments_are_named(init_args, message):
+    with pytest.raises(SpecError, match=message):
+        complete({"class_path": "model_defs.vision.SmallCNN", "init_args": init_args}, {})
+
+
+def test_an_object_is_built_from_its_spec_alone():
+    picture = build({"class_path": "model_defs.vision.Picture", "init_args": {"size": 28, "mode": "L"}})
+    assert isinstance(picture, Picture)
+    assert (picture.size, picture.mode) == (28, "L")
+    assert isinstance(build({"class_path": "model_defs.vision.Picture"}), Picture)
