@@ -4,6 +4,7 @@ TorchServe imports this file by its base name from the archive's root and wants 
 inside `initialize`, because an ImportError while TorchServe imports the file is reported as a missing handler.
 """
 
+import logging
 from http import HTTPStatus
 
 # Histograms, once a batch; `serving/metrics.yaml` lists them too, since TorchServe drops what is not listed.
@@ -21,6 +22,8 @@ class Service:
         from handlers.request import Row
 
         log.one_line_each()
+        logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker writes a line a batch, to say nothing
+        logging.getLogger("ts.metrics").setLevel(logging.INFO)  # these lines are how it passes on metrics
         self.row = Row
         self.metrics = {
             name: context.metrics.add_metric_to_cache(name, unit, ["ModelName", "Level"], MetricTypes.HISTOGRAM)

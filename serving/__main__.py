@@ -27,6 +27,7 @@ from serving.home import FOLDER, Home, Running, ServerError
 
 TEXT = TYPES[".txt"]
 SHOWN = 300  # characters of an answer
+WIDE = 160  # columns of a table that goes into a file
 NOT_RUNNING = 3  # the exit status of `status`, as systemctl has it
 
 
@@ -83,7 +84,7 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
             model["modelUrl"],
         )
     print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 # --- its models
@@ -112,7 +113,7 @@ def scale(home: Home, arguments: argparse.Namespace) -> None:
     client.scale(arguments.model, arguments.workers, arguments.version)
     version = arguments.version or default_version(client, arguments.model)
     if arguments.workers:
-        client.wait_ready(arguments.model, version, home.logs / "workers.log")
+        client.wait_ready(arguments.model, version)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 
@@ -126,9 +127,9 @@ def host(home: Home, running: Running, model: str, archive: Path) -> None:
     if not hosted or remembered(home).get(archive.name) != digest:
         if hosted:
             client.unregister(model, version)
-        client.register(archive.name)
+        client.register(model, version, home.workers_log)
         remember(home, archive.name, digest)
-    client.wait_ready(model, version, home.logs / "workers.log")
+    client.wait_ready(model, version)
     print(f"{model} {version} is ready", flush=True)
 
 

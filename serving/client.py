@@ -3,6 +3,7 @@
 Knows nothing of processes, nor of what is printed.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,9 +78,26 @@ class Client:
     def describe(self, model: str, version: str = "all") -> list[dict[str, Any]]:
         return self.manage("GET", f"/models/{model}/{version}")
 
-    def register(self, archive: str) -> None:
-        """Host an archive of the model store, by its file name; its recipe says how many workers start."""
-        self.manage("POST", "/models", url=archive)
+    def register(self, model: str, version: str, log: Path | None = None) -> None:
+        """Host `<model>-<version>.mar` of the model store, and return when every worker that its recipe wants is ready.
+
+        Args:
+            log: what the workers write, for the reason if one cannot start.
+
+        Raises:
+            ServerError: no such archive, or a worker cannot start; the model is not hosted then.
+        """
+        read_from = log.stat().st_size if log and log.exists() else 0
+        try:
+            self.manage("POST", "/models", url=f"{model}-{version}.mar")
+            self.wait_ready(model, version)
+        except ServerError as error:
+            death = death_in(log, read_from, f"{model}_{version}") if log else None
+            if death is None:
+                raise
+            with contextlib.suppress(ServerError):
+                self.unregister(model, version)
+            raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}") from error
 
     def unregister(self, model: str, version: str) -> None:
         self.manage("DELETE", f"/models/{model}/{version}")
@@ -98,21 +116,15 @@ class Client:
         workers = described["workers"]
         return len(workers) >= described["minWorkers"] > 0 and all(worker["status"] == "READY" for worker in workers)
 
-    def wait_ready(self, model: str, version: str, log: Path | None = None, seconds: float = READY) -> None:
+    def wait_ready(self, model: str, version: str, seconds: float = READY) -> None:
         """
-        Args:
-            log: what the workers write; a worker's death there ends the waiting.
-
         Raises:
-            ServerError: a worker died while it started, or not all are ready in time.
+            ServerError: not every worker is ready in time.
         """
-        read_from = log.stat().st_size if log and log.exists() else 0
         deadline = time.monotonic() + seconds
         while not self.is_ready(model, version):
-            if log and (death := death_in(log, read_from, f"{model}_{version}")):
-                raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}")
             if time.monotonic() > deadline:
-                raise ServerError(f"{model} {version}: not every worker is ready after {seconds:.0f} s; see {log or 'the logs'}")
+                raise ServerError(f"{model} {version}: not every worker is ready after {seconds:.0f} s; see: make status")
             time.sleep(0.1)
 
     def drain(self, seconds: float) -> None:

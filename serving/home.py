@@ -54,6 +54,7 @@ class Home:
             self.folder / name for name in ("server.json", "key_file.json", "registered.json")
         )
         self.logs = self.folder / "logs"
+        self.workers_log = self.logs / "workers.log"
 
     def make(self) -> None:
         """Readable by its owner alone: it holds tokens."""

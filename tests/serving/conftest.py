@@ -1,0 +1,81 @@
+"""A small real server for the tests of serving/: one model that gives back what it was sent, without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving import server
+from serving.client import Client
+from serving.home import Home
+from tests.servers import free_ports
+
+ECHO = """
+import json, os, sys
+
+class Echo:
+    def initialize(self, context):
+        if os.path.exists(os.path.join(context.system_properties["model_dir"], "broken")):
+            raise FileNotFoundError("no weights here")
+
+    def handle(self, data, context):
+        for index in range(len(data)):
+            context.set_response_content_type(index, "application/json")
+        return [json.dumps(self.answer(row)).encode() for row in data]
+
+    def answer(self, row):
+        text = bytes(row["body"]).decode() if not isinstance(row["body"], str) else row["body"]
+        if text == "environment":
+            return {"path": sys.path, "environment": sorted(os.environ)}
+        return [{"label": text.strip(), "score": 0.5}]
+"""
+RECIPE = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 20\nstartupTimeout: 60\n"
+
+
+def archive(folder: Path, store: Path, name: str, version: str = "1.0", extra: dict[str, str] | None = None) -> Path:
+    """An archive of the echo, by torch-model-archiver."""
+    staged = folder / f"{name}-{version}"
+    (staged / "files").mkdir(parents=True)
+    for file, content in {"note.txt": version, **(extra or {})}.items():
+        (staged / "files" / file).write_text(content)
+    (staged / "echo.py").write_text(ECHO)
+    (staged / "recipe.yaml").write_text(RECIPE)
+    command = [
+        sys.executable, "-m", "model_archiver.model_packaging", "--model-name", name, "--version", version,
+        "--handler", staged / "echo.py", "--config-file", staged / "recipe.yaml", "--extra-files", staged / "files",
+        "--export-path", staged, "--archive-format", "zip-store",
+    ]  # fmt: skip
+    (staged / "tmp").mkdir()
+    subprocess.run(command, check=True, capture_output=True, env={"TMPDIR": str(staged / "tmp"), "PATH": "/usr/bin:/bin"})
+    store.mkdir(exist_ok=True)
+    return (staged / f"{name}.mar").rename(store / f"{name}-{version}.mar")
+
+
+@pytest.fixture(scope="session")
+def echo_store(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("echo")
+    store = folder / "store"
+    archive(folder, store, "echo")
+    archive(folder, store, "echo", "1.10")
+    archive(folder, store, "echo", "1.9")
+    archive(folder, store, "broken", extra={"broken": ""})
+    return store
+
+
+@pytest.fixture(scope="session")
+def home(echo_store, tmp_path_factory):
+    """A server's home; the server runs, with the echo in it."""
+    home = Home(tmp_path_factory.mktemp("echo-home") / ".torchserve")
+    server.start(home, overrides=[*free_ports(), f"model_store={echo_store}"])
+    try:
+        client = Client.of(home)
+        client.register("echo", "1.0")
+        yield home
+    finally:
+        server.stop(home)
+
+
+@pytest.fixture
+def client(home) -> Client:
+    return Client.of(home)

@@ -1,0 +1,75 @@
+"""serving/client.py against a real server: what it asks, and what the server refuses whoever asks."""
+
+import subprocess
+
+import pytest
+import requests
+
+from serving.client import Client
+from serving.home import Home, ServerError
+
+pytestmark = pytest.mark.server
+
+
+def test_a_prediction_comes_back(client):
+    assert client.predict("echo", b"hello").json() == [{"label": "hello", "score": 0.5}]
+
+
+def test_an_answer_above_400_does_not_spoil_the_next(client):
+    """TorchServe resets the connection after such an answer."""
+    for _ in range(20):
+        assert client.predict("nothing", b"x").status_code == 404
+        assert client.predict("echo", b"x").status_code == 200
+
+
+def test_models_are_described_with_workers_and_queue(client):
+    described = next(model for model in client.models() if model["modelName"] == "echo")
+    assert described["workers"][0]["status"] == "READY" and described["jobQueueStatus"]["pendingRequests"] == 0
+
+
+def test_what_is_not_in_the_store_is_refused_with_the_servers_words(client):
+    with pytest.raises(ServerError, match="refused POST /models with 404: Model not found"):
+        client.register("nothing", "1.0")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/x.mar", "https://example.com/x.mar", "file:///tmp/x.mar", "../store/echo-1.0.mar"]
+)
+def test_nothing_outside_the_store_is_loaded(client, url):
+    with pytest.raises(ServerError, match=r"refused POST /models with 40[034]"):
+        client.manage("POST", "/models", url=url, model_name="outside")
+    assert "outside" not in client.names()
+
+
+@pytest.mark.parametrize("api", ["inference", "management"])
+def test_without_the_right_token_nothing_is_answered(home, client, api):
+    running, path = home.require(), {"inference": "/predictions/echo", "management": "/models"}[api]
+    other = client.keys[{"inference": "management", "management": "inference"}[api]]
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {other}"}):
+        assert requests.get(getattr(running, api) + path, headers=headers, timeout=10).status_code in (400, 401, 403)
+
+
+def test_curl_takes_the_token_from_the_header_file(home, client):
+    command = ["curl", "-sS", "-H", f"@{home.header('inference')}", "--data-binary", "hello", client.url("echo")]
+    headers = ["-H", "Content-Type: application/octet-stream"]
+    answer = subprocess.run([*command, *headers], capture_output=True, text=True, check=True, timeout=20)
+    assert '"label": "hello"' in answer.stdout
+
+
+def test_scaling_returns_when_the_workers_are_there(client):
+    client.scale("echo", 2)
+    client.wait_ready("echo", "1.0")
+    assert len(client.describe("echo", "1.0")[0]["workers"]) == 2
+    client.scale("echo", 1)
+    assert len(client.describe("echo", "1.0")[0]["workers"]) == 1
+
+
+def test_a_model_whose_worker_cannot_start_says_why_and_is_not_hosted(home, client):
+    with pytest.raises(ServerError, match=r"a worker of broken 1\.0 cannot start: FileNotFoundError: no weights here"):
+        client.register("broken", "1.0", home.workers_log)
+    assert "broken" not in client.names()
+
+
+def test_without_a_server_the_message_says_how_to_start_one(tmp_path):
+    with pytest.raises(ServerError, match="make serve"):
+        Client.of(Home(tmp_path))

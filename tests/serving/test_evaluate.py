@@ -1,0 +1,50 @@
+"""serving/evaluate.py: every disagreement is found and counted."""
+
+import json
+import zipfile
+
+import pytest
+
+from serving.evaluate import evaluate
+from serving.home import ServerError
+
+pytestmark = pytest.mark.server
+
+
+def test_set(file, entries):
+    with zipfile.ZipFile(file, "w") as archive:
+        for entry in entries:
+            archive.writestr(entry["file"], entry.pop("body", entry["answer"]))
+        archive.writestr("expected.json", json.dumps(entries))
+    return file
+
+
+test_set.__test__ = False
+
+
+def entry(place: int, **changes) -> dict:
+    return {"file": f"{place}.bin", "label": f"text {place}", "answer": f"text {place}", "score": 0.5} | changes
+
+
+def test_an_agreeing_server_has_no_disagreements(home, tmp_path):
+    figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", [entry(place) for place in range(40)]), clients=4)
+    assert (figures.inputs, figures.accuracy, figures.offline_accuracy, figures.disagreements) == (40, 1.0, 1.0, [])
+    assert figures.requests_per_second > 0 and figures.p99 >= figures.p50 > 0
+
+
+def test_another_label_another_score_and_a_failure_are_each_a_disagreement(home, tmp_path):
+    entries = [
+        entry(0),
+        entry(1, body="other"),
+        entry(2, score=0.502),
+        entry(3, body=b"\xff"),  # the echo cannot decode it and fails
+        entry(4, score=0.5005),
+    ]
+    figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", entries), clients=2)
+    assert [line.partition(":")[0] for line in figures.disagreements] == ["1.bin", "2.bin", "3.bin"]
+    assert figures.accuracy == pytest.approx(3 / 5)
+
+
+def test_no_test_set_says_what_writes_one(home, tmp_path):
+    with pytest.raises(ServerError, match="make train MODEL=echo"):
+        evaluate(home, "echo", tmp_path / "test.zip", clients=1)

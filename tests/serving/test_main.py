@@ -1,0 +1,93 @@
+"""serving/__main__.py: what a person types, and reads."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def serving(home):
+    def run(command: str, *arguments: object) -> subprocess.CompletedProcess:
+        whole = [sys.executable, "-m", "serving", command, "--home", home.folder, *arguments]
+        return subprocess.run([str(part) for part in whole], capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    """An artifact of the echo, as far as serving looks at one."""
+    samples = tmp_path / "echo" / "samples"
+    samples.mkdir(parents=True)
+    (samples / "0.bin").write_text("hello")
+    (samples / "expected.json").write_text(json.dumps([{"file": "0.bin", "label": "hello", "answer": "hello", "score": 0.5}]))
+    return tmp_path
+
+
+def test_start_prints_an_answer_below_the_curl_line_that_gives_it(serving, artifacts):
+    done = serving("start", "echo", "--artifacts", artifacts)
+    assert done.returncode == 0, done.stderr
+    command, answer = done.stdout.splitlines()[-2:]
+    assert command.startswith("$ curl ") and json.loads(answer) == [{"label": "hello", "score": 0.5}]
+    pasted = subprocess.run(command.removeprefix("$ ") + " -sS", shell=True, capture_output=True, text=True, check=True)
+    assert json.loads(pasted.stdout) == json.loads(answer)
+
+
+def test_status_shows_model_version_workers_and_queue(serving):
+    done = serving("status")
+    assert done.returncode == 0
+    assert "echo" in done.stdout and "1 of 1 ready" in done.stdout and "0 of 100" in done.stdout
+
+
+def test_status_without_a_server_says_so_and_ends_with_3(tmp_path):
+    command = [sys.executable, "-m", "serving", "status", "--home", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3 and "make serve" in done.stdout
+
+
+def test_a_text_may_be_given_in_place_of_a_file(serving):
+    done = serving("predict", "echo", "what a day")
+    assert json.loads(done.stdout.splitlines()[-1])[0]["label"] == "what a day"
+
+
+def test_a_file_that_is_not_there_is_not_sent_as_a_text(serving):
+    done = serving("predict", "echo", "picture.png")
+    assert done.returncode == 1 and done.stderr == "error: picture.png: no such file\n"
+
+
+def test_the_newest_version_is_registered_and_an_unchanged_one_stays(serving):
+    assert "echo 1.10 is ready" in serving("register", "echo").stdout
+    assert "echo 1.10 is ready" in serving("register", "echo").stdout
+    assert "echo 1.10 is no longer hosted" in serving("unregister", "echo", "--version", "1.10").stdout
+
+
+def test_a_changed_archive_takes_the_old_ones_place(serving, echo_store, client, tmp_path):
+    serving("register", "echo", "--version", "1.9")
+    before = client.describe("echo", "1.9")[0]["workers"][0]["pid"]
+    archive = echo_store / "echo-1.9.mar"
+    kept = Path(shutil.copy(archive, tmp_path))
+    with archive.open("ab") as file:
+        file.write(b"\0")  # a zip reads the same with a byte after it
+    try:
+        assert serving("register", "echo", "--version", "1.9").returncode == 0
+        assert client.describe("echo", "1.9")[0]["workers"][0]["pid"] != before
+    finally:
+        client.unregister("echo", "1.9")
+        shutil.copy(kept, archive)
+
+
+def test_no_archive_says_what_makes_one(serving):
+    done = serving("register", "nothing")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no archive of 'nothing'") and "make archive MODEL=nothing" in done.stderr
+
+
+def test_scale_takes_a_number(serving, client):
+    assert "echo 1.0 has 2 workers" in serving("scale", "echo", "--workers", 2).stdout
+    assert "echo 1.0 has 1 workers" in serving("scale", "echo", "--workers", 1).stdout
