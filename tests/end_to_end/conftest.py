@@ -97,8 +97,7 @@ def bundle(artifacts, store, tmp_path_factory):
     try:
         client = Client.of(home)
         for name in OVERRIDES:
-            client.register(f"{name}-1.0.mar")
-            client.wait_ready(name, "1.0", home.logs / "workers.log")
+            client.register(name, "1.0", home.workers_log)
         yield Bundle(home, artifacts, store)
     finally:
         server.stop(home)

@@ -92,9 +92,8 @@ def test_a_port_in_use_is_one_line_that_names_it_and_what_to_do(own):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(
-            ServerError, match=rf"port {port} of metrics_address .*held by .*pid {os.getpid()}.*--set metrics_address="
-        ):
+        said = rf"port {port} of metrics_address .*held by .*pid {os.getpid()}.*--set metrics_address="
+        with pytest.raises(ServerError, match=said):
             server.start(home, overrides=[*settings, f"metrics_address=http://127.0.0.1:{port}"])
     assert home.last() is None
 
@@ -131,8 +130,9 @@ def test_the_shells_python_path_and_secrets_do_not_reach_a_worker(own, monkeypat
 
 def test_an_interrupted_start_leaves_nothing(own, tmp_path):
     home, settings = own
-    code = "import sys; from serving import server; from serving.home import Home; server.start(Home(sys.argv[1]), overrides=sys.argv[2:])"
-    process = subprocess.Popen([sys.executable, "-c", code, home.folder, *settings], stderr=subprocess.DEVNULL)
+    changes = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "serving", "start", "--home", home.folder, *changes]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while not home.state.exists():
         assert process.poll() is None
     temporary = home.last().temporary
