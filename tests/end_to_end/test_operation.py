@@ -1,0 +1,130 @@
+"""What stands around an answer: where its code comes from, what is counted, what must not start, and the proof of parity."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from archive.build import build
+from serving.evaluate import evaluate
+from serving.home import ServerError
+
+pytestmark = pytest.mark.server
+MODELS = ("digits", "sounds", "intents")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_served_is_what_was_trained(bundle, model):
+    figures = evaluate(bundle.home, model, bundle.artifacts / model / "test.zip", clients=16)
+    assert figures.disagreements == []
+    assert figures.accuracy == figures.offline_accuracy > 0.8
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_batch_is_measured(bundle, model):
+    names = ("PreprocessTime", "InferenceTime", "PostprocessTime", "BatchSize")
+    before = {name: bundle.metric(f"{name}_count", model) for name in names}
+    for _ in range(3):
+        assert bundle.predict(model, bundle.samples(model)[0][1]).status_code == 200
+    for name in names:
+        assert bundle.metric(f"{name}_count", model) == before[name] + 3
+        assert bundle.metric(f"{name}_sum", model) > 0
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_a_workers_code_comes_from_its_archive(bundle):
+    """Its working folder is the unpacked archive, which stands on its path before anything of ours."""
+    worker = bundle.client.describe("digits", "1.0")[0]["workers"][0]
+    unpacked = Path(os.readlink(f"/proc/{worker['pid']}/cwd"))
+    assert unpacked.is_relative_to(bundle.home.require().temporary)
+    assert (unpacked / "handlers" / "base.py").exists() and (unpacked / "model.json").exists()
+    environment = Path(f"/proc/{worker['pid']}/environ").read_bytes().decode(errors="replace").split("\0")
+    path = next(entry for entry in environment if entry.startswith("PYTHONPATH=")).removeprefix("PYTHONPATH=").split(":")
+    found = next(entry for entry in path if (Path(entry) / "handlers" / "base.py").exists())
+    assert Path(found).resolve() == unpacked.resolve()
+
+
+def test_a_worker_whose_samples_come_out_wrong_never_serves(bundle, artifacts, tmp_path):
+    """The archive is changed after it was built, as a bad disk or a careless hand would."""
+    good = bundle.store / "digits-1.0.mar"
+    bad = bundle.store / "digits-6.6.mar"
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "samples/expected.json":
+                samples = json.loads(content)
+                samples[0]["score"] -= 0.05
+                content = json.dumps(samples)
+            if name == "MAR-INF/MANIFEST.json":
+                content = content.replace(b'"1.0"', b'"6.6"')
+            target.writestr(name, content)
+    try:
+        with pytest.raises(ServerError, match=r"a worker of digits 6\.6 cannot start: .*WrongAnswer: sample .* training says"):
+            bundle.client.register("digits", "6.6", bundle.home.workers_log)
+        assert bundle.predict("digits", bundle.samples("digits")[0][1]).status_code == 200
+    finally:
+        bad.unlink()
+
+
+def test_two_versions_answer_side_by_side(bundle, artifacts, tmp_path):
+    recipe = tmp_path / "digits.yaml"
+    recipe.write_text(Path("archive/recipes/digits.yaml").read_text())
+    build(artifacts / "digits", recipe, bundle.store, "2.0")
+    bundle.client.register("digits", "2.0", bundle.home.workers_log)
+    try:
+        sample, payload = bundle.samples("digits")[0]
+        for version in ("1.0", "2.0"):
+            assert bundle.client.predict("digits", payload, version=version).json()[0]["label"] == sample["answer"]
+    finally:
+        bundle.client.unregister("digits", "2.0")
+
+
+def test_more_workers_give_the_same_answers(bundle):
+    bundle.client.scale("intents", 2)
+    try:
+        figures = evaluate(bundle.home, "intents", bundle.artifacts / "intents" / "test.zip", clients=8)
+        assert figures.disagreements == []
+    finally:
+        bundle.client.scale("intents", 1)
+
+
+def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its_id(bundle, artifacts, tmp_path):
+    """A handler whose postprocess breaks: the log has the traceback under the request's id, the answer has neither."""
+    recipe = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text())
+    (tmp_path / "digits.yaml").write_text(yaml.safe_dump(recipe))
+    archive = build(artifacts / "digits", tmp_path / "digits.yaml", bundle.store, "7.7")
+    with zipfile.ZipFile(archive) as source:
+        entries = {name: source.read(name) for name in source.namelist()}
+    entries["handlers/answers.py"] += (
+        b"\n\ncalls = []\nright = top\n\ndef top(*given):\n    calls.append(given)\n"
+        b"    if given[2] == 1:\n        raise KeyError('first\\n[METRICS]Fake.ms:1|#Level:Host|#type:GAUGE')\n    return right(*given)\n"
+    )
+    with zipfile.ZipFile(archive, "w") as target:
+        for name, content in entries.items():
+            target.writestr(name, content)
+    bundle.client.register("digits", "7.7", bundle.home.workers_log)
+    try:
+        payload = bundle.samples("digits")[0][1]
+        url = bundle.client.url("digits", "7.7")
+        answer = bundle.client.session.post(
+            url, files={"data": payload}, data={"top_k": "1"}, headers=bundle.client.token("inference")
+        )
+        assert answer.status_code == 500 and "Traceback" not in answer.text and "KeyError" not in answer.text
+        lines = [line for line in bundle.home.workers_log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+        assert len(lines) == 1 and "KeyError" in lines[0] and "Traceback" in lines[0]
+        assert "Fake" not in bundle.client.metrics()
+    finally:
+        bundle.client.unregister("digits", "7.7")
+        archive.unlink()
+
+
+def test_the_command_line_tells_of_the_models(bundle):
+    command = [sys.executable, "-m", "serving", "status", "--home", bundle.home.folder]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for model in MODELS:
+        assert model in shown

@@ -1,0 +1,86 @@
+"""train/data/audio.py and synth.py: torchaudio's sets in their own formats on disk, folders, and the sounds made here."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from model_defs.audio import Sound
+from train.data import synth
+from train.data.audio import SPEECHCOMMANDS, YESNO, SoundFolder, Sounds
+from train.data.examples import DataError
+
+
+def ready(data, sample_rate=8_000):
+    data.setup()
+    data.check(Sound(sample_rate=sample_rate))
+    return data
+
+
+def sound(file, seconds=0.2, rate=8_000, seed=0):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, np.random.default_rng(seed).uniform(-0.5, 0.5, int(seconds * rate)), rate)
+
+
+def test_speech_commands_keeps_the_sets_own_split(tmp_path):
+    folder = tmp_path / "SpeechCommands" / "speech_commands_v0.02"
+    names = {word: [f"{word}/{speaker:08x}_nohash_0.wav" for speaker in range(6)] for word in ("go", "stop")}
+    for word in names:
+        for place, name in enumerate(names[word]):
+            sound(folder / name, rate=16_000, seed=place)
+    sound(folder / "_background_noise_" / "hum.wav")
+    (folder / "validation_list.txt").write_text("".join(f"{names[word][0]}\n" for word in names))
+    (folder / "testing_list.txt").write_text("".join(f"{names[word][1]}\n" for word in names))
+    data = ready(SPEECHCOMMANDS(root=str(tmp_path)))
+    assert data.labels == ["go", "stop"] and data.counts() == {"train": 8, "validation": 2, "test": 2}
+    assert data.test_examples()[0].payload == folder / names["go"][1]
+
+
+def test_yesno_recordings_are_cut_in_eight_and_split_by_recording(tmp_path):
+    names = ["0_1_0_1_1_1_0_0", "1_1_1_1_0_0_0_0", "0_0_1_1_0_1_0_1", "1_0_0_0_1_1_1_0", "0_1_1_0_1_0_0_1"]
+    for place, name in enumerate(names):
+        sound(tmp_path / "waves_yesno" / f"{name}.wav", seconds=4, seed=place)
+    data = ready(YESNO(root=str(tmp_path)))
+    tested = data.splits["test"]
+    assert data.labels == ["no", "yes"] and len(tested) == 8
+    name = next(name for name in names if name in tested[0].source)
+    assert [example.label for example in tested] == ["yes" if digit == "1" else "no" for digit in name.split("_")]
+    whole, _ = soundfile.read(tmp_path / "waves_yesno" / f"{name}.wav", dtype="int16")
+    parts = [soundfile.read(io.BytesIO(example.read()), dtype="int16")[0] for example in tested]
+    assert (np.concatenate(parts) == whole).all()
+
+
+@pytest.mark.parametrize("kind", [SoundFolder, SPEECHCOMMANDS, YESNO])
+def test_a_folder_of_class_folders_in_several_formats_and_rates(kind, tmp_path):
+    for part in ("train", "test"):
+        for label in ("1", "2", "10"):
+            for place, (suffix, rate) in enumerate((("wav", 8_000), ("flac", 44_100), ("ogg", 22_050), ("mp3", 16_000))):
+                sound(tmp_path / part / label / f"{place}.{suffix}", rate=rate, seconds=0.5)
+    data = ready(kind(root=str(tmp_path)))
+    assert data.labels == ["1", "2", "10"] and data.counts()["test"] == 12
+    assert {sample.shape for sample in data.samples["test"]} == {(8_000,)}
+
+
+def test_a_broken_sound_is_named_before_the_first_epoch(tmp_path):
+    for label in ("a", "b"):
+        for place in range(6):
+            sound(tmp_path / label / f"{place}.wav", seed=place)
+    (tmp_path / "b" / "4.wav").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match=r"b/4\.wav: not a sound"):
+        ready(SoundFolder(root=str(tmp_path)))
+
+
+def test_made_sounds_are_the_same_each_time_and_none_is_in_both_splits():
+    data = ready(Sounds(per_class=4), 16_000)
+    assert data.labels == sorted(synth.KINDS) and data.counts()["test"] == 10
+    assert data.fingerprint() == ready(Sounds(per_class=4), 16_000).fingerprint()
+    payloads = [example.payload for name in data.splits for example in data.splits[name]]
+    assert len(set(payloads)) == len(payloads)
+
+
+@pytest.mark.parametrize("kind", synth.KINDS)
+def test_a_made_sound_is_a_second_long_finite_and_audible(kind):
+    for seed in range(5):
+        samples, rate = soundfile.read(io.BytesIO(synth.clip(kind, seed)))
+        assert len(samples) == rate == synth.SAMPLE_RATE and np.isfinite(samples).all() and 0.02 < np.abs(samples).max() <= 1

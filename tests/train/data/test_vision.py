@@ -1,0 +1,123 @@
+"""train/data/vision.py: torchvision's sets in their own formats on disk, and folders."""
+
+import gzip
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+import torchvision
+from PIL import Image
+
+from model_defs.vision import Picture
+from train.data.examples import DataError
+from train.data.vision import CIFAR10, MNIST, Digits, FashionMNIST, PictureFolder
+
+
+def ready(data):
+    data.setup()
+    data.check(Picture(size=8))
+    return data
+
+
+def picture(file, seed=0):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 9, 3), dtype=np.uint8)).save(file)
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """CIFAR-10's python version with six pictures in each of its files."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
+    batch = pickle.dumps({"data": pixels.reshape(6, -1), "labels": [0, 1, 0, 1, 0, 1]})
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    meta = pickle.dumps({"label_names": names})
+    source = torchvision.datasets.CIFAR10
+    digest = hashlib.md5(batch).hexdigest()
+    for name, _ in source.train_list + source.test_list:
+        (folder / name).write_bytes(batch)
+    (folder / source.meta["filename"]).write_bytes(meta)
+    monkeypatch.setattr(source, "train_list", [[name, digest] for name, _ in source.train_list])
+    monkeypatch.setattr(source, "test_list", [[name, digest] for name, _ in source.test_list])
+    monkeypatch.setattr(source, "meta", source.meta | {"md5": hashlib.md5(meta).hexdigest()})
+    return tmp_path, pixels
+
+
+def test_cifar10_in_its_own_format_keeps_pixels_and_names(cifar):
+    root, pixels = cifar
+    data = ready(CIFAR10(root=str(root)))
+    assert data.labels == ["airplane", "automobile"] and data.counts()["test"] == 6
+    assert (Picture(size=32)(data.splits["test"][2].read()).numpy() == pixels[2]).all()
+
+
+@pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
+def test_the_mnists_in_their_own_format(kind, tmp_path):
+    folder = tmp_path / kind.__name__ / "raw"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 28, 28), dtype=np.uint8)
+    for part in ("train", "t10k"):
+        images = np.array([2051, 8, 28, 28], ">i4").tobytes() + pixels.tobytes()
+        labels = np.array([2049, 8], ">i4").tobytes() + bytes([3, 4] * 4)
+        for name, content in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+            (folder / name).write_bytes(content)
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    data = ready(kind(root=str(tmp_path)))
+    assert data.labels == sorted(kind.source.classes[place] for place in (3, 4))
+    assert (Picture(size=28, mode="L")(data.splits["test"][1].read()).numpy()[0] == pixels[1]).all()
+
+
+def test_the_digits_are_split_by_class_and_the_same_each_time():
+    data, again = ready(Digits()), ready(Digits())
+    assert data.labels == [str(digit) for digit in range(10)] and sum(data.counts().values()) == 1797
+    assert data.fingerprint() == again.fingerprint()
+
+
+@pytest.mark.parametrize("kind", [PictureFolder, CIFAR10])
+def test_a_folder_of_class_folders_is_read_by_any_picture_set(kind, tmp_path):
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            for place in range(4):
+                picture(tmp_path / part / label / f"{place}.{'JPG' if place else 'png'}", place)
+            (tmp_path / part / label / ".DS_Store").write_bytes(b"x")
+    data = ready(kind(root=str(tmp_path)))
+    assert data.labels == ["cat", "dog"] and data.counts() == {"train": 6, "validation": 2, "test": 8}
+    assert {example.suffix for example in data.test_examples()} == {".png", ".jpg"}
+
+
+def test_class_folders_without_a_split_are_split_in_five(tmp_path):
+    for label in ("cat", "dog"):
+        for place in range(10):
+            picture(tmp_path / label / f"{place}.png", place)
+    assert ready(PictureFolder(root=str(tmp_path))).counts() == {"train": 14, "validation": 2, "test": 4}
+
+
+def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
+    for label in ("cat", "dog"):
+        for place in range(10):
+            picture(tmp_path / label / f"{place}.png", place)
+    (tmp_path / "dog" / "3.png").write_bytes((tmp_path / "dog" / "3.png").read_bytes()[:50])
+    with pytest.raises(DataError, match=r"dog/3\.png: not a picture: the PNG ends after 50 bytes"):
+        ready(PictureFolder(root=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "0 class folders"),
+        (["cat/1.png"], "1 class folders"),
+        (["cat/1.png", "dog/note.txt"], "dog: no file of a kind"),
+        (["train/cat/1.png", "train/dog/1.png"], "has train/ and no test/"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_says_what_is_expected(tmp_path, files, said):
+    for file in files:
+        picture(tmp_path / file) if file.endswith("png") else (tmp_path / file).parent.mkdir() or (tmp_path / file).touch()
+    with pytest.raises(DataError, match=said):
+        ready(PictureFolder(root=str(tmp_path)))
+
+
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        ready(PictureFolder(root="nowhere"))
