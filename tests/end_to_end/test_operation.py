@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from archive.build import build
@@ -93,6 +94,18 @@ def test_more_workers_give_the_same_answers(bundle):
         bundle.client.scale("intents", 1)
 
 
+BREAKS_AT_ONE = """
+
+right = top
+
+
+def top(logits, labels, top_k, *rest):
+    if top_k == 1:
+        raise KeyError("first\\n[METRICS]Fake.ms:1|#Level:Host|#type:GAUGE")
+    return right(logits, labels, top_k, *rest)
+"""
+
+
 def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its_id(bundle, artifacts, tmp_path):
     """A handler whose postprocess breaks: the log has the traceback under the request's id, the answer has neither."""
     recipe = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text())
@@ -100,22 +113,18 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
     archive = build(artifacts / "digits", tmp_path / "digits.yaml", bundle.store, "7.7")
     with zipfile.ZipFile(archive) as source:
         entries = {name: source.read(name) for name in source.namelist()}
-    entries["handlers/answers.py"] += (
-        b"\n\ncalls = []\nright = top\n\ndef top(*given):\n    calls.append(given)\n"
-        b"    if given[2] == 1:\n        raise KeyError('first\\n[METRICS]Fake.ms:1|#Level:Host|#type:GAUGE')\n    return right(*given)\n"
-    )
+    entries["handlers/answers.py"] += BREAKS_AT_ONE.encode()
     with zipfile.ZipFile(archive, "w") as target:
         for name, content in entries.items():
             target.writestr(name, content)
     bundle.client.register("digits", "7.7", bundle.home.workers_log)
     try:
         payload = bundle.samples("digits")[0][1]
-        url = bundle.client.url("digits", "7.7")
-        answer = bundle.client.session.post(
-            url, files={"data": payload}, data={"top_k": "1"}, headers=bundle.client.token("inference")
-        )
+        url, token = bundle.client.url("digits", "7.7"), bundle.client.token("inference")
+        answer = requests.post(url, files={"data": payload}, data={"top_k": "1"}, headers=token, timeout=30)
         assert answer.status_code == 500 and "Traceback" not in answer.text and "KeyError" not in answer.text
-        lines = [line for line in bundle.home.workers_log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+        log = bundle.home.workers_log.read_text().splitlines()
+        lines = [line for line in log if answer.headers["x-request-id"] in line]
         assert len(lines) == 1 and "KeyError" in lines[0] and "Traceback" in lines[0]
         assert "Fake" not in bundle.client.metrics()
     finally:

@@ -54,7 +54,7 @@ def test_validation_is_taken_from_training_and_never_from_test(data):
 
 def test_a_test_label_that_training_lacks_is_an_error():
     data = Made({"train": examples(), "test": [Example(b"x", "new", "test.csv:9", ".txt")]})
-    with pytest.raises(DataError, match="test.csv:9: the label 'new' is in no training example"):
+    with pytest.raises(DataError, match=r"test\.csv:9: the label 'new' is in no training example"):
         data.setup()
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_has_gone_is_listed_too(tmp_path):
         {"train": [*examples(), Example(tmp_path / "gone.png", "odd", str(tmp_path / "gone.png"), ".png")], "test": examples(4)}
     )
     data.setup()
-    with pytest.raises(DataError, match="gone.png"):
+    with pytest.raises(DataError, match=r"gone\.png"):
         data.check(Words())
 
 
