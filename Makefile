@@ -12,6 +12,8 @@ PYTHON  := $(VENV)/bin/python
 CODE    := $(wildcard handlers/*.py model_defs/*.py archive/*.py)
 MAKEFLAGS += --no-builtin-rules
 unexport PYTHONPATH PYTHONHOME
+# OpenMP's threads spin while they wait: beside another program on the same cores, a training took ten times as long.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train archive serve stop status predict explain evaluate register unregister scale test test-next lint fix lock clean FORCE

@@ -44,12 +44,14 @@ class Row(msgspec.Struct):
         content_type: the header, "" where there is none.
         id: for the log and for the answer to a fault of ours.
         explain: an explanation is wanted rather than a prediction.
+        client: which program sent it, the User-Agent header.
     """
 
     fields: Mapping[str, Any]
     content_type: str = ""
     id: str = ""
     explain: bool = False
+    client: str = ""
 
 
 class Request(msgspec.Struct):
@@ -58,6 +60,7 @@ class Request(msgspec.Struct):
     payload: bytes | str
     parameters: Any
     explain: bool = False
+    client: str = ""
 
 
 def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
@@ -79,7 +82,7 @@ def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     if media.startswith(MEDIA) and not media.startswith(accepts.media):
         raise WrongKind(f"{media} was sent; this model takes {accepts.name}: {accepts.hint}")
     options = {name: value for name, value in row.fields.items() if name not in PAYLOAD_FIELDS}
-    return Request(as_bytes_or_text(given, accepts), read_options(options, parameters), row.explain)
+    return Request(as_bytes_or_text(given, accepts), read_options(options, parameters), row.explain, row.client)
 
 
 def missing(row: Row, media: str, accepts: Kind) -> InputError:
@@ -109,7 +112,7 @@ def read_json(given: Any, row: Row, accepts: Kind, parameters: type[msgspec.Stru
         raise WrongValue(f"'inputs' is {shape(inputs)}; this model takes {accepts.name}, as {wanted}, one a request")
     payload = inputs if accepts.is_text else from_base64(inputs)
     options = given.get("parameters")
-    return Request(payload, convert({} if options is None else options, parameters, strict=True), row.explain)
+    return Request(payload, convert({} if options is None else options, parameters, strict=True), row.explain, row.client)
 
 
 def from_base64(text: str) -> bytes:

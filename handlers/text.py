@@ -6,6 +6,7 @@ from handlers.classifier import Classifier
 from handlers.request import TEXT, Request
 from model_defs.errors import TooLarge
 
+HUGGING_FACE = "hf_hub/"  # in the User-Agent of huggingface_hub
 MOST_WORDS = 500  # that an explanation takes: its work grows with their square
 
 
@@ -13,6 +14,11 @@ class TextClassifier(Classifier):
     """A text -> its labels, best first."""
 
     accepts = TEXT
+
+    def postprocess(self, output: Tensor, sample: Tensor, request: Request) -> list:
+        """For huggingface_hub a list of one answer: its text_classification, alone of its kind, takes the first of a list."""
+        answer = super().postprocess(output, sample, request)
+        return [answer] if HUGGING_FACE in request.client else answer
 
     def attributions(self, sample: Tensor, request: Request, target: int) -> dict:
         """`{"words": [{"word", "weight"}, ...]}`, in the order of the text.

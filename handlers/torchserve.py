@@ -32,8 +32,12 @@ class Service:
         properties, recipe = context.system_properties, context.model_yaml_config
         gpu = properties.get("gpu_id")
         device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"])
-        self.handler.warm_up(properties["batch_size"])
+        try:
+            self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"])
+            self.handler.warm_up(properties["batch_size"])
+        except Exception:
+            logging.exception("this worker cannot start")  # TorchServe says no more of a RuntimeError than "Unknown exception"
+            raise
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """One body a row; the statuses go through the context."""
@@ -56,4 +60,5 @@ class Service:
             content_type=content_type if isinstance(content_type, str) else "",
             id=context.get_request_id(index),
             explain=headers.get("explain") == "True",
+            client=str(headers.get("user-agent", "")),
         )

@@ -188,7 +188,9 @@ def death_in(log: Path, start: int, worker: str) -> str | None:
         file.seek(start)
         lines = [line for line in file.read().decode(errors="replace").splitlines() if f"-{worker}-" in line]
     messages = [line.partition(" - ")[2] for line in lines]
-    if not any("Backend worker process died" in message for message in messages):
+    for message in messages:
+        if message.startswith("this worker cannot start"):  # the bundle's own handlers; a traceback in one line
+            return message.rpartition("\\n")[2]
+    if not any(message.startswith("Backend worker process died") for message in messages):
         return None
-    errors = [message for message in messages if message and not message.startswith((" ", "Traceback"))]
-    return errors[-1]
+    return [message for message in messages if message and not message.startswith((" ", "Traceback"))][-1]

@@ -141,7 +141,8 @@ def launch(home: Home, config: Path, settings: dict[str, str], temporary: str) -
         "-cp", f"{site}/ts/frontend/*", "org.pytorch.serve.ModelServer",
         "--python", sys.executable, "-f", config, "-s", settings["model_store"], "-ncs",
     ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    # OpenMP's threads spin while they wait. Where several workers share the cores that costs more than the work itself.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | {name: value for name, value in os.environ.items() if name not in UNWANTED}
     with (home.logs / "console.log").open("wb") as console:
         return subprocess.Popen(
             [str(part) for part in command],

@@ -63,7 +63,7 @@ def test_top_k_beyond_the_labels_gives_them_all(bundle):
         ("digits", b"[" * 100_000, JSON, 400, "not JSON"),
         ("sounds", b"RIFF0000WAVE", {}, 400, "not a sound"),
         ("intents", b"\xff\xfe", {"Content-Type": "application/octet-stream"}, 400, "byte 0 is 0xff"),
-        ("intents", b"data=1", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "form-encoded"),
+        ("intents", b"wake me", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "form-encoded"),
         ("intents", b'{"inputs": "\\ud800"}', JSON, 422, "surrogate"),
         ("intents", b'{"inputs": "x", "parameters": {"top_k": 0}}', JSON, 422, "top_k"),
         ("intents", b'{"inputs": "x", "parameters": {"top_k": "x"}}', JSON, 422, "top_k"),
