@@ -22,9 +22,10 @@ from handlers.request import Kind, Request, Row, read, refuse
 from handlers.runtime import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact, Sample
-from model_defs.build import SpecError, find_class
+from model_defs.build import SpecError, build, find_class
 
 log = logging.getLogger(__name__)
+PACKAGE = ("handlers",)  # where a recipe's handler must lie
 MESSAGE_CHARS = 1000  # of an error's message at most: it may quote what the caller sent
 
 
@@ -167,10 +168,10 @@ def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 
 
     Raises:
         msgspec.ValidationError: a setting that does not exist or is of the wrong type.
-        SpecError: no such class, or one that is not a Handler.
+        SpecError: no such class, one that is not a Handler, or `init_args` that it does not take.
     """
     settings = msgspec.convert(section, Settings)
-    handler = find_class(settings.class_path, within=("handlers",))
-    if not issubclass(handler, Handler):
+    if not issubclass(find_class(settings.class_path, PACKAGE), Handler):
         raise SpecError(f"{settings.class_path} is not a Handler; name one such as handlers.vision.ImageClassifier")
-    return handler(Artifact.read(folder), settings, device, workers, **settings.init_args)
+    given = {"artifact": Artifact.read(folder), "settings": settings, "device": device, "workers": workers}
+    return build({"class_path": settings.class_path, "init_args": settings.init_args}, given, PACKAGE)
