@@ -16,7 +16,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister scale test test-next lint fix lock clean FORCE
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale test test-next lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,12 @@ register: archive ## let the running server host MODEL
 
 unregister: $(VENV)/.train ## take MODEL from the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(ARGS); done
+
+promote: archive ## host MODEL's VERSION and, once it answers its samples as in training, let it answer for the model; end the one before it
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving promote $$model --version $(VERSION) $(ARGS); done
+
+rollback: $(VENV)/.train ## let the version before MODEL's last promotion answer again
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving rollback $$model $(ARGS); done
 
 scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(ARGS); done

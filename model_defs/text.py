@@ -117,6 +117,8 @@ class BagOfWords(nn.Module):
     def __init__(self, num_classes: int, vocab_size: int | None = None, dim: int = 64, dropout: float = 0.3):
         super().__init__()
         self.embedding = nn.EmbeddingBag(vocab_size or 1, dim, mode="mean")
+        # As fastText begins; with torch's own normal(0, 1) the many n-grams that are seen once would stay noise.
+        nn.init.uniform_(self.embedding.weight, -1 / dim, 1 / dim)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, num_classes))
 
     def forward(self, numbers: Tensor, offsets: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ Each command takes --help. Knows nothing of how a model is made.
 """
 
 import argparse
-import hashlib
 import json
 import re
 import sys
@@ -23,7 +22,8 @@ from rich.table import Table
 from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.evaluate import evaluate
-from serving.home import FOLDER, Home, Running, ServerError
+from serving.home import FOLDER, Home, ServerError
+from serving.hosting import Hosting
 
 TEXT = TYPES[".txt"]
 SHOWN = 300  # characters of an answer
@@ -50,8 +50,14 @@ def start(home: Home, arguments: argparse.Namespace) -> None:
     was_running = home.running() is not None
     running = server.start(home, arguments.config, arguments.set)
     print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
+    hosting = Hosting(home)
+    if not was_running:
+        for lost in hosting.restore():
+            print(f"not hosted again: {lost}", file=sys.stderr)
     for model in arguments.models:
-        host(home, running, model, newest(running, model))
+        version = hosting.default_version(model) or hosting.newest(model)
+        hosting.host(model, version)
+        print(f"{model} {version} is ready", flush=True)
     for model in arguments.models:
         print()
         show(home, model, *sample(arguments.artifacts, model))
@@ -91,81 +97,48 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
 
 
 def register(home: Home, arguments: argparse.Namespace) -> None:
-    """host a model's archive"""
-    running = home.require()
-    archive = Path(running.model_store) / f"{arguments.model}-{arguments.version}.mar" if arguments.version else None
-    host(home, running, arguments.model, archive or newest(running, arguments.model))
+    """host a model's archive, beside other versions of it"""
+    hosting = Hosting(home)
+    version = arguments.version or hosting.newest(arguments.model)
+    hosting.host(arguments.model, version)
+    print(f"{arguments.model} {version} is ready")
 
 
 def unregister(home: Home, arguments: argparse.Namespace) -> None:
     """host a model, or one version of it, no longer"""
-    client = Client.of(home)
-    versions = [arguments.version] if arguments.version else in_order(client.describe(arguments.model))
-    for version in versions:
-        client.unregister(arguments.model, version)
-        remember(home, f"{arguments.model}-{version}.mar", None)
+    hosting = Hosting(home)
+    default = hosting.default_version(arguments.model)
+    # The default one last: TorchServe keeps it while others are there.
+    every = sorted(hosting.hosted_versions(arguments.model), key=lambda version: version == default)
+    for version in [arguments.version] if arguments.version else every:
+        hosting.drop(arguments.model, version)
         print(f"{arguments.model} {version} is no longer hosted")
+    if not every:
+        print(f"{arguments.model} is not hosted")
+
+
+def promote(home: Home, arguments: argparse.Namespace) -> None:
+    """let a version answer from now on, once it has answered its samples as in training"""
+    hosting = Hosting(home)
+    version = arguments.version or hosting.newest(arguments.model)
+    before = hosting.promote(arguments.model, version)
+    print(f"{arguments.model} {version} answers now" + (f"; {before} has ended, make rollback brings it back" if before else ""))
+
+
+def rollback(home: Home, arguments: argparse.Namespace) -> None:
+    """let the version before the last promotion answer again"""
+    version, before = Hosting(home).rollback(arguments.model)
+    print(f"{arguments.model} {version} answers again; {before} has ended")
 
 
 def scale(home: Home, arguments: argparse.Namespace) -> None:
     """change a model's number of workers"""
     client = Client.of(home)
-    client.scale(arguments.model, arguments.workers, arguments.version)
-    version = arguments.version or default_version(client, arguments.model)
+    version = arguments.version or client.describe(arguments.model, "")[0]["modelVersion"]
+    client.scale(arguments.model, arguments.workers, version)
     if arguments.workers:
         client.wait_ready(arguments.model, version)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
-
-
-def host(home: Home, running: Running, model: str, archive: Path) -> None:
-    """Register the archive, unless the server has this very one; an older one of its version goes first."""
-    if not archive.exists():
-        raise ServerError(f"{archive}: no such archive; make archive MODEL={model} makes it")
-    client, version = Client.of(home), version_of(archive, model)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    hosted = model in client.names() and version in {entry["modelVersion"] for entry in client.describe(model)}
-    if not hosted or remembered(home).get(archive.name) != digest:
-        if hosted:
-            client.unregister(model, version)
-        client.register(model, version, home.workers_log)
-        remember(home, archive.name, digest)
-    client.wait_ready(model, version)
-    print(f"{model} {version} is ready", flush=True)
-
-
-def remembered(home: Home) -> dict[str, str]:
-    return json.loads(home.registered.read_text()) if home.registered.exists() else {}
-
-
-def remember(home: Home, archive: str, digest: str | None) -> None:
-    known = remembered(home) | {archive: digest}
-    home.registered.write_text(json.dumps({name: value for name, value in known.items() if value}, indent=1))
-
-
-def newest(running: Running, model: str) -> Path:
-    """The archive of the highest version."""
-    found = [file for file in Path(running.model_store).glob(f"{model}-*.mar") if version_of(file, model)[:1].isdigit()]
-    if not found:
-        raise ServerError(f"no archive of {model!r} in {running.model_store}/; make archive MODEL={model} makes one")
-    return max(found, key=lambda file: natural(version_of(file, model)))
-
-
-def version_of(archive: Path, model: str) -> str:
-    return archive.stem.removeprefix(f"{model}-")
-
-
-def natural(version: str) -> list[tuple[int, str]]:
-    """So that 1.10 comes after 1.9."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|[^\d.]+", version)]
-
-
-def in_order(described: list[dict]) -> list[str]:
-    """The versions; the default last, since TorchServe keeps it while others are there."""
-    return [entry["modelVersion"] for entry in sorted(described, key=lambda entry: entry.get("defaultVersion", False))]
-
-
-def default_version(client: Client, model: str) -> str:
-    return in_order(client.describe(model))[-1]
 
 
 # --- questions to them
@@ -250,6 +223,8 @@ def parser() -> argparse.ArgumentParser:
     command("status", status)
     about_a_model("register", register)
     about_a_model("unregister", unregister)
+    about_a_model("promote", promote)
+    about_a_model("rollback", rollback)
     about_a_model("scale", scale).add_argument("--workers", type=int, required=True, help="how many; 0 pauses the model")
     for name, api, help in (
         ("predict", "predictions", "send one input, print the answer"),

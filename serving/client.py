@@ -76,7 +76,8 @@ class Client:
             token = page.get("nextPageToken")
 
     def describe(self, model: str, version: str = "all") -> list[dict[str, Any]]:
-        return self.manage("GET", f"/models/{model}/{version}")
+        """All versions, one, or with "" the default one."""
+        return self.manage("GET", f"/models/{model}/{version}".rstrip("/"))
 
     def register(self, model: str, version: str, log: Path | None = None) -> None:
         """Host `<model>-<version>.mar` of the model store, and return when every worker that its recipe wants is ready.
@@ -135,6 +136,13 @@ class Client:
                 time.sleep(min(1, max(0, deadline - time.monotonic())))
                 return
             time.sleep(0.2)
+
+    def drain_version(self, model: str, version: str, grace: float, seconds: float) -> None:
+        """Wait until a version that no longer gets requests has answered those it had: its queue is empty, and `grace` over."""
+        deadline = time.monotonic() + seconds
+        while self.describe(model, version)[0]["jobQueueStatus"]["pendingRequests"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(grace)
 
     # --- the rest
 

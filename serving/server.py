@@ -77,7 +77,6 @@ def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None)
         effective = home.folder / "config.properties"
         effective.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), encoding="utf-8")
         home.keys_file.unlink(missing_ok=True)
-        home.registered.unlink(missing_ok=True)
         # A short path: a Unix socket's name holds 107 bytes, and the workers' sockets lie here.
         temporary = tempfile.mkdtemp(prefix="ts-", dir="/tmp" if Path("/tmp").is_dir() else None)
         process = launch(home, effective, settings, temporary)
@@ -205,5 +204,5 @@ def clear(home: Home) -> None:
                 process.kill()
                 process.wait(STOPPING)
     shutil.rmtree(server.temporary, ignore_errors=True)
-    for file in (home.state, home.registered, home.keys_file, home.header("inference"), home.header("management")):
+    for file in (home.state, home.keys_file, home.header("inference"), home.header("management")):
         file.unlink(missing_ok=True)

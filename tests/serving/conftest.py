@@ -1,5 +1,6 @@
 """A small real server for the tests of serving/: one model that gives back what it was sent, without torch."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from serving import server
 from serving.client import Client
 from serving.home import Home
+from serving.trust import SUMS, sums
 from tests.servers import free_ports
 
 ECHO = """
@@ -30,6 +32,10 @@ class Echo:
             return {"path": sys.path, "environment": sorted(os.environ)}
         return [{"label": text.strip(), "score": 0.5}]
 """
+SAMPLES = {
+    "samples/expected.json": '[{"file": "0.bin", "label": "hello", "answer": "hello", "score": 0.5}]',
+    "samples/0.bin": "hello",
+}
 RECIPE = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 20\nstartupTimeout: 60\n"
 
 
@@ -38,6 +44,7 @@ def archive(folder: Path, store: Path, name: str, version: str = "1.0", extra: d
     staged = folder / f"{name}-{version}"
     (staged / "files").mkdir(parents=True)
     for file, content in {"note.txt": version, **(extra or {})}.items():
+        (staged / "files" / file).parent.mkdir(exist_ok=True)
         (staged / "files" / file).write_text(content)
     (staged / "echo.py").write_text(ECHO)
     (staged / "recipe.yaml").write_text(RECIPE)
@@ -49,16 +56,25 @@ def archive(folder: Path, store: Path, name: str, version: str = "1.0", extra: d
     (staged / "tmp").mkdir()
     subprocess.run(command, check=True, capture_output=True, env={"TMPDIR": str(staged / "tmp"), "PATH": "/usr/bin:/bin"})
     store.mkdir(exist_ok=True)
-    return (staged / f"{name}.mar").rename(store / f"{name}-{version}.mar")
+    made = (staged / f"{name}.mar").rename(store / f"{name}-{version}.mar")
+    sign(made)
+    return made
+
+
+def sign(archive: Path) -> None:
+    """Write the archive's digest into `SHA256SUMS`, as `make archive` does."""
+    known = sums(archive.parent) | {archive.name: hashlib.sha256(archive.read_bytes()).hexdigest()}
+    (archive.parent / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in known.items()))
 
 
 @pytest.fixture(scope="session")
 def echo_store(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("echo")
     store = folder / "store"
-    archive(folder, store, "echo")
-    archive(folder, store, "echo", "1.10")
-    archive(folder, store, "echo", "1.9")
+    archive(folder, store, "echo", extra=SAMPLES)
+    archive(folder, store, "echo", "1.10", extra=SAMPLES)
+    archive(folder, store, "echo", "1.9", extra=SAMPLES)
+    archive(folder, store, "echo", "3.0", extra=SAMPLES | {"samples/0.bin": "another"})
     archive(folder, store, "broken", extra={"broken": ""})
     return store
 

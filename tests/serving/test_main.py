@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving.conftest import sign
+
 pytestmark = pytest.mark.server
 
 
@@ -61,9 +63,12 @@ def test_a_file_that_is_not_there_is_not_sent_as_a_text(serving):
     assert done.returncode == 1 and done.stderr == "error: picture.png: no such file\n"
 
 
-def test_the_newest_version_is_registered_and_an_unchanged_one_stays(serving):
-    assert "echo 1.10 is ready" in serving("register", "echo").stdout
-    assert "echo 1.10 is ready" in serving("register", "echo").stdout
+def test_a_version_is_hosted_beside_another_and_an_unchanged_one_stays(serving, client):
+    assert "echo 1.10 is ready" in serving("register", "echo", "--version", "1.10").stdout
+    before = client.describe("echo", "1.10")[0]["workers"][0]["pid"]
+    assert "echo 1.10 is ready" in serving("register", "echo", "--version", "1.10").stdout
+    assert client.describe("echo", "1.10")[0]["workers"][0]["pid"] == before
+    assert client.describe("echo", "")[0]["modelVersion"] == "1.0"
     assert "echo 1.10 is no longer hosted" in serving("unregister", "echo", "--version", "1.10").stdout
 
 
@@ -74,12 +79,14 @@ def test_a_changed_archive_takes_the_old_ones_place(serving, echo_store, client,
     kept = Path(shutil.copy(archive, tmp_path))
     with archive.open("ab") as file:
         file.write(b"\0")  # a zip reads the same with a byte after it
+    sign(archive)
     try:
         assert serving("register", "echo", "--version", "1.9").returncode == 0
         assert client.describe("echo", "1.9")[0]["workers"][0]["pid"] != before
     finally:
         client.unregister("echo", "1.9")
         shutil.copy(kept, archive)
+        sign(archive)
 
 
 def test_no_archive_says_what_makes_one(serving):
