@@ -5,6 +5,7 @@ Knows `test.zip` of the artifact: inputs, and `expected.json` with their label, 
 
 import json
 import statistics
+import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,8 @@ def evaluate(home: Home, model: str, test_set: Path, clients: int, version: str 
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as threads:
-        answers = list(track(threads.map(ask, range(len(expected))), f"evaluating {model}", len(expected), transient=True))
+        asked = threads.map(ask, range(len(expected)))
+        answers = list(track(asked, f"evaluating {model}", len(expected), transient=True, disable=not sys.stdout.isatty()))
     elapsed = time.perf_counter() - started
     latencies = sorted(seconds for _, _, seconds in answers)
     return Figures(
