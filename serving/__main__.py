@@ -11,7 +11,9 @@ Each command takes --help. Knows nothing of how a model is made.
 
 import argparse
 import json
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -45,7 +47,7 @@ def main() -> None:
 # --- the server
 
 
-def start(home: Home, arguments: argparse.Namespace) -> None:
+def start(home: Home, arguments: argparse.Namespace) -> int | None:
     """start the server, host the models, send each one real input"""
     was_running = home.running() is not None
     running = server.start(home, arguments.config, arguments.set)
@@ -58,9 +60,11 @@ def start(home: Home, arguments: argparse.Namespace) -> None:
         version = hosting.default_version(model) or hosting.newest(model)
         hosting.host(model, version)
         print(f"{model} {version} is ready", flush=True)
+    refused = False
     for model in arguments.models:
         print()
-        show(home, model, *sample(arguments.artifacts, model))
+        refused |= bool(show(home, model, *sample(arguments.artifacts, model)))
+    return 1 if refused else None
 
 
 def stop(home: Home, arguments: argparse.Namespace) -> None:
@@ -148,7 +152,7 @@ def ask(home: Home, arguments: argparse.Namespace) -> int | None:
     """send one input: a file, a text, or without either a sample of the artifact"""
     if arguments.input is None:
         given = sample(arguments.artifacts, arguments.model)
-    elif Path(arguments.input).is_file():
+    elif os.path.isfile(arguments.input):  # Path.is_file() raises where a text is too long for a name
         given = Path(arguments.input), TYPES.get(Path(arguments.input).suffix, BYTES)
     elif re.search(r"\.\w{2,4}$", arguments.input) and " " not in arguments.input:
         raise ServerError(f"{arguments.input}: no such file")
@@ -173,10 +177,11 @@ def show(
     """Send it; print the curl line that does the same, and the answer. 1 if it was refused."""
     client = Client.of(home)
     body = given.read_bytes() if isinstance(given, Path) else given.encode()
-    what = f"-T {given}" if isinstance(given, Path) else f"--data-raw {json.dumps(given, ensure_ascii=False)}"
+    what = f"-T {shlex.quote(str(given))}" if isinstance(given, Path) else f"--data-raw {shlex.quote(given)}"
     kind = "" if content_type == BYTES else f"-H 'Content-Type: {content_type}' "
-    header = home.header("inference")
-    token = f"-H @{header.relative_to(Path.cwd()) if header.is_relative_to(Path.cwd()) else header} " if client.keys else ""
+    header, here = home.header("inference"), Path.cwd()
+    header = header.relative_to(here) if header.is_relative_to(here) else header
+    token = f"-H {shlex.quote(f'@{header}')} " if client.keys else ""
     print(f"$ curl {token}{kind}{what} {client.url(model, version, api)}")
     answer = client.predict(model, body, content_type, version, api)
     text = answer.text if len(answer.text) <= SHOWN or not sys.stdout.isatty() else f"{answer.text[:SHOWN]} ..."

@@ -11,14 +11,25 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from serving.home import Home, Running, ServerError
 
 CONNECT, ANSWER = 5, 120  # seconds
 READY = 180  # seconds for a model's workers to start
+LOADING = 900  # seconds that registering or scaling may take: TorchServe answers when the workers have loaded the model
 TYPES = {".txt": "text/plain; charset=utf-8", ".json": "application/json"}
 BYTES = "application/octet-stream"
+
+
+class Resets(Retry):
+    """Ask again where the connection broke, but not where the answer is late: the server still works on the first request."""
+
+    def increment(self, method=None, url=None, response=None, error=None, *rest: Any, **named: Any) -> Retry:
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, *rest, **named)
 
 
 class Client:
@@ -27,16 +38,18 @@ class Client:
     Args:
         server: where it listens.
         keys: its tokens; see `Home.keys`.
+        patience: how long an answer may take, in seconds.
+        retries: how often to ask again after a broken connection.
     """
 
-    def __init__(self, server: Running, keys: dict[str, str]):
-        self.server, self.keys = server, keys
+    def __init__(self, server: Running, keys: dict[str, str], patience: float = ANSWER, retries: int = 3):
+        self.server, self.keys, self.patience = server, keys, patience
         self.session = requests.Session()
         self.session.trust_env = False  # a proxy, or a .netrc, is for other servers
         # TorchServe resets the connection after any answer of 400 and above, so that a pooled one may be dead already.
         # A prediction changes nothing, so asking again is safe.
-        retries = Retry(total=3, connect=3, read=3, status=0, backoff_factor=0.1, allowed_methods=None)
-        self.session.mount("http://", HTTPAdapter(max_retries=retries))
+        policy = Resets(total=retries, status=0, backoff_factor=0.1, allowed_methods=None)
+        self.session.mount("http://", HTTPAdapter(max_retries=policy))
 
     @classmethod
     def of(cls, home: Home) -> "Client":
@@ -90,7 +103,7 @@ class Client:
         """
         read_from = log.stat().st_size if log and log.exists() else 0
         try:
-            self.manage("POST", "/models", url=f"{model}-{version}.mar")
+            self.manage("POST", "/models", LOADING, url=f"{model}-{version}.mar")
             self.wait_ready(model, version)
         except ServerError as error:
             death = death_in(log, read_from, f"{model}_{version}") if log else None
@@ -106,7 +119,7 @@ class Client:
     def scale(self, model: str, workers: int, version: str | None = None) -> None:
         """Start or end workers, and return when that is done."""
         path = f"/models/{model}/{version}" if version else f"/models/{model}"
-        self.manage("PUT", path, min_worker=workers, max_worker=workers, synchronous="true")
+        self.manage("PUT", path, LOADING, min_worker=workers, max_worker=workers, synchronous="true")
 
     def set_default(self, model: str, version: str) -> None:
         self.manage("PUT", f"/models/{model}/{version}/set-default")
@@ -120,8 +133,10 @@ class Client:
     def wait_ready(self, model: str, version: str, seconds: float = READY) -> None:
         """
         Raises:
-            ServerError: not every worker is ready in time.
+            ServerError: not every worker is ready in time, or the model is scaled to none.
         """
+        if self.describe(model, version)[0]["minWorkers"] == 0:
+            raise ServerError(f'{model} {version} has no workers; make scale MODEL={model} ARGS="--workers 1" gives it one')
         deadline = time.monotonic() + seconds
         while not self.is_ready(model, version):
             if time.monotonic() > deadline:
@@ -153,23 +168,22 @@ class Client:
     def is_up(self) -> bool:
         """Whether both APIs answer; whether models are ready is another question."""
         try:
-            headers = self.token("inference")
-            healthy = requests.get(f"{self.server.inference}/ping", headers=headers, timeout=CONNECT).status_code == 200
             self.manage("GET", "/models")
-            return healthy
-        except (requests.RequestException, ServerError):
+            return self.send("GET", f"{self.server.inference}/ping", headers=self.token("inference")).ok
+        except ServerError:
             return False
 
     def token(self, name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.keys[name]}"} if name in self.keys else {}
 
-    def manage(self, method: str, path: str, **parameters: Any) -> Any:
-        """The management API's answer.
+    def manage(self, method: str, path: str, patience: float | None = None, **parameters: Any) -> Any:
+        """The management API's answer, which may take `patience` seconds; as long as the client's if left out.
 
         Raises:
             ServerError: with TorchServe's own message.
         """
-        answer = self.send(method, f"{self.server.management}{path}", params=parameters, headers=self.token("management"))
+        url, headers = f"{self.server.management}{path}", self.token("management")
+        answer = self.send(method, url, patience, params=parameters, headers=headers)
         try:
             content = answer.json()
         except ValueError:
@@ -179,13 +193,14 @@ class Client:
             raise ServerError(f"the server refused {method} {path} with {answer.status_code}: {said}")
         return content
 
-    def send(self, method: str, url: str, **options: Any) -> requests.Response:
+    def send(self, method: str, url: str, patience: float | None = None, **options: Any) -> requests.Response:
+        patience = self.patience if patience is None else patience
         try:
-            return self.session.request(method, url, timeout=(CONNECT, ANSWER), **options)
+            return self.session.request(method, url, timeout=(CONNECT, patience), **options)
         except requests.ConnectionError as error:
             raise ServerError(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
         except requests.Timeout:
-            raise ServerError(f"{url} gave no answer in {ANSWER} s; see: make status") from None
+            raise ServerError(f"{url} gave no answer in {patience:.0f} s; see: make status") from None
 
 
 def death_in(log: Path, start: int, worker: str) -> str | None:

@@ -23,21 +23,28 @@ MOST_LISTED = 5
 
 
 class Figures(msgspec.Struct):
-    """What an evaluation found; `disagreements` has one line for each answer that is not the offline one."""
+    """What an evaluation found.
+
+    Args:
+        disagreements: one line for each input whose answer is not the offline one, or that got none.
+        failures: how many of them got none.
+    """
 
     inputs: int
     accuracy: float
     offline_accuracy: float
     disagreements: list[str]
+    failures: int
     requests_per_second: float
     p50: float  # ms
     p99: float  # ms
 
     def __str__(self) -> str:
         listed = "".join(f"\n  {line}" for line in self.disagreements[:MOST_LISTED])
+        failed = f" ({self.failures:,} got no answer)" if self.failures else ""
         return (
             f"accuracy over HTTP {self.accuracy:.4f}, offline {self.offline_accuracy:.4f}; "
-            f"{len(self.disagreements):,} disagreements in {self.inputs:,} answers; "
+            f"{len(self.disagreements):,} disagreements{failed} in {self.inputs:,} answers; "
             f"{self.requests_per_second:,.0f} requests/s, p50 {self.p50:.1f} ms, p99 {self.p99:.1f} ms{listed}"
         )
 
@@ -48,12 +55,16 @@ def evaluate(home: Home, model: str, test_set: Path, clients: int, version: str 
     Raises:
         ServerError: no test set, or nobody answers.
     """
+    if clients < 1:
+        raise ServerError(f"{clients} clients send nothing; give --clients 1 or more")
     try:
         with zipfile.ZipFile(test_set) as file:
             expected = json.loads(file.read("expected.json"))
             bodies = [file.read(entry["file"]) for entry in expected]
     except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
         raise ServerError(f"{test_set}: no test set there ({error}); make train MODEL={model} writes one") from None
+    if not expected:
+        raise ServerError(f"{test_set}: the test set is empty; make train MODEL={model} writes another")
     each_thread = local()
 
     def ask(place: int) -> tuple[str | None, str | None, float]:
@@ -66,10 +77,13 @@ def evaluate(home: Home, model: str, test_set: Path, clients: int, version: str 
         seconds = time.perf_counter() - started
         if answer.status_code != 200:
             return None, f"{entry['file']}: {answer.status_code} {answer.text[:200]}", seconds
-        best = answer.json()[0]
-        agrees = best["label"] == entry["answer"] and abs(best["score"] - entry["score"]) <= TOLERANCE
-        told = f"{entry['file']}: {best['label']} {best['score']:.4f}, offline {entry['answer']} {entry['score']:.4f}"
-        return best["label"], None if agrees else told, seconds
+        try:
+            label, score = answer.json()[0]["label"], answer.json()[0]["score"]
+        except (ValueError, LookupError, TypeError):
+            return None, f"{entry['file']}: no label and score in {answer.text[:200]}", seconds
+        agrees = label == entry["answer"] and abs(score - entry["score"]) <= TOLERANCE
+        told = f"{entry['file']}: {label} {score:.4f}, offline {entry['answer']} {entry['score']:.4f}"
+        return label, None if agrees else told, seconds
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as threads:
@@ -82,6 +96,7 @@ def evaluate(home: Home, model: str, test_set: Path, clients: int, version: str 
         accuracy=statistics.fmean(label == entry["label"] for (label, _, _), entry in zip(answers, expected, strict=True)),
         offline_accuracy=statistics.fmean(entry["answer"] == entry["label"] for entry in expected),
         disagreements=[wrong for _, wrong, _ in answers if wrong],
+        failures=sum(label is None for label, _, _ in answers),
         requests_per_second=len(expected) / elapsed,
         p50=1e3 * latencies[len(latencies) // 2],
         p99=1e3 * latencies[int(0.99 * (len(latencies) - 1))],

@@ -57,10 +57,17 @@ class Home:
         self.workers_log = self.logs / "workers.log"
 
     def make(self) -> None:
-        """Readable by its owner alone: it holds tokens."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
-        self.logs.mkdir(exist_ok=True)
+        """Readable by its owner alone: it holds tokens.
+
+        Raises:
+            ServerError: the folder cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            self.logs.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ServerError(f"{self.folder} cannot be the server's folder: {error.strerror}; name another: --home") from None
 
     def last(self) -> Running | None:
         """The server that was started last, whether it still runs or not."""
@@ -74,7 +81,7 @@ class Home:
     def running(self) -> Running | None:
         """The server, if it runs."""
         server = self.last()
-        return server if server and is_running(server.pid, server.created) else None
+        return server if server and is_running(server) else None
 
     def require(self) -> Running:
         """
@@ -113,12 +120,21 @@ class Home:
             return ""
 
 
-def is_running(pid: int, created: float) -> bool:
+def is_running(server: Running) -> bool:
+    """Whether the process of that number is that server: begun when it was, or, since a clock that is put right moves the
+    beginning of every process, bearing the name of its temporary folder."""
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        process = psutil.Process(server.pid)
+        is_same = abs(process.create_time() - server.created) < 1 or belongs(server.temporary, process.cmdline())
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
         return False
+
+
+def belongs(temporary: str, command: list[str]) -> bool:
+    """Whether a command line is of the server with that temporary folder, or of one of its workers."""
+    marks = (f"-Djava.io.tmpdir={temporary}", f"{temporary}/.ts.sock.")
+    return bool(temporary) and any(argument == marks[0] or argument.startswith(marks[1]) for argument in command)
 
 
 def replace(file: Path, content: bytes) -> None:

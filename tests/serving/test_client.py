@@ -1,12 +1,15 @@
 """serving/client.py against a real server: what it asks, and what the server refuses whoever asks."""
 
 import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 
 from serving.client import Client
-from serving.home import Home, ServerError
+from serving.home import Home, Running, ServerError
 
 pytestmark = pytest.mark.server
 
@@ -73,3 +76,34 @@ def test_a_model_whose_worker_cannot_start_says_why_and_is_not_hosted(home, clie
 def test_without_a_server_the_message_says_how_to_start_one(tmp_path):
     with pytest.raises(ServerError, match="make serve"):
         Client.of(Home(tmp_path))
+
+
+def test_a_late_answer_is_not_asked_for_twice():
+    """The server still works on the first request: another would double its load."""
+    asked = []
+
+    class Late(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            time.sleep(1)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Late) as late:
+        threading.Thread(target=late.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{late.server_port}"
+        client = Client(Running(0, 0, "", address, address, address, ""), {}, patience=0.2)
+        with pytest.raises(ServerError, match=r"gave no answer in 0 s"):
+            client.predict("echo", b"x")
+        late.shutdown()
+    assert asked == ["/predictions/echo"]
+
+
+def test_waiting_for_a_model_without_workers_says_how_to_give_it_one(client):
+    client.scale("echo", 0)
+    try:
+        with pytest.raises(ServerError, match='make scale MODEL=echo ARGS="--workers 1"'):
+            client.wait_ready("echo", "1.0")
+    finally:
+        client.scale("echo", 1)

@@ -1,6 +1,8 @@
 """serving/evaluate.py: every disagreement is found and counted."""
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -39,10 +41,28 @@ def test_another_label_another_score_and_a_failure_are_each_a_disagreement(home,
         entry(2, score=0.502),
         entry(3, body=b"\xff"),  # the echo cannot decode it and fails
         entry(4, score=0.5005),
+        entry(5, body="environment"),  # answered with an object that has no label
     ]
     figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", entries), clients=2)
-    assert [line.partition(":")[0] for line in figures.disagreements] == ["1.bin", "2.bin", "3.bin"]
-    assert figures.accuracy == pytest.approx(3 / 5)
+    assert [line.partition(":")[0] for line in figures.disagreements] == ["1.bin", "2.bin", "3.bin", "5.bin"]
+    assert figures.accuracy == pytest.approx(3 / 6)
+    assert figures.failures == 2 and "4 disagreements (2 got no answer) in 6" in str(figures)
+
+
+@pytest.mark.parametrize(("entries", "status"), [([entry(0)], 0), ([entry(0, body="other")], 1), ([entry(0, body=b"\xff")], 1)])
+def test_the_command_ends_with_1_on_any_disagreement(home, tmp_path, entries, status):
+    (tmp_path / "echo").mkdir()
+    test_set(tmp_path / "echo" / "test.zip", entries)
+    command = [sys.executable, "-m", "serving", "evaluate", "echo", "--home", home.folder, "--artifacts", tmp_path]
+    assert subprocess.run(command, capture_output=True).returncode == status
+
+
+def test_nothing_to_send_and_nobody_to_send_it_say_so(home, tmp_path):
+    empty = test_set(tmp_path / "test.zip", [])
+    with pytest.raises(ServerError, match="the test set is empty"):
+        evaluate(home, "echo", empty, clients=1)
+    with pytest.raises(ServerError, match="--clients 1 or more"):
+        evaluate(home, "echo", empty, clients=0)
 
 
 def test_no_test_set_says_what_writes_one(home, tmp_path):

@@ -58,6 +58,18 @@ def test_a_text_may_be_given_in_place_of_a_file(serving):
     assert json.loads(done.stdout.splitlines()[-1])[0]["label"] == "what a day"
 
 
+@pytest.mark.parametrize("text", ['it costs $HOME `id` "x" it\'s', "long " * 100], ids=["quotes", "longer than a file's name"])
+def test_the_curl_line_of_any_text_can_be_pasted(serving, text):
+    command, answer = serving("predict", "echo", text).stdout.splitlines()
+    pasted = subprocess.run(command.removeprefix("$ ") + " -sS", shell=True, capture_output=True, text=True, check=True)
+    assert json.loads(pasted.stdout) == json.loads(answer) == [{"label": text.strip(), "score": 0.5}]
+
+
+def test_a_sample_that_is_refused_fails_the_start(serving, artifacts):
+    (artifacts / "echo" / "samples" / "0.bin").write_bytes(b"\xff")
+    assert serving("start", "echo", "--artifacts", artifacts).returncode == 1
+
+
 def test_a_file_that_is_not_there_is_not_sent_as_a_text(serving):
     done = serving("predict", "echo", "picture.png")
     assert done.returncode == 1 and done.stderr == "error: picture.png: no such file\n"

@@ -7,14 +7,16 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from serving import server
 from serving.client import Client
-from serving.home import Home, ServerError
+from serving.home import Home, Running, ServerError
 from tests.servers import free_ports
 
 pytestmark = pytest.mark.server
@@ -25,7 +27,7 @@ def own(echo_store, tmp_path):
     """A home of the test's own, and the settings to start it with; stopped afterwards."""
     home = Home(tmp_path / ".torchserve")
     yield home, [*free_ports(), f"model_store={echo_store}"]
-    server.stop(home)
+    server.stop(home, draining=0)
 
 
 def processes_of(temporary: str) -> list[psutil.Process]:
@@ -82,6 +84,74 @@ def test_a_half_written_file_does_not_block_a_start(tmp_path, content):
     assert home.running() is None and server.stop(home) is False
 
 
+def test_a_clock_that_was_put_right_does_not_hide_the_server(home):
+    """It moves the time at which every process seems to have begun."""
+    running = home.require()
+    home.write(msgspec.structs.replace(running, created=running.created - 3_600))
+    try:
+        assert home.running() is not None
+    finally:
+        home.write(running)
+
+
+def test_who_reads_in_a_lost_servers_folder_is_not_ended_with_it(tmp_path):
+    """Its file may be gone, or be damaged so far that it names no folder at all."""
+    home = Home(tmp_path / ".torchserve")
+    home.make()
+    folder = home.folder / "ts-lost"
+    folder.mkdir()
+    home.write(Running(1, 0, "", "", "", "", ""))
+    worker = subprocess.Popen([sys.executable, "-c", "input()", f"{folder}/.ts.sock.9000"], stdin=subprocess.PIPE)
+    reader = subprocess.Popen([sys.executable, "-c", "input()", f"{folder}/models"], stdin=subprocess.PIPE)
+    try:
+        server.stop(home)
+        worker.wait(10)
+        assert not folder.exists()
+        assert reader.poll() is None
+    finally:
+        reader.kill()
+        reader.wait()
+
+
+def test_a_start_that_was_killed_is_taken_up_by_the_next(own):
+    home, settings = own
+    changes = [part for setting in settings for part in ("--set", setting)]
+    process = subprocess.Popen([sys.executable, "-m", "serving", "start", "--home", home.folder, *changes])
+    while not home.state.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert server.start(home, overrides=settings) == home.running()
+    assert Client.of(home).is_up() and home.header("inference").exists()
+
+
+def test_a_server_that_answers_no_more_is_stopped_all_the_same(own, monkeypatch):
+    home, settings = own
+    running = server.start(home, overrides=settings)
+    Client.of(home).register("echo", "1.0")
+    os.kill(running.pid, signal.SIGSTOP)
+    monkeypatch.setattr(server, "STOPPING", 1)
+    assert server.stop(home, draining=1) is True
+    assert processes_of(running.temporary) == [] and not Path(running.temporary).exists()
+
+
+def test_neither_a_proxy_nor_a_plain_locale_nor_an_accent_hinders_a_start(own, tmp_path, monkeypatch):
+    for name, value in {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1", "LC_ALL": "C"}.items():
+        monkeypatch.setenv(name, value)
+    home, folder = Home(tmp_path / "été ☀" / ".torchserve"), tmp_path / "été ☀"
+    (folder / "serving").mkdir(parents=True)
+    (folder / "serving" / "metrics.yaml").write_bytes(Path("serving/metrics.yaml").read_bytes())
+    (folder / "config.properties").write_bytes(server.CONFIG.read_bytes())
+    try:
+        server.start(home, folder / "config.properties", own[1])
+        Client.of(home).register("echo", "1.0", home.workers_log)
+        assert Client.of(home).predict("echo", b"hello").status_code == 200
+        assert "ts_inference_requests_total" in Client.of(home).metrics()
+    finally:
+        server.stop(home, draining=0)
+
+
 def test_starting_twice_gives_the_same_server(home):
     assert server.start(home) == home.running()
 
@@ -96,6 +166,29 @@ def test_a_port_in_use_is_one_line_that_names_it_and_what_to_do(own):
         with pytest.raises(ServerError, match=said):
             server.start(home, overrides=[*settings, f"metrics_address=http://127.0.0.1:{port}"])
     assert home.last() is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("inference_address=127.0.0.1:9090", "is no address; write it as http://127.0.0.1:8080"),
+        ("inference_address=http://127.0.0.1", "is no address"),
+        ("metrics_address=http://127.0.0.1:99999", "is no address"),
+        ("grpc_inference_port=x", "is no port"),
+        ("inference_address=", "does not say inference_address"),
+        ("management_address=http://127.0.0.1:8080", "inference_address and management_address are both on port 8080"),
+    ],
+)
+def test_an_address_that_cannot_be_is_one_line(setting, said):
+    with pytest.raises(ServerError, match=said):
+        server.listeners(server.read_settings(server.CONFIG, [setting]))
+
+
+def test_no_settings_and_no_folder_say_which_option_names_another(tmp_path):
+    with pytest.raises(ServerError, match="--config"):
+        server.start(Home(tmp_path), config=tmp_path / "nothing.properties")
+    with pytest.raises(ServerError, match="--home"):
+        server.start(Home("/dev/null/home"))
 
 
 def test_a_configuration_that_torchserve_refuses_ends_the_start_with_its_words(own):
