@@ -2,15 +2,17 @@
 #
 #   MODEL=name      one model, or several in quotes; without it, the three starter models
 #   DATA=folder     where a training's data lies
-#   VERSION=1.0     of an archive
+#   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
 #   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
 
 MODEL   ?= digits sounds intents
-VERSION ?= 1.0
 VENV    ?= .venv
 PYTHON  := $(VENV)/bin/python
 CODE    := $(wildcard handlers/*.py model_defs/*.py archive/*.py)
 MAKEFLAGS += --no-builtin-rules
+# A model's archive. An older version is never built again: it is what a rollback brings back.
+newest  = $(patsubst model_store/$(1)-%.mar,%,$(lastword $(shell ls model_store/$(1)-[0-9]*.mar 2>/dev/null | sort -V)))
+archive = model_store/$(1)-$(or $(VERSION),$(call newest,$(1)),1.0).mar
 unexport PYTHONPATH PYTHONHOME
 # OpenMP's threads spin while they wait: beside another program on the same cores, a training took ten times as long.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -29,7 +31,7 @@ setup: $(VENV)/.train ## make .venv and install everything into it from the hash
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
 
-archive: $(MODEL:%=model_store/%-$(VERSION).mar) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
+archive: $(foreach model,$(MODEL),$(call archive,$(model))) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
 
 serve: archive ## start TorchServe with MODEL, send each one real input, leave the server running
 	@$(PYTHON) -m serving start $(MODEL) $(ARGS)
@@ -50,13 +52,13 @@ evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare 
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(ARGS); done
 
 register: archive ## let the running server host MODEL
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving register $$model --version $(VERSION) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving register $$model $(VERSION:%=--version %) $(ARGS); done
 
 unregister: $(VENV)/.train ## take MODEL from the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(ARGS); done
 
 promote: archive ## host MODEL's VERSION and, once it answers its samples as in training, let it answer for the model; end the one before it
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving promote $$model --version $(VERSION) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving promote $$model $(VERSION:%=--version %) $(ARGS); done
 
 rollback: $(VENV)/.train ## let the version before MODEL's last promotion answer again
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving rollback $$model $(ARGS); done
@@ -102,8 +104,11 @@ $(VENV)/.%: requirements/%.txt
 artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS),FORCE)) | $(VENV)/.train
 	@$(PYTHON) -m train $* $(TRAIN)
 
-model_store/%-$(VERSION).mar: artifacts/%/model.json archive/recipes/%.yaml $(CODE) | $(VENV)/.train
-	@$(PYTHON) -m archive $* --version $(VERSION)
+define packaging
+$(call archive,$(1)): artifacts/$(1)/model.json archive/recipes/$(1).yaml $(CODE) | $(VENV)/.train
+	@$(PYTHON) -m archive $(1) --version $$(patsubst model_store/$(1)-%.mar,%,$$@)
+endef
+$(foreach model,$(MODEL),$(eval $(call packaging,$(model))))
 
 train/configs/%.yaml:
 	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml)))" >&2; exit 1

@@ -1,0 +1,63 @@
+"""The Makefile: what it would run, in a folder that looks like the project."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+AGES = ("train/configs/x.yaml", "archive/recipes/x.yaml", "requirements/train.txt", ".venv/.train", "artifacts/x/model.json")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make -n` with these arguments; each file above is newer than the one before."""
+    shutil.copy("Makefile", tmp_path)
+    for age, name in enumerate(AGES):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (1_000_000 + age, 1_000_000 + age))
+    (tmp_path / "model_store").mkdir()
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(["make", "-n", *arguments], cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    run.folder = tmp_path
+    return run
+
+
+def archived(make, version: str, newer: bool) -> None:
+    file = make.folder / "model_store" / f"x-{version}.mar"
+    file.touch()
+    os.utime(file, (2_000_000 if newer else 1_000, 2_000_000 if newer else 1_000))
+
+
+def test_the_first_archive_is_version_1(make):
+    assert "-m archive x --version 1.0" in make("archive", "MODEL=x")
+
+
+def test_a_stale_newest_archive_is_built_again_and_an_older_one_never(make):
+    """The older one is what a rollback brings back."""
+    archived(make, "1.9", newer=False)
+    archived(make, "1.10", newer=False)
+    said = make("serve", "MODEL=x")
+    assert "-m archive x --version 1.10" in said and "--version 1.9" not in said
+
+
+def test_nothing_is_done_twice(make):
+    archived(make, "1.0", newer=True)
+    said = make("serve", "MODEL=x")
+    assert "-m archive" not in said and "-m train" not in said and "-m serving start x" in said
+
+
+def test_a_changed_config_or_given_data_trains_anew(make):
+    assert "-m train" not in make("train", "MODEL=x")
+    assert f"-m train x --data.root='{make.folder}/pictures'" in make("train", "MODEL=x", "DATA=pictures")
+    os.utime(make.folder / AGES[0])
+    assert "-m train x" in make("train", "MODEL=x")
+
+
+def test_a_model_that_is_not_there_says_which_are(make):
+    assert "no train/configs/y.yaml; there are: x" in make("train", "MODEL=y")
