@@ -21,7 +21,9 @@ def make(tmp_path):
     (tmp_path / "model_store").mkdir()
 
     def run(*arguments: str) -> str:
-        done = subprocess.run(["make", "-n", *arguments], cwd=tmp_path, capture_output=True, text=True)
+        # Not what `make test ARGS=...` was itself called with.
+        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
+        done = subprocess.run(["make", "-n", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.stdout + done.stderr
 
     run.folder = tmp_path

@@ -1,20 +1,30 @@
-"""Sounds: synthesised ones, torchaudio's sets by name, and any folder of class folders."""
+"""Sounds: synthesised ones, torchaudio's sets by name, and any folder of class folders.
+
+Knows nothing of sample rates or lengths: `model_defs/audio.py` decodes.
+"""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import soundfile
 import torchaudio
 
 from train.data import synth
-from train.data.examples import DataError, Example, Examples, class_folders, split
+from train.data.examples import DOWNLOADS, DataError, Example, Examples, class_folders, has_class_folders, open_set, split
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
 
 
-class Sounds(Examples):
-    """Sounds that `train/data/synth.py` makes.
+class SoundFolder(Examples):
+    """`root/train/<class>/*.wav` and `root/test/<class>/*.wav`, or `root/<class>/*.wav`, in any format that libsndfile reads."""
+
+    def read(self) -> dict[str, list[Example]]:
+        return class_folders(self.root, SUFFIXES, self.seed)
+
+
+class Sounds(SoundFolder):
+    """Sounds that `train/data/synth.py` makes; or a folder of class folders.
 
     Args:
         per_class: clips of each kind for training; a quarter as many more are for testing.
@@ -25,6 +35,8 @@ class Sounds(Examples):
         self.per_class = per_class
 
     def read(self) -> dict[str, list[Example]]:
+        if self.root != Path(DOWNLOADS):
+            return super().read()
         tested = max(1, self.per_class // 4)
         return {"train": self.made(range(self.per_class)), "test": self.made(range(self.per_class, self.per_class + tested))}
 
@@ -33,33 +45,13 @@ class Sounds(Examples):
         return [Example(synth.clip(kind, first + seed), kind, f"{kind} {seed}", ".wav") for kind in synth.KINDS for seed in seeds]
 
 
-class SoundFolder(Examples):
-    """`root/train/<class>/*.wav` and `root/test/<class>/*.wav`, or `root/<class>/*.wav`, in any format that libsndfile reads."""
-
-    def read(self) -> dict[str, list[Example]]:
-        return class_folders(self.root, SUFFIXES, self.seed)
-
-
-def open_set(source: Callable, root: Path, **options):
-    """The torchaudio set in `root`, downloaded if it is not there."""
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        try:
-            return source(root, **options)
-        except (OSError, RuntimeError):
-            return source(root, download=True, **options)
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{source.__name__} is not in {root}/ and cannot be downloaded ({error}); "
-            "give a folder that holds it, or one of class folders, with DATA=<folder>"
-        ) from error
-
-
 class SPEECHCOMMANDS(SoundFolder):
     """35 spoken words, 105,829 recordings of up to a second, with the set's own split; or a folder of class folders."""
 
     def read(self) -> dict[str, list[Example]]:
-        if (self.root / "train").is_dir():
+        if (self.root / "testing_list.txt").is_file():  # read as class folders, its speakers would stand on both sides
+            raise DataError(f"{self.root}: Speech Commands itself; give the folder that holds SpeechCommands/{self.root.name}/")
+        if has_class_folders(self.root, SUFFIXES):
             return super().read()
         return {
             name: list(self.load(subset)) for name, subset in (("train", "training"), ("validation",) * 2, ("test", "testing"))
@@ -80,7 +72,7 @@ class YESNO(SoundFolder):
     WORDS = ("no", "yes")
 
     def read(self) -> dict[str, list[Example]]:
-        if (self.root / "train").is_dir():
+        if has_class_folders(self.root, SUFFIXES):
             return super().read()
         recordings = open_set(torchaudio.datasets.YESNO, self.root)
         files = [Path(recordings._path) / f"{name}.wav" for name in sorted(recordings._walker)]

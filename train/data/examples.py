@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,8 @@ class Examples(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
             return
+        if not 0 < self.validation < 1:
+            raise DataError(f"validation={self.validation} is not a share of the training split: give more than 0, less than 1")
         splits = self.read()
         if "validation" not in splits:
             splits["train"], splits["validation"] = split(splits["train"], self.validation, self.seed)
@@ -99,7 +102,13 @@ class Examples(LightningDataModule):
             for example in examples:
                 if example.label not in self.labels:
                     raise DataError(f"{example.source}: the label {example.label!r} is in no training example")
+        if len(self.labels) < 2:
+            raise DataError(f"{self.root}: every example is {self.labels[0]!r}; at least two labels are expected")
         self.splits = splits
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.labels)
 
     def fit(self, transform: Transform) -> None:
         """Let the transform learn from the training split what it needs; most need nothing."""
@@ -146,22 +155,22 @@ class Examples(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         generator = torch.Generator().manual_seed(self.seed)
+        # Without the rest: a last batch of one example has no deviation for batch norm to divide by.
         return self.loader("train", self.trainer.lightning_module.augment, shuffle=True, drop_last=True, generator=generator)
 
     def val_dataloader(self) -> DataLoader:
         return self.loader("validation", None)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.loader("test", None)
 
     def loader(self, name: str, augment: Callable | None, **options) -> DataLoader:
         transform = self.trainer.lightning_module.transform
         samples = Samples(self.splits[name], self.samples[name] if self.cache else None, transform, augment, self.labels)
         if len(samples) < self.batch_size:
             options["drop_last"] = False
-
-        def collate(pairs: Sequence[tuple]) -> tuple[tuple[Tensor, ...], Tensor]:
-            decoded, numbers = zip(*pairs, strict=True)
-            return transform.collate(list(decoded)), torch.tensor(numbers)
-
-        return DataLoader(samples, self.batch_size, num_workers=self.num_workers, collate_fn=collate, **options)
+        collate_fn = partial(collate, transform)
+        return DataLoader(samples, self.batch_size, num_workers=self.num_workers, collate_fn=collate_fn, **options)
 
 
 class Samples(Dataset):
@@ -178,6 +187,12 @@ class Samples(Dataset):
         example = self.examples[place]
         sample = self.cached[place] if self.cached else self.transform(example.read())
         return self.augment(sample) if self.augment else sample, self.numbers[example.label]
+
+
+def collate(transform: Transform, pairs: Sequence[tuple]) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Pairs of `Samples` -> the network's inputs, and (B,) int64. Not inside `loader`: workers that are spawned unpickle it."""
+    decoded, numbers = zip(*pairs, strict=True)
+    return transform.collate(list(decoded)), torch.tensor(numbers)
 
 
 def natural(label: str) -> list:
@@ -198,6 +213,34 @@ def split(examples: list[Example], share: float, seed: int) -> tuple[list[Exampl
     return [one for one in examples if id(one) not in chosen], [one for one in examples if id(one) in chosen]
 
 
+def open_set(source: Callable, root: Path, **options):
+    """The set of torchvision or torchaudio that lies in `root`, downloaded if it is not there.
+
+    Raises:
+        DataError: it is neither there nor to be had.
+    """
+    try:
+        try:
+            return source(root, **options)
+        except (OSError, RuntimeError):
+            root.mkdir(parents=True, exist_ok=True)
+            return source(root, download=True, **options)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{source.__name__} is not in {root}/ and cannot be downloaded ({error}); "
+            "give a folder that holds it, or one of class folders, with DATA=<folder>"
+        ) from error
+
+
+def has_class_folders(root: Path, suffixes: set[str]) -> bool:
+    """Whether `class_folders` is what reads `root`: it has `train/`, or two folders with files of these kinds."""
+    if (root / "train").is_dir():
+        return True
+    if not root.is_dir():
+        return False
+    return sum(any(file.suffix.lower() in suffixes for file in folder.iterdir()) for folder in folders(root)) > 1
+
+
 def class_folders(root: Path, suffixes: set[str], seed: int) -> dict[str, list[Example]]:
     """`root/train/<class>/*`, `root/test/<class>/*` and, if there, `root/validation/<class>/*` (or `val`); or `root/<class>/*`,
     of which a fifth becomes the test split.
@@ -213,8 +256,8 @@ def class_folders(root: Path, suffixes: set[str], seed: int) -> dict[str, list[E
     names = {"train": ("train",), "test": ("test",), "validation": ("validation", "val", "valid")}
     found = {
         name: list(in_classes(root / folder, suffixes))
-        for name, folders in names.items()
-        for folder in folders
+        for name, spellings in names.items()
+        for folder in spellings
         if (root / folder).is_dir()
     }
     if "test" not in found:
@@ -224,12 +267,21 @@ def class_folders(root: Path, suffixes: set[str], seed: int) -> dict[str, list[E
 
 def in_classes(folder: Path, suffixes: set[str]) -> Iterator[Example]:
     """The files of each sub-folder, which is named for what they are; hidden ones are left out."""
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = folders(folder)
     if len(classes) < 2:
         raise DataError(f"{folder}: {len(classes)} class folders; at least two are expected, such as {folder}/cat/1.jpg")
     for place in classes:
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in suffixes and not file.name.startswith("."))
+        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in suffixes and not is_hidden(file, place))
         if not files:
             kinds = " ".join(sorted(suffixes)[:12])
             raise DataError(f"{place}: no file of a kind that this model reads ({kinds} ...); remove the folder or fill it")
         yield from (Example(file, place.name, str(file), file.suffix.lower()) for file in files)
+
+
+def folders(root: Path) -> list[Path]:
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry, root))
+
+
+def is_hidden(file: Path, root: Path) -> bool:
+    """Whether the file, or a folder between it and `root`, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in file.relative_to(root).parts)

@@ -1,6 +1,6 @@
 """One-second sounds that are made here: ten kinds, each with random pitch, level, length, place and background noise.
 
-Deterministic: the same seed gives the same bytes.
+Deterministic: the same seed gives the same bytes. Knows nothing of splits, nor of what listens.
 """
 
 import io

@@ -1,4 +1,7 @@
-"""Texts: the requests that come with the project, torchtext's sets by name, and any CSV. The only file that imports torchtext."""
+"""Texts: the requests that come with the project, torchtext's sets by name, and any CSV. The only file that imports torchtext.
+
+Knows nothing of how a text becomes numbers, but for the vocabulary that it chooses: `model_defs/text.py` decodes.
+"""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -78,7 +81,7 @@ class Torchtext(CSV):
                 yield Example(text.encode(), self.names[int(number) - 1], f"{name}: {part} {place}", ".txt")
         except Exception as error:  # torchdata wraps what failed in exceptions of many kinds
             raise DataError(
-                f"{name} is not in {self.root}/ and cannot be downloaded ({str(error).splitlines()[0]}); "
+                f"{name} is not in {self.root}/ and cannot be downloaded ({root_cause(error)}); "
                 "give a folder with train.csv and test.csv with DATA=<folder>"
             ) from error
 
@@ -98,30 +101,61 @@ class IMDB(Torchtext):
 
 
 def rows(file: Path, label: str, text: str) -> Iterator[Example]:
-    """The rows of a CSV file with a header.
+    """The examples in a CSV file with a header.
 
     Raises:
-        DataError: what is wrong, with the line.
+        DataError: what is wrong, with the line where its row begins.
+    """
+    lines = records(file)
+    first, header = next(lines, (1, []))
+    for column in (label, text):
+        if column not in header:
+            raise DataError(f"{file}:{first}: no column {column!r}; the header is {','.join(header) or 'missing'}")
+    for line, fields in lines:
+        if len(fields) != len(header):
+            raise DataError(f"{file}:{line}: {len(fields)} fields; the header has {len(header)}: quote texts that hold commas")
+        row = dict(zip(header, fields, strict=True))
+        for column in (label, text):
+            if not row[column].strip():
+                raise DataError(f"{file}:{line}: the {column} is empty; fill it or remove the row")
+        yield Example(row[text].encode(), row[label].strip(), f"{file}:{line}", ".txt")
+
+
+def records(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """A CSV file's rows that are not blank, each with the line where it begins: a quoted field may go on for many.
+
+    Raises:
+        DataError: no such file, not CSV, not text.
     """
     line = 1
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(opened, strict=True)
-            header = reader.fieldnames or []
-            for column in (label, text):
-                if column not in header:
-                    raise DataError(f"{file}:1: no column {column!r}; the header is {','.join(header) or 'missing'}")
-            line = reader.line_num + 1  # where the next row begins; a quoted text may go on for many lines
-            for row in reader:
-                given = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None, []))
-                if given != len(header):
-                    raise DataError(f"{file}:{line}: {given} fields; the header has {len(header)}: quote texts that hold commas")
-                for column in (label, text):
-                    if not row[column].strip():
-                        raise DataError(f"{file}:{line}: the {column} is empty")
-                yield Example(row[text].encode(), row[label].strip(), f"{file}:{line}", ".txt")
+        # A byte that is not UTF-8 comes through as a lone surrogate: a strict decoder reads ahead and cannot say in which line.
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
+            reader = csv.reader(opened, strict=True)
+            for fields in reader:
+                if wrong := not_text(fields):
+                    raise DataError(f"{file}:{line}: {wrong}")
+                if fields:
+                    yield line, fields
                 line = reader.line_num + 1
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file}:{line}: not CSV in UTF-8: {error}") from None
+    except csv.Error as error:
+        raise DataError(f"{file}:{line}: not CSV: {error}; quote texts that hold commas, quotes or line breaks") from None
+
+
+def not_text(fields: list[str]) -> str | None:
+    """What no text holds: a byte that was not UTF-8, or NUL, which Python's csv lets pass from 3.11 on."""
+    joined = "".join(fields)
+    try:
+        joined.encode()
+    except UnicodeEncodeError as error:
+        return f"not UTF-8: byte 0x{ord(joined[error.start]) - 0xDC00:02x}; save the file as UTF-8"
+    return "a NUL character, which no text holds; save the file as UTF-8" if "\0" in joined else None
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first of a chain of errors: torchdata puts its own words in the place of what went wrong."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return error

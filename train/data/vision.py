@@ -1,7 +1,11 @@
-"""Pictures: scikit-learn's digits, torchvision's sets by name, and any folder of class folders."""
+"""Pictures: scikit-learn's digits, torchvision's sets by name, and any folder of class folders.
+
+Knows nothing of sizes or colours: `model_defs/vision.py` decodes.
+"""
 
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import torchvision
@@ -9,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from model_defs.vision import FORMATS
-from train.data.examples import DataError, Example, Examples, class_folders, split
+from train.data.examples import DOWNLOADS, Example, Examples, class_folders, has_class_folders, open_set, split
 
 SUFFIXES = {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
 
@@ -20,10 +24,20 @@ def png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-class Digits(Examples):
-    """Handwritten digits of 8x8 pixels in 17 shades, which scikit-learn brings along; a fifth is for testing."""
+class PictureFolder(Examples):
+    """`root/train/<class>/*.jpg` and `root/test/<class>/*.jpg`, or `root/<class>/*.jpg`, in any format that Pillow reads."""
 
     def read(self) -> dict[str, list[Example]]:
+        return class_folders(self.root, SUFFIXES, self.seed)
+
+
+class Digits(PictureFolder):
+    """Handwritten digits of 8x8 pixels in 17 shades, which scikit-learn brings along; a fifth is for testing. Or a folder of
+    class folders."""
+
+    def read(self) -> dict[str, list[Example]]:
+        if self.root != Path(DOWNLOADS):
+            return super().read()
         digits = load_digits()
         pictures = (digits.images * (255 / 16)).round().astype(np.uint8)  # (1797, 8, 8)
         examples = [
@@ -34,41 +48,21 @@ class Digits(Examples):
         return {"train": train, "test": test}
 
 
-class PictureFolder(Examples):
-    """`root/train/<class>/*.jpg` and `root/test/<class>/*.jpg`, or `root/<class>/*.jpg`, in any format that Pillow reads."""
-
-    def read(self) -> dict[str, list[Example]]:
-        return class_folders(self.root, SUFFIXES, self.seed)
-
-
 class Torchvision(PictureFolder):
     """A set of `torchvision.datasets` by its name, downloaded if it is not in `root`; or a folder of class folders there."""
 
     source: Callable  # of (root, train, download) -> pairs of a picture and the label's number, with `classes`
 
     def read(self) -> dict[str, list[Example]]:
-        if (self.root / "train").is_dir():
+        if has_class_folders(self.root, SUFFIXES):
             return super().read()
         return {"train": list(self.load(train=True)), "test": list(self.load(train=False))}
 
     def load(self, train: bool) -> Iterable[Example]:
-        name = self.source.__name__
-        try:
-            pairs = self.source(str(self.root), train=train, download=not self.is_there())
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"{name} is not in {self.root}/ and cannot be downloaded ({error}); "
-                "give a folder that holds it, or one of class folders, with DATA=<folder>"
-            ) from error
+        pairs = open_set(self.source, self.root, train=train)
+        where = f"{self.source.__name__}: {'train' if train else 'test'}"
         for place, (picture, number) in enumerate(pairs):
-            yield Example(png(picture), pairs.classes[number], f"{name}: {'train' if train else 'test'} {place}", ".png")
-
-    def is_there(self) -> bool:
-        """Whether both splits can be read without a download."""
-        try:
-            return all(self.source(str(self.root), train=train) for train in (True, False))
-        except (OSError, RuntimeError):
-            return False
+            yield Example(png(picture), pairs.classes[number], f"{where} {place}", ".png")
 
 
 class CIFAR10(Torchvision):

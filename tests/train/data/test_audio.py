@@ -37,6 +37,14 @@ def test_speech_commands_keeps_the_sets_own_split(tmp_path):
     assert data.test_examples()[0].payload == folder / names["go"][1]
 
 
+def test_the_inner_folder_of_speech_commands_is_not_taken_for_class_folders(tmp_path):
+    for word in ("go", "stop"):
+        sound(tmp_path / word / "1_nohash_0.wav")
+    (tmp_path / "testing_list.txt").write_text("go/1_nohash_0.wav\n")
+    with pytest.raises(DataError, match="give the folder that holds SpeechCommands/"):
+        ready(SPEECHCOMMANDS(root=str(tmp_path)))
+
+
 def test_yesno_recordings_are_cut_in_eight_and_split_by_recording(tmp_path):
     names = ["0_1_0_1_1_1_0_0", "1_1_1_1_0_0_0_0", "0_0_1_1_0_1_0_1", "1_0_0_0_1_1_1_0", "0_1_1_0_1_0_0_1"]
     for place, name in enumerate(names):
@@ -51,7 +59,7 @@ def test_yesno_recordings_are_cut_in_eight_and_split_by_recording(tmp_path):
     assert (np.concatenate(parts) == whole).all()
 
 
-@pytest.mark.parametrize("kind", [SoundFolder, SPEECHCOMMANDS, YESNO])
+@pytest.mark.parametrize("kind", [SoundFolder, SPEECHCOMMANDS, YESNO, Sounds])
 def test_a_folder_of_class_folders_in_several_formats_and_rates(kind, tmp_path):
     for part in ("train", "test"):
         for label in ("1", "2", "10"):
@@ -60,6 +68,21 @@ def test_a_folder_of_class_folders_in_several_formats_and_rates(kind, tmp_path):
     data = ready(kind(root=str(tmp_path)))
     assert data.labels == ["1", "2", "10"] and data.counts()["test"] == 12
     assert {sample.shape for sample in data.samples["test"]} == {(8_000,)}
+
+
+@pytest.mark.parametrize("kind", [SoundFolder, SPEECHCOMMANDS, YESNO, Sounds])
+def test_class_folders_without_a_split_are_split_in_five(kind, tmp_path):
+    for label in ("a", "b"):
+        for place in range(10):
+            sound(tmp_path / label / f"{place}.wav", seed=place)
+    assert ready(kind(root=str(tmp_path))).counts() == {"train": 14, "validation": 2, "test": 4}
+
+
+@pytest.mark.parametrize("kind", [SPEECHCOMMANDS, YESNO])
+def test_a_file_where_a_folder_is_expected_is_named(kind, tmp_path):
+    sound(tmp_path / "one.wav")
+    with pytest.raises(DataError, match=r"one\.wav"):
+        ready(kind(root=str(tmp_path / "one.wav")))
 
 
 def test_a_broken_sound_is_named_before_the_first_epoch(tmp_path):

@@ -1,5 +1,6 @@
 """train/data/examples.py: splits, the check before the first epoch, the fingerprint."""
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,31 @@ def test_numbered_labels_stand_in_the_order_of_their_numbers():
 
 def test_validation_is_taken_from_training_and_never_from_test(data):
     assert data.counts() == {"train": 36, "test": 10, "validation": 4}
+    assert data.labels == ["even", "odd"] and data.num_classes == 2
+
+
+def test_an_empty_split_is_refused():
+    for splits in ({"train": [], "test": examples()}, {"train": examples(), "test": []}):
+        with pytest.raises(DataError, match=r"the (train|test) split has no examples"):
+            Made(splits).setup()
+
+
+def test_setting_up_again_for_the_next_stage_changes_nothing(data):
+    before = dict(data.splits)
+    data.setup("test")
+    assert data.splits == before
+
+
+@pytest.mark.parametrize("share", [-0.1, 0, 1, 5])
+def test_a_validation_share_that_leaves_nothing_is_refused(share):
+    with pytest.raises(DataError, match=f"validation={share} is not a share"):
+        Made({"train": examples(), "test": examples()}, validation=share).setup()
+
+
+def test_a_single_label_is_refused():
+    same = [example._replace(label="even") for example in examples()]
+    with pytest.raises(DataError, match="every example is 'even'; at least two labels"):
+        Made({"train": same, "test": same}).setup()
 
 
 def test_a_test_label_that_training_lacks_is_an_error():
@@ -85,6 +111,51 @@ def test_the_fingerprint_knows_a_changed_byte_and_a_changed_label_but_not_the_or
     assert fingerprint(examples()[::-1]) == same
     assert fingerprint([first._replace(payload=b"text !"), *examples()[1:]]) != same
     assert fingerprint([first._replace(label="odd"), *examples()[1:]]) != same
+
+
+def test_many_unreadable_examples_are_counted_and_the_first_five_listed():
+    spoiled = [example._replace(payload=b"\xff") for example in examples(30)]
+    data = Made({"train": spoiled, "test": examples(4)})
+    data.setup()
+    with pytest.raises(DataError, match="30 examples cannot be read") as error:
+        data.check(Words())
+    assert len(str(error.value).splitlines()) == 1 + 5 + 1 and str(error.value).endswith("and 25 more")
+
+
+def with_task(data: Examples, augment=None) -> Examples:
+    """The data as Lightning leaves it, beside a module with a transform."""
+    data.setup()
+    transform = Words(ngrams=1)
+    transform.tokens = ["<unk>", "text", *map(str, range(40))]
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(transform=transform, augment=augment))
+    data.check(transform)
+    return data
+
+
+def test_each_sample_is_decoded_once_where_there_is_a_cache():
+    data = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8))
+    data.trainer.lightning_module.transform.words = None  # decoding again would fail
+    assert len(list(data.train_dataloader())) == 4 and len(list(data.test_dataloader())) == 2
+
+
+def test_shuffling_is_another_each_epoch_and_the_same_each_time():
+    def epochs(seed):
+        loader = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8, seed=seed)).train_dataloader()
+        return [[numbers.tolist() for (numbers, _), _ in loader] for _ in range(2)]
+
+    first, second = epochs(0)
+    assert first != second and epochs(0) == [first, second] and epochs(1) != [first, second]
+
+
+def test_only_training_is_augmented():
+    data = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8), augment=lambda sample: sample[:1])
+    lengths = {loader: len(next(iter(getattr(data, loader)()))[0][0]) for loader in ("train_dataloader", "test_dataloader")}
+    assert lengths == {"train_dataloader": 8, "test_dataloader": 16}  # one word a text, and both
+
+
+def test_a_loader_can_be_sent_to_workers_that_are_spawned():
+    loader = with_task(Made({"train": examples(), "test": examples(10)}, cache=False)).val_dataloader()
+    assert pickle.loads(pickle.dumps(loader.dataset))[0] and pickle.loads(pickle.dumps(loader.collate_fn))
 
 
 @pytest.mark.parametrize("cache", [True, False])

@@ -66,6 +66,19 @@ def test_imdb_in_its_own_format(tmp_path, monkeypatch):
     assert sorted(example.read() for example in data.test_examples())[0] == b"A neg review, number 0 of test.<br />The end."
 
 
+@pytest.mark.parametrize("kind", [AG_NEWS, IMDB])
+def test_a_set_that_is_nowhere_says_why_and_how_to_get_it(kind, tmp_path, monkeypatch):
+    def source(root, split):
+        try:
+            raise OSError("no network")
+        except OSError as error:
+            raise RuntimeError("\nThis exception is thrown by __iter__ of HTTPReaderIterDataPipe") from error
+
+    monkeypatch.setattr(kind, "source", staticmethod(source))
+    with pytest.raises(DataError, match=rf"{kind.__name__} is not in .*\(no network\); give a folder .* with DATA=<folder>"):
+        ready(kind(root=str(tmp_path)))
+
+
 @pytest.mark.parametrize("kind", [CSV, AG_NEWS, IMDB, Intents])
 def test_a_folder_with_train_and_test_csv_is_read_by_any_text_set(kind, folder):
     assert ready(kind(root=str(folder))).counts() == {"train": 10, "validation": 2, "test": 12}
@@ -98,8 +111,12 @@ def test_a_byte_order_mark_and_other_column_names_are_fine(tmp_path):
         (b"label,text\nup,a, b\n", r"train\.csv:2: 3 fields; the header has 2"),
         (b"label,text\nup,a\n,b\n", r"train\.csv:3: the label is empty"),
         (b'label,text\nup,"a\n\nb"\nup," "\n', r"train\.csv:5: the text is empty"),
-        (b"label,text\nup,a\nup,\xff\n", r"train\.csv:\d: not CSV in UTF-8"),
-        (b'label,text\nup,"a\n', r"train\.csv:2: not CSV in UTF-8"),
+        (b"label,text\nup,a\n\nup,\n", r"train\.csv:4: the text is empty"),
+        (b"label,text\n" + 3_000 * b"up,a\n" + b"up,\xff\n" + 3_000 * b"up,a\n", r"train\.csv:3002: not UTF-8: byte 0xff"),
+        (b"label,t\xe9xt\nup,a\n", r"train\.csv:1: not UTF-8: byte 0xe9"),
+        ("label,text\nup,a\n".encode("utf-16"), r"train\.csv:1: not UTF-8: byte 0xff"),
+        (b"label,text\nup,a\nup,b\0c\n", r"train\.csv:3: .*NUL"),
+        (b'label,text\nup,"a\n', r"train\.csv:2: not CSV"),
     ],
 )
 def test_a_csv_that_cannot_be_read_names_file_and_line(folder, content, said):
@@ -133,7 +150,7 @@ def test_the_vocabulary_is_learned_from_the_training_split_alone(folder):
 
 TRICKY = [
     "", " ", "Hello, World!", "it's \"quoted\"; isn't it?", "a<br />b<br/>c", "semi;colon:dot.", "(brackets) [not]", "...",
-    "\t\n tabs", "ÀÉÎ ß ﬁ İ", "中文，标点。", "emoji 👍🏽!", "e\u0301 combining", "\u2028line\x85breaks\x1c", "'", "''",
+    "\t\n tabs", "ÀÉÎ ß ﬁ İ", "中文\uff0c标点。", "emoji 👍🏽!", "e\u0301 combining", "\u2028line\x85breaks\x1c", "'", "''",
     "1,000.50", "<BR />",
 ]  # fmt: skip
 
@@ -151,6 +168,16 @@ def test_the_serving_tokenizer_equals_torchtexts_on_random_unicode():
     for _ in range(2_000):
         text = "".join(chr(generator.choice((generator.randrange(32, 127), generator.randrange(0xD7FF)))) for _ in range(30))
         assert tokenize(text) == theirs(text), ascii(text)
+
+
+def test_the_serving_tokenizer_equals_torchtexts_where_its_patterns_meet():
+    generator, theirs = random.Random(0), get_tokenizer("basic_english")
+    pieces = ["<br />", "<", "br", "BR", " />", '"', "'", ".", ",", "(", ")", "!", "?", ";", ":", " ", "\n", "a", "É"]
+    for _ in range(5_000):
+        text = "".join(generator.choices(pieces, k=generator.randint(1, 12)))
+        tokens = theirs(text)
+        assert tokenize(text) == tokens, ascii(text)
+        assert ngrams(tokens, 3) == list(ngrams_iterator(tokens, 3))
 
 
 @pytest.mark.parametrize("name", ["ag_news", "imdb"])

@@ -74,7 +74,17 @@ def test_the_digits_are_split_by_class_and_the_same_each_time():
     assert data.fingerprint() == again.fingerprint()
 
 
-@pytest.mark.parametrize("kind", [PictureFolder, CIFAR10])
+def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, monkeypatch):
+    def source(root, train, download=False):
+        raise OSError("no network") if download else RuntimeError("Dataset not found")
+
+    source.__name__ = "CIFAR10"
+    monkeypatch.setattr(CIFAR10, "source", staticmethod(source))
+    with pytest.raises(DataError, match=r"CIFAR10 is not in .*\(no network\); give a folder .* with DATA=<folder>"):
+        ready(CIFAR10(root=str(tmp_path / "new")))
+
+
+@pytest.mark.parametrize("kind", [PictureFolder, CIFAR10, MNIST, Digits])
 def test_a_folder_of_class_folders_is_read_by_any_picture_set(kind, tmp_path):
     for part in ("train", "test"):
         for label in ("cat", "dog"):
@@ -86,11 +96,31 @@ def test_a_folder_of_class_folders_is_read_by_any_picture_set(kind, tmp_path):
     assert {example.suffix for example in data.test_examples()} == {".png", ".jpg"}
 
 
-def test_class_folders_without_a_split_are_split_in_five(tmp_path):
+@pytest.mark.parametrize("kind", [PictureFolder, CIFAR10, Digits])
+def test_class_folders_without_a_split_are_split_in_five(kind, tmp_path):
     for label in ("cat", "dog"):
         for place in range(10):
             picture(tmp_path / label / f"{place}.png", place)
-    assert ready(PictureFolder(root=str(tmp_path))).counts() == {"train": 14, "validation": 2, "test": 4}
+    assert ready(kind(root=str(tmp_path))).counts() == {"train": 14, "validation": 2, "test": 4}
+
+
+def test_what_is_hidden_is_no_example(tmp_path):
+    for label in ("cat", "dog"):
+        for name in ("1.png", "2.png", "more/3.png", ".4.png", ".cache/5.png"):
+            picture(tmp_path / label / name)
+    picture(tmp_path / ".git" / "6.png")
+    assert sum(ready(PictureFolder(root=str(tmp_path))).counts().values()) == 6
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_a_folder_s_own_validation_split_is_kept(name, tmp_path):
+    for part, count in (("train", 4), (name, 3), ("test", 2)):
+        for label in ("cat", "dog"):
+            for place in range(count):
+                picture(tmp_path / part / label / f"{place}.png", place)
+    data = ready(PictureFolder(root=str(tmp_path)))
+    assert data.counts() == {"train": 8, "validation": 6, "test": 4}
+    assert all(f"/{name}/" in example.source for example in data.splits["validation"])
 
 
 def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
