@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from torch import nn
 
 from handlers.batch import Refusal, each, together
-from handlers.request import Kind, Request, Row, read, refuse
+from handlers.deadline import Late, deadline
+from handlers.request import Kind, Request, Row, is_out_of_memory, read, refuse
 from handlers.runtime import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact, Sample
@@ -26,6 +28,7 @@ from model_defs.build import SpecError, build, find_class
 
 log = logging.getLogger(__name__)
 PACKAGE = ("handlers",)  # where a recipe's handler must lie
+STEPS = ("PreprocessTime", "InferenceTime", "PostprocessTime")
 MESSAGE_CHARS = 1000  # of an error's message at most: it may quote what the caller sent
 
 
@@ -38,10 +41,16 @@ class Answer(msgspec.Struct):
 
 
 class Answered(msgspec.Struct):
-    """A batch's answers, in the order of its rows, and how long each step took in seconds."""
+    """A batch's answers, in the order of its rows.
+
+    Args:
+        seconds: how long each step took.
+        is_lost: the device takes no more work, so this process can answer nothing more.
+    """
 
     answers: list[Answer]
     seconds: dict[str, float]
+    is_lost: bool = False
 
 
 class WrongAnswer(RuntimeError):
@@ -56,13 +65,16 @@ class Handler:
         settings: the recipe's `handler:` section.
         device: "cpu", "cuda:0" ...
         workers: how many processes share this machine's cores for this model.
+        seconds: that a batch may take; without end if None.
     """
 
     accepts: Kind
     Parameters: type[msgspec.Struct]
 
-    def __init__(self, artifact: Artifact, settings: Settings, device: str = "cpu", workers: int = 1):
-        self.artifact, self.settings = artifact, settings
+    def __init__(
+        self, artifact: Artifact, settings: Settings, device: str = "cpu", workers: int = 1, seconds: float | None = None
+    ):
+        self.artifact, self.settings, self.seconds = artifact, settings, seconds
         self.labels = artifact.labels
         self.transform = artifact.build_transform()
         self.device = device
@@ -106,22 +118,53 @@ class Handler:
 
     def answer(self, rows: list[Row]) -> Answered:
         """One Answer a row, whatever the rows hold."""
-        started = time.perf_counter()
-        requests = each(partial(read, accepts=self.accepts, parameters=self.Parameters), rows, refuse=refuse)
-        samples = each(self.preprocess, requests, refuse=refuse, over=self.decoders)
-        preprocessed = time.perf_counter()
-        outputs = together(self.inference, samples, refuse=refuse)
-        inferred = time.perf_counter()
-        bodies = each(self.finish, outputs, samples, requests, refuse=refuse)
-        answers = [
-            self.refused(body, row) if isinstance(body, Refusal) else Answer(body) for body, row in zip(bodies, rows, strict=True)
-        ]
-        seconds = {
-            "PreprocessTime": preprocessed - started,
-            "InferenceTime": inferred - preprocessed,
-            "PostprocessTime": time.perf_counter() - inferred,
-        }
-        return Answered(answers, seconds)
+        clock, column = [time.perf_counter()], rows
+        try:
+            with deadline(self.seconds):
+                column = requests = each(partial(read, accepts=self.accepts, parameters=self.Parameters), rows, refuse=refuse)
+                column = samples = each(self.preprocess, requests, refuse=refuse, over=self.decoders)
+                clock.append(time.perf_counter())
+                column = outputs = together(self.infer, samples, refuse=refuse)
+                clock.append(time.perf_counter())
+                column = each(self.finish, outputs, samples, requests, refuse=refuse)
+        except Late as late:  # it rang between two rows
+            column = [value if isinstance(value, Refusal) else refuse(late) for value in column]
+        clock.append(time.perf_counter())
+        is_lost = any(isinstance(value, Refusal) and value.code == 500 for value in column) and self.is_lost()
+        answers = [self.answered(value, row, is_lost) for value, row in zip(column, rows, strict=True)]
+        times = {name: end - start for name, start, end in zip(STEPS, clock, clock[1:], strict=False)}
+        return Answered(answers, times, is_lost)
+
+    def infer(self, samples: list) -> list:
+        """`inference`; when the memory runs out it is given back before the batch is tried again in halves."""
+        try:
+            return self.inference(samples)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            said = str(error)
+        # Only here, with the exception gone, are the tensors free that its frames held.
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+        raise MemoryError(said)
+
+    def is_lost(self) -> bool:
+        """Whether the GPU takes no more work from this process: after some errors, such as a failed assertion in a kernel,
+        every call fails until the process is a new one."""
+        if self.device == "cpu":
+            return False
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError:
+            return True
+        return False
+
+    def answered(self, value: bytes | Refusal, row: Row, is_lost: bool) -> Answer:
+        if not isinstance(value, Refusal):
+            return Answer(value)
+        if is_lost and value.code == 500:
+            value = Refusal(503, "the worker lost its GPU and is being started anew; send the request again", value.cause)
+        return self.refused(value, row)
 
     def finish(self, output: Any, sample: Any, request: Request) -> bytes:
         """One row's output -> the body of its answer."""
@@ -163,7 +206,7 @@ class Handler:
                 )
 
 
-def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 1) -> Handler:
+def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 1, seconds: float | None = None) -> Handler:
     """The handler that a recipe's `handler:` section names, over an artifact or an unpacked archive.
 
     Raises:
@@ -173,5 +216,5 @@ def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 
     settings = msgspec.convert(section, Settings)
     if not issubclass(find_class(settings.class_path, PACKAGE), Handler):
         raise SpecError(f"{settings.class_path} is not a Handler; name one such as handlers.vision.ImageClassifier")
-    given = {"artifact": Artifact.read(folder), "settings": settings, "device": device, "workers": workers}
+    given = {"artifact": Artifact.read(folder), "settings": settings, "device": device, "workers": workers, "seconds": seconds}
     return build({"class_path": settings.class_path, "init_args": settings.init_args}, given, PACKAGE)

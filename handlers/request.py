@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from handlers.batch import Refusal
+from handlers.deadline import Late
 from model_defs.build import did_you_mean
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
@@ -185,6 +186,14 @@ def refuse(error: Exception) -> Refusal:
     for kind, code in STATUS.items():
         if isinstance(error, kind):
             return Refusal(code, str(error))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return Refusal(507, "this input needs more memory than the worker has; send a smaller one", error)
+    if isinstance(error, Late):
+        return Refusal(504, f"{error} before this request was answered; send a smaller one, or raise responseTimeout", error)
     return Refusal(500, "the model failed on this request", error)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Python's own kind, that of torch for GPUs, or the bare RuntimeError that torch raises on a CPU."""
+    kind = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return kind or "can't allocate memory" in str(error)

@@ -5,10 +5,16 @@ inside `initialize`, because an ImportError while TorchServe imports the file is
 """
 
 import logging
+import os
+import threading
+from collections import Counter
 from http import HTTPStatus
 
 # Histograms, once a batch; `serving/metrics.yaml` lists them too, since TorchServe drops what is not listed.
 METRICS = {"PreprocessTime": "seconds", "InferenceTime": "seconds", "PostprocessTime": "seconds", "BatchSize": "count"}
+REFUSED = "RefusedRequests"  # a counter, by reason
+SHARE = 0.8  # of responseTimeout, after which TorchServe would kill the worker, that a batch may take
+LAST_WORDS = 0.2  # seconds in which the last answers leave a worker that ends
 
 
 class Service:
@@ -29,11 +35,16 @@ class Service:
             name: context.metrics.add_metric_to_cache(name, unit, ["ModelName", "Level"], MetricTypes.HISTOGRAM)
             for name, unit in METRICS.items()
         }
+        self.refused = context.metrics.add_metric_to_cache(
+            REFUSED, "count", ["ModelName", "Level", "Reason"], MetricTypes.COUNTER
+        )
+        self.is_ending = False
         properties, recipe = context.system_properties, context.model_yaml_config
         gpu = properties.get("gpu_id")
         device = "cpu" if gpu is None else f"cuda:{gpu}"
         try:
-            self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"])
+            seconds = SHARE * recipe["responseTimeout"]
+            self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"], seconds)
             self.handler.warm_up(properties["batch_size"])
         except Exception:
             logging.exception("this worker cannot start")  # TorchServe says no more of a RuntimeError than "Unknown exception"
@@ -49,6 +60,12 @@ class Service:
             context.set_response_content_type(index, answer.content_type)
         for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():
             self.metrics[name].add_or_update(round(value, 6), [context.model_name, "Model"])
+        for code, count in Counter(answer.code for answer in answered.answers if answer.code >= 400).items():
+            self.refused.add_or_update(count, [context.model_name, "Model", HTTPStatus(code).name])
+        if answered.is_lost and not self.is_ending:
+            self.is_ending = True
+            logging.error("this worker has lost its GPU and ends; TorchServe starts another")
+            threading.Timer(LAST_WORDS, os._exit, [1]).start()
         return [answer.body for answer in answered.answers]
 
     def read(self, fields: dict, index: int, context):

@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import logging
+import time
 
 import msgspec
 import pytest
@@ -136,6 +137,56 @@ def test_a_row_that_breaks_the_network_breaks_it_for_itself_alone(pictures, erro
     assert "Traceback" not in refusal["message"]
     assert "request r-13" in caplog.text
     assert "Traceback" in caplog.text
+
+
+def takes_the_whole_memory(logits, marked):
+    return torch.empty(1 << 50) if marked.any() else logits
+
+
+def test_a_row_that_needs_more_memory_than_there_is_gets_507_alone(pictures):
+    pictures.runtime.network = Brittle(pictures.runtime.network, takes_the_whole_memory)
+    answered = pictures.answer([row(grey(level)) for level in (10, 11, MARK, 14)])
+    assert codes(answered) == [200, 200, 507, 200]
+    assert "more memory than the worker has" in decoded(answered.answers[2].body)["message"]
+
+
+def takes_for_ever(logits, marked):
+    for _ in range(3_000 if marked.any() else 0):
+        time.sleep(0.01)
+    return logits
+
+
+def test_a_row_that_takes_too_long_gets_504_alone_and_in_time(picture_artifact):
+    pictures = load(picture_artifact, {"class_path": "handlers.vision.ImageClassifier", "threads": 1}, seconds=0.5)
+    pictures.runtime.network = Brittle(pictures.runtime.network, takes_for_ever)
+    started = time.monotonic()
+    answered = pictures.answer([row(grey(level)) for level in (10, 11, MARK, 14)])
+    assert time.monotonic() - started < 5
+    assert codes(answered) == [200, 200, 504, 200]
+    assert "the 0.5 s for a batch are over" in decoded(answered.answers[2].body)["message"]
+
+
+def test_when_the_gpu_is_lost_callers_are_told_to_ask_again(pictures, monkeypatch):
+    """With a stand-in for the GPU, which fails as a real one does in tests/handlers/test_gpu.py."""
+
+    def fails(*_):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    pictures.runtime.network = Brittle(pictures.runtime.network, fails)
+    pictures.device = "cuda:0"
+    monkeypatch.setattr(torch.cuda, "synchronize", fails)
+    answered = pictures.answer([row(grey(10)), row(b""), row(grey(12))])
+    assert codes(answered) == [503, 400, 503]
+    assert answered.is_lost
+    assert "send the request again" in decoded(answered.answers[0].body)["message"]
+
+
+def test_a_fault_of_ours_on_a_sound_gpu_is_no_lost_gpu(pictures, monkeypatch):
+    pictures.runtime.network = Brittle(pictures.runtime.network, breaks(RuntimeError("ours")))
+    pictures.device = "cuda:0"
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    answered = pictures.answer([row(grey(10)), row(grey(MARK))])
+    assert codes(answered) == [200, 500] and not answered.is_lost
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

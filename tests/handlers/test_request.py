@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from handlers.classifier import ClassifierParameters
+from handlers.deadline import Late
 from handlers.request import PICTURE, SOUND, TEXT, Request, Row, read, refuse
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
@@ -284,7 +285,8 @@ TorchOutOfMemory.__name__ = "OutOfMemoryError"  # torch.cuda.OutOfMemoryError, w
 @pytest.mark.parametrize(
     ("error", "code"),
     [(Unreadable("x"), 400), (TooLarge("x"), 413), (WrongKind("x"), 415), (WrongValue("x"), 422), (InputError("x"), 400),
-     (MemoryError(), 507), (TorchOutOfMemory(), 507), (ValueError("x"), 500), (RuntimeError("x"), 500), (KeyError("x"), 500)],
+     (MemoryError(), 507), (TorchOutOfMemory(), 507), (Late("x"), 504),
+     (ValueError("x"), 500), (RuntimeError("x"), 500), (KeyError("x"), 500)],
 )  # fmt: skip
 def test_each_failure_has_its_status(error, code):
     assert refuse(error).code == code

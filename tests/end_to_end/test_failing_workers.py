@@ -1,0 +1,92 @@
+"""A batch that would outlast the server's patience, and a worker that can go on no more: who is told what, and what is left."""
+
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+import yaml
+
+from archive.build import record
+
+pytestmark = pytest.mark.server
+
+# A text classifier that breaks when it is asked for this many labels. No request of a caller can do that to the real one.
+SLOW, LOST = 7, 8
+BRITTLE = f"""
+
+class Brittle(TextClassifier):
+    def postprocess(self, output, sample, request):
+        if request.parameters.top_k == {SLOW}:
+            import time
+            time.sleep(60)
+        if request.parameters.top_k == {LOST}:
+            self.is_lost = lambda: True
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return super().postprocess(output, sample, request)
+"""
+TIMEOUT = 4  # seconds, of which the handler takes 0.8 at most
+
+
+@pytest.fixture(scope="module")
+def brittle(bundle):
+    """Asks the brittle version of `intents` for so many labels."""
+    archive = bundle.store / "intents-8.8.mar"
+    with zipfile.ZipFile(bundle.store / "intents-1.0.mar") as source, zipfile.ZipFile(archive, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "handlers/text.py":
+                content += BRITTLE.encode()
+            if name == "MAR-INF/MANIFEST.json":
+                content = content.replace(b'"1.0"', b'"8.8"')
+            if name == "model-config.yaml":
+                recipe = yaml.safe_load(content)
+                recipe |= {"responseTimeout": TIMEOUT, "batchSize": 8, "maxBatchDelay": 300}
+                recipe["handler"]["class_path"] = "handlers.text.Brittle"
+                content = yaml.safe_dump(recipe)
+            target.writestr(name, content)
+    record(archive)
+    bundle.client.register("intents", "8.8", bundle.home.workers_log)
+
+    def ask(top_k: int) -> requests.Response:
+        body = {"inputs": "wake me at seven", "parameters": {"top_k": top_k}}
+        return requests.post(bundle.client.url("intents", "8.8"), json=body, headers=bundle.client.token("inference"), timeout=60)
+
+    yield ask
+    bundle.client.unregister("intents", "8.8")
+    archive.unlink()
+
+
+def worker(bundle) -> dict:
+    return bundle.client.describe("intents", "8.8")[0]["workers"][0]
+
+
+def test_a_request_that_takes_too_long_gets_504_and_neither_its_neighbours_nor_the_worker_notice(bundle, brittle):
+    before, started = worker(bundle)["pid"], time.monotonic()
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(brittle, [1, SLOW, 1, 1]))
+    assert time.monotonic() - started < TIMEOUT + 2
+    assert [answer.status_code for answer in answers] == [200, 504, 200, 200]
+    assert "raise responseTimeout" in answers[1].json()["message"]
+    assert worker(bundle)["pid"] == before and brittle(1).status_code == 200
+
+
+def test_a_worker_that_lost_its_gpu_says_so_and_a_new_one_takes_its_place(bundle, brittle):
+    before = worker(bundle)["pid"]
+    answer = brittle(LOST)
+    assert answer.status_code == 503 and "send the request again" in answer.json()["message"]
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with_new = worker(bundle)
+        if with_new["pid"] not in (before, -1) and with_new["status"] == "READY":
+            break
+        time.sleep(0.1)
+    assert worker(bundle)["pid"] != before and brittle(1).status_code == 200
+
+
+def test_refused_requests_are_counted_by_their_reason(bundle):
+    before = bundle.metric("RefusedRequests", "digits", Reason="BAD_REQUEST")
+    for _ in range(3):
+        assert bundle.predict("digits", b"no picture").status_code == 400
+    assert bundle.metric("RefusedRequests", "digits", Reason="BAD_REQUEST") == before + 3
