@@ -14,13 +14,19 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
+from serving import retry
 from serving.home import Home, Running, ServerError
 
 CONNECT, ANSWER = 5, 120  # seconds
 READY = 180  # seconds for a model's workers to start
+RETRYING = 60  # seconds for which a prediction is sent again
 LOADING = 900  # seconds that registering or scaling may take: TorchServe answers when the workers have loaded the model
 TYPES = {".txt": "text/plain; charset=utf-8", ".json": "application/json"}
 BYTES = "application/octet-stream"
+
+
+class Unreachable(ServerError):
+    """Nobody is there, or the connection broke before an answer came."""
 
 
 class Resets(Retry):
@@ -39,25 +45,33 @@ class Client:
         server: where it listens.
         keys: its tokens; see `Home.keys`.
         patience: how long an answer may take, in seconds.
-        retries: how often to ask again after a broken connection.
+        retrying: for how long a prediction is sent again, in seconds, where no answer came or one that says nothing of the
+            input; see `retry.is_passing`.
+        home: where to look whether the server has been started anew, with other tokens.
     """
 
-    def __init__(self, server: Running, keys: dict[str, str], patience: float = ANSWER, retries: int = 3):
-        self.server, self.keys, self.patience = server, keys, patience
+    def __init__(
+        self,
+        server: Running,
+        keys: dict[str, str],
+        patience: float = ANSWER,
+        retrying: float = RETRYING,
+        home: Home | None = None,
+    ):
+        self.server, self.keys, self.patience, self.retrying, self.home = server, keys, patience, retrying, home
         self.session = requests.Session()
         self.session.trust_env = False  # a proxy, or a .netrc, is for other servers
         # TorchServe resets the connection after any answer of 400 and above, so that a pooled one may be dead already.
-        # A prediction changes nothing, so asking again is safe.
-        policy = Resets(total=retries, status=0, backoff_factor=0.1, allowed_methods=None)
+        policy = Resets(total=3 if retrying else 0, status=0, backoff_factor=0.1, allowed_methods=None)
         self.session.mount("http://", HTTPAdapter(max_retries=policy))
 
     @classmethod
-    def of(cls, home: Home) -> "Client":
+    def of(cls, home: Home, **options: float) -> "Client":
         """
         Raises:
             ServerError: no server runs there.
         """
-        return cls(home.require(), home.keys())
+        return cls(home.require(), home.keys(), home=home, **options)
 
     # --- inference
 
@@ -67,13 +81,34 @@ class Client:
     def predict(
         self, model: str, body: bytes, content_type: str = BYTES, version: str | None = None, api: str = "predictions"
     ) -> requests.Response:
-        """Send one input; the answer is of any status.
+        """Send one input, and again while the server cannot tell; the answer is of any status.
 
         Raises:
             ServerError: nobody answers.
         """
-        headers = self.token("inference") | {"Content-Type": content_type}
-        return self.send("POST", self.url(model, version, api), data=body, headers=headers)
+        for _ in retry.pauses(self.retrying):
+            answer = None
+            try:
+                headers = self.token("inference") | {"Content-Type": content_type}
+                answer = self.send("POST", self.url(model, version, api), data=body, headers=headers)
+                if not (retry.is_passing(answer) or self.is_returning(answer, model)):
+                    return answer
+            except Unreachable as error:
+                failure = error
+            self.look_again()
+        if answer is None:
+            raise failure
+        return answer
+
+    def is_returning(self, answer: requests.Response, model: str) -> bool:
+        """Whether a model is not there yet, of a server that was started anew and will host it again."""
+        return answer.status_code == 404 and self.home is not None and model in self.home.remembered()
+
+    def look_again(self) -> None:
+        """Take the address and the tokens of the server that runs now, if one does."""
+        server = self.home.running() if self.home else None
+        if server and not server.is_stopping:
+            self.server, self.keys = server, self.home.keys()
 
     # --- management
 
@@ -143,21 +178,9 @@ class Client:
                 raise ServerError(f"{model} {version}: not every worker is ready after {seconds:.0f} s; see: make status")
             time.sleep(0.1)
 
-    def drain(self, seconds: float) -> None:
-        """Wait until no request is queued, and a little longer for those being answered."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if not any(model["jobQueueStatus"]["pendingRequests"] for model in self.models()):
-                time.sleep(min(1, max(0, deadline - time.monotonic())))
-                return
-            time.sleep(0.2)
-
-    def drain_version(self, model: str, version: str, grace: float, seconds: float) -> None:
-        """Wait until a version that no longer gets requests has answered those it had: its queue is empty, and `grace` over."""
-        deadline = time.monotonic() + seconds
-        while self.describe(model, version)[0]["jobQueueStatus"]["pendingRequests"] and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(grace)
+    def renew_token(self, name: str) -> None:
+        """Let TorchServe make a new token for "inference" or "management"; the one before it is refused from now on."""
+        self.send("GET", f"{self.server.management}/token", params={"type": name}, headers=self.token("API"))
 
     # --- the rest
 
@@ -198,7 +221,7 @@ class Client:
         try:
             return self.session.request(method, url, timeout=(CONNECT, patience), **options)
         except requests.ConnectionError as error:
-            raise ServerError(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
+            raise Unreachable(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
         except requests.Timeout:
             raise ServerError(f"{url} gave no answer in {patience:.0f} s; see: make status") from None
 

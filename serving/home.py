@@ -13,6 +13,7 @@ Knows nothing of HTTP, nor of how a server is started.
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -34,6 +35,7 @@ class Running(msgspec.Struct):
         temporary: the server's own folder for sockets and unpacked models; its name stands in each worker's command line.
         inference, management, metrics: where it listens.
         model_store: where its archives lie.
+        is_stopping: it takes in nothing more.
     """
 
     pid: int
@@ -43,6 +45,7 @@ class Running(msgspec.Struct):
     management: str
     metrics: str
     model_store: str
+    is_stopping: bool = False
 
 
 class Home:
@@ -92,6 +95,13 @@ class Home:
         if server is None:
             raise ServerError("no server runs here; start one with: make serve")
         return server
+
+    def remembered(self) -> dict[str, Any]:
+        """The models that the server hosts, or hosted when it ended; see `Hosting`."""
+        try:
+            return json.loads(self.registered.read_bytes())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
 
     def write(self, server: Running) -> None:
         replace(self.state, msgspec.json.encode(server))

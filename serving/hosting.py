@@ -12,11 +12,12 @@ import msgspec
 import yaml
 
 from serving.client import BYTES, TYPES, Client
+from serving.drain import drain
 from serving.home import Home, ServerError, replace
 from serving.trust import sums, verify
 
 TOLERANCE = 1e-3  # of a score, unless the archive's recipe says otherwise
-GRACE, DRAINING = 2, 60  # seconds that an old version stays: after its queue is empty, and at most
+DRAINING = 60  # seconds at most that an old version stays, to answer what it has taken in
 
 
 class Hosted(msgspec.Struct):
@@ -111,7 +112,7 @@ class Hosting:
         known = self.models[model]
         known.default, known.previous = version, old
         self.remember(model, known)
-        self.client.drain_version(model, old, GRACE, DRAINING)
+        drain(lambda: self.client.describe(model, old), DRAINING)
         self.drop(model, old)
         return old
 

