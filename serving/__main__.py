@@ -30,6 +30,7 @@ from serving.hosting import Hosting
 TEXT = TYPES[".txt"]
 SHOWN = 300  # characters of an answer
 WIDE = 160  # columns of a table that goes into a file
+PROBING = 10  # seconds for an answer, where the question is whether a model is ready
 NOT_RUNNING = 3  # the exit status of `status`, as systemctl has it
 
 
@@ -73,20 +74,24 @@ def stop(home: Home, arguments: argparse.Namespace) -> None:
 
 
 def status(home: Home, arguments: argparse.Namespace) -> int | None:
-    """print the models of the running server"""
+    """print the models of the running server; 0 if every worker is ready and answers a sample as in training"""
     running = home.running()
     if running is None:
         print("no server runs here; start one with: make serve")
         return NOT_RUNNING
-    table = Table("model", "version", "workers", "device", "batch", "delay", "queue", "archive")
-    for model in Client.of(home).models():
+    table = Table("model", "version", "workers", "ready", "device", "batch", "delay", "queue", "archive")
+    hosting, faults = Hosting(home, patience=PROBING, retrying=0), []
+    for model in hosting.client.models():
         workers, queue = model["workers"], model["jobQueueStatus"]
         ready = sum(worker["status"] == "READY" for worker in workers)
         waiting = queue["pendingRequests"]
+        fault = hosting.fault(model["modelName"], model["modelVersion"])
+        faults += [fault] if fault else []
         table.add_row(
             model["modelName"],
             model["modelVersion"] + (" (default)" if model.get("defaultVersion") else ""),
             f"{ready} of {model['minWorkers']} ready",
+            "no" if fault else "yes",
             "gpu" if any(worker["gpu"] for worker in workers) else "cpu",
             str(model["batchSize"]),
             f"{model['maxBatchDelay']} ms",
@@ -95,6 +100,9 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
         )
     print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    for fault in faults:
+        print(f"not ready: {fault}", file=sys.stderr)
+    return 1 if faults else None
 
 
 # --- its models

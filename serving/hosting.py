@@ -35,10 +35,10 @@ class Hosted(msgspec.Struct):
 
 
 class Hosting:
-    """The models of one server, and `registered.json`, which remembers them."""
+    """The models of one server, and `registered.json`, which remembers them; `options` are the client's."""
 
-    def __init__(self, home: Home):
-        self.home, self.client = home, Client.of(home)
+    def __init__(self, home: Home, **options: float):
+        self.home, self.client = home, Client.of(home, **options)
         self.store = Path(home.require().model_store)
         try:
             self.models = msgspec.json.decode(home.registered.read_bytes(), type=dict[str, Hosted])
@@ -149,6 +149,16 @@ class Hosting:
                     f"{model} {version} answers {sample['file']} with {best['label']} {best['score']:.4f}; "
                     f"training says {sample['answer']} {sample['score']:.4f}"
                 )
+
+    def fault(self, model: str, version: str) -> str | None:
+        """Why a version is not ready: a worker that is not, or an answer that is not training's. None if it is."""
+        try:
+            if not self.client.is_ready(model, version):
+                return f"{model} {version}: not every worker is ready"
+            self.prove(model, version)
+        except (ServerError, OSError) as error:  # its archive may have gone from the store
+            return f"{model} {version}: {error}" if isinstance(error, OSError) else str(error)
+        return None
 
     def hosted_versions(self, model: str) -> set[str]:
         """The versions that the server has now."""

@@ -47,6 +47,19 @@ def test_status_shows_model_version_workers_and_queue(serving):
     assert "echo" in done.stdout and "1 of 1 ready" in done.stdout and "0 of 100" in done.stdout
 
 
+def test_a_model_that_answers_wrongly_is_not_ready(serving, client):
+    client.register("echo", "3.0")
+    try:
+        done = serving("status")
+        assert done.returncode == 1
+        assert "not ready: echo 3.0 answers 0.bin with another 0.5000; training says hello 0.5000" in done.stderr
+        client.scale("echo", 0, "3.0")
+        assert "not ready: echo 3.0: not every worker is ready" in serving("status").stderr
+    finally:
+        client.unregister("echo", "3.0")
+    assert serving("status").returncode == 0
+
+
 def test_status_without_a_server_says_so_and_ends_with_3(tmp_path):
     command = [sys.executable, "-m", "serving", "status", "--home", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)
