@@ -15,12 +15,13 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from model_defs.errors import TooLarge, Unreadable, WrongValue
+from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
 from model_defs.transform import Transform
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; outside them a header lies, and resampling would cost more than the sound is worth
-LONGEST = 3600  # s; see `middle`
+MOST_DECODED = 20_000_000  # samples, of all channels together: 40 minutes of a telephone's GSM, which take 2 to 4 s
 BLOCK = 1 << 16  # frames decoded at once
+SDS = b"\xf0\x7e"  # the first two bytes
 
 
 class Sound(Transform):
@@ -42,11 +43,14 @@ class Sound(Transform):
         """
         Raises:
             Unreadable: not a sound, corrupt, or without a single sample.
-            TooLarge: more than an hour that would have to be decoded to find its middle.
+            TooLarge: more than `MOST_DECODED` samples that would have to be decoded to find the middle.
+            WrongKind: a MIDI sample dump.
             WrongValue: a sample rate that no sound has, or samples that are NaN or infinite.
         """
         if not payload:
             raise Unreadable("the body is empty; send the bytes of a sound file")
+        if payload.startswith(SDS):  # libsndfile prints a line for each block of one, into the log that TorchServe reads
+            raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
         try:
             frames, rate = middle(payload, self.seconds)
         except soundfile.SoundFileError as error:
@@ -58,10 +62,11 @@ class Sound(Transform):
             raise Unreadable("the sound file holds no samples; send one that does")
         if not np.isfinite(frames).all():
             raise WrongValue("the sound has samples that are NaN or infinite; send finite ones")
-        mono = frames.mean(axis=1)
+        mono = frames.mean(axis=1, dtype=np.float64)  # the sum of two of the largest float32 would be infinite
         peak = np.abs(mono).max()
         if peak > 1:  # a float file in another scale
-            mono = mono / peak
+            mono /= peak
+        mono = mono.astype(np.float32)
         if rate != self.sample_rate:
             mono = soxr.resample(mono, rate, self.sample_rate)
         return torch.from_numpy(centred(mono, self.length))
@@ -84,19 +89,30 @@ def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
         if file.frames <= wanted:
             return file.read(wanted, dtype="float32", always_2d=True), rate
         with contextlib.suppress(soundfile.SoundFileError):
-            file.seek((file.frames - wanted) // 2)
-            frames = file.read(wanted, dtype="float32", always_2d=True)
-            if len(frames) == wanted:
-                return frames, rate
-    # The coding cannot be sought, or the header says more than the file holds, as it does where a recorder wrote to a pipe:
-    # decode from the start, once to count and once to cut.
+            file.seek(file.frames - 1)  # a file that was cut has no end
+            if len(file.read(1)):
+                file.seek((file.frames - wanted) // 2)
+                frames = file.read(wanted, dtype="float32", always_2d=True)
+                if len(frames) == wanted:
+                    return frames, rate
+    # The coding cannot be sought, or the header says more than the file holds, as it does where a recorder wrote to a pipe.
+    frames = decode(payload)
+    start = max(0, (len(frames) - wanted) // 2)
+    return frames[start : start + wanted], rate
+
+
+def decode(payload: bytes) -> np.ndarray:
+    """All of a sound file, from its start: (frames, channels) float32."""
+    blocks: list[np.ndarray] = []
     with Stream(io.BytesIO(payload)) as file:
-        total = decode_past(file, LONGEST * rate)
-        if total == LONGEST * rate:
-            raise TooLarge("more than an hour of sound, in a file without a usable length; send the part that matters")
-    with Stream(io.BytesIO(payload)) as file:
-        decode_past(file, (total - wanted) // 2)
-        return file.read(wanted, dtype="float32", always_2d=True), rate
+        while not blocks or len(blocks[-1]):
+            if len(blocks) * BLOCK * file.channels > MOST_DECODED:
+                raise TooLarge(
+                    f"more than {MOST_DECODED:,} samples of sound, in a file that says no length or cannot be sought; "
+                    "send the part that matters"
+                )
+            blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))
+    return np.concatenate(blocks)
 
 
 class Stream(soundfile.SoundFile):
@@ -104,14 +120,6 @@ class Stream(soundfile.SoundFile):
 
     def seekable(self) -> bool:
         return False
-
-
-def decode_past(file: soundfile.SoundFile, most: int) -> int:
-    """Decode and drop up to `most` frames; how many there were."""
-    passed = 0
-    while passed < most and (count := len(file.read(min(BLOCK, most - passed), dtype="float32"))):
-        passed += count
-    return passed
 
 
 def centred(samples: np.ndarray, length: int) -> np.ndarray:

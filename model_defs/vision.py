@@ -5,6 +5,7 @@ own normalisation. Knows nothing of labels, augmentation or HTTP.
 """
 
 import io
+import logging
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.transform import Transform
 
+log = logging.getLogger(__name__)
 Image.init()
 # EPS starts Ghostscript on the caller's file: a program of its own, that no limit here reaches. IPTC may hold an EPS.
 FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
@@ -30,11 +32,11 @@ class Picture(Transform):
         size: height and width in pixels.
         mode: "RGB", or "L" for grey.
         crop_pct: the share of the shorter side that the centred square covers, as timm has it.
-        max_pixels: more than this in the file's header is refused before a pixel is decoded; the default is the count at
-            which Pillow itself warns of a decompression bomb.
+        max_pixels: more than this in the file's header is refused before a pixel is decoded; see docs/decisions.md for why
+            the default is less than the count at which Pillow itself warns of a decompression bomb.
     """
 
-    def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 89_478_485):
+    def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 50_000_000):
         if mode not in CHANNELS:
             raise ValueError(f"mode {mode!r} is not one of {', '.join(CHANNELS)}")
         if not 0 < crop_pct <= 1:
@@ -53,16 +55,18 @@ class Picture(Transform):
             # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the final size keeps the box filter's quality (Pillow's own gap).
             wanted = math.ceil(2 * self.size / self.crop_pct)
             picture.draft(None, (wanted, wanted))
-            upright = flatten(ImageOps.exif_transpose(picture), self.mode)
+            picture.load()
+            turn_upright(picture)
+            square = flatten(picture, self.mode)
         except MemoryError:
             raise
         except Image.DecompressionBombError:  # an icon whose picture is larger than its own header says
             raise self.too_large() from None
         except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, IndexError ...
             raise Unreadable(reason(error, picture.format, len(payload))) from error
-        side = min(upright.size) * self.crop_pct
-        left, top = (upright.width - side) / 2, (upright.height - side) / 2
-        square = upright.resize(
+        side = min(square.size) * self.crop_pct
+        left, top = (square.width - side) / 2, (square.height - side) / 2
+        square = square.resize(
             (self.size, self.size),
             Image.Resampling.BILINEAR,
             box=(left, top, left + side, top + side),
@@ -111,16 +115,28 @@ def reason(error: Exception, format: str | None, length: int) -> str:
     return f"not a picture: {kind} cannot be decoded ({error}); send the file as it was saved"
 
 
+def turn_upright(picture: Image.Image) -> None:
+    """As its EXIF says; where that is broken, as it lies."""
+    try:
+        ImageOps.exif_transpose(picture, in_place=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # of Pillow's reader of TIFF tags; the pixels are there already
+        log.debug("EXIF that cannot be read: %s", error)
+
+
 def flatten(picture: Image.Image, mode: str) -> Image.Image:
     """Any Pillow mode -> `mode`: transparency over white, more than 8 bits scaled to 8 (Pillow would clip them)."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float32), nan=0, posinf=0, neginf=0).clip(min=0)
-        top = max(values.max(), 1 if picture.mode == "F" else 65_535)
-        picture = Image.fromarray((values * (255 / top)).astype(np.uint8))
+        values = np.array(picture, dtype=np.float32)
+        values[~((values > 0) & (values < np.inf))] = 0
+        values *= 255 / max(values.max(), 1 if picture.mode == "F" else 65_535)
+        picture = Image.fromarray(values.astype(np.uint8))
     elif picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
+        white = Image.new(mode, picture.size, "white")
+        white.paste(picture.convert(mode), mask=picture.getchannel("A"))
+        picture = white
     elif picture.mode == "LAB":
         picture = picture.convert("RGB")  # the only way out of it that Pillow knows
     return picture if picture.mode == mode else picture.convert(mode)

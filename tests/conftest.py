@@ -17,7 +17,13 @@ from model_defs.text import BagOfWords, Words
 from model_defs.transform import Transform
 from model_defs.vision import Picture, SmallCNN
 
+pytest_plugins = ["tests.bundle"]
 LABELS = ["circle", "square", "star"]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--requests", type=int, help="how many a chaos or a soak sends; draws its progress and prints its figures")
+    parser.addoption("--figures", type=Path, help="a folder for the figures, as JSON")
 
 
 def path_of(kind: type) -> str:

@@ -6,8 +6,8 @@ import pytest
 import soundfile
 import torch
 
-from model_defs.audio import SAMPLE_RATES, LogMel, MelCNN, Sound, centred
-from model_defs.errors import InputError, TooLarge, Unreadable, WrongValue
+from model_defs.audio import BLOCK, MOST_DECODED, SAMPLE_RATES, LogMel, MelCNN, Sound, centred
+from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
 CODINGS = [  # format, subtype, the largest error that its compression makes on a tone
     ("WAV", "PCM_U8", 0.02), ("WAV", "PCM_16", 1e-3), ("WAV", "PCM_24", 1e-3), ("WAV", "PCM_32", 1e-3), ("WAV", "FLOAT", 1e-3),
@@ -142,9 +142,10 @@ def test_a_wav_file_written_to_a_pipe_is_heard(size):
     assert torch.equal(Sound(8_000)(streamed), Sound(8_000)(bytes(payload)))
 
 
-def test_more_than_an_hour_without_a_length_is_too_large():
-    payload = flac_saying(0, encode(np.zeros(3_601_000), 1_000, "FLAC"))
-    with pytest.raises(TooLarge, match="more than an hour of sound"):
+@pytest.mark.parametrize("channels", [1, 8])
+def test_more_samples_without_a_length_than_can_be_decoded_in_time_are_too_large(channels):
+    payload = flac_saying(0, encode(np.zeros((MOST_DECODED // channels + BLOCK, channels), np.float32), 1_000, "FLAC"))
+    with pytest.raises(TooLarge, match="more than 20,000,000 samples of sound, in a file that says no length"):
         Sound(1_000)(payload)
 
 
@@ -179,16 +180,28 @@ def test_what_is_no_sound_is_refused_with_the_reason(payload, message):
     assert "0x" not in str(caught.value)  # of the objects in this program
 
 
-@pytest.mark.parametrize(("format", "share"), [("FLAC", 0.02), ("OGG", 0.02), ("FLAC", 0.4)])
-def test_a_file_cut_before_its_middle_is_refused(format, share):
+@pytest.mark.parametrize(("format", "share"), [("OGG", 0.02), ("FLAC", 0.02), ("FLAC", 0.4), ("FLAC", 0.8), ("FLAC", 0.999)])
+def test_a_file_that_was_cut_is_refused_where_its_format_shows_it(format, share):
     whole = encode(np.random.default_rng(0).normal(0, 0.1, 80_000), 8_000, format)
     with pytest.raises(Unreadable, match=r"not a sound: [0-9,]+ bytes that libsndfile cannot read"):
         Sound(8_000)(whole[: int(len(whole) * share)])
 
 
-def test_a_file_cut_after_its_window_is_still_heard():
+def test_damage_outside_the_window_does_not_cost_the_answer():
     whole = encode(np.random.default_rng(0).normal(0, 0.1, 80_000), 8_000, "FLAC")
-    assert torch.equal(Sound(8_000)(whole[: int(len(whole) * 0.8)]), Sound(8_000)(whole))
+    damaged = bytearray(whole)
+    damaged[len(whole) // 5] ^= 1
+    assert torch.equal(Sound(8_000)(bytes(damaged)), Sound(8_000)(whole))
+
+
+def test_two_channels_whose_sum_no_float_holds_are_heard():
+    loud = np.full((8_000, 2), 3e38, np.float32)
+    assert Sound(8_000)(encode(loud, 8_000, subtype="FLOAT")).eq(1).all()
+
+
+def test_a_midi_sample_dump_is_the_wrong_kind():
+    with pytest.raises(WrongKind, match="a MIDI sample dump is not taken; send a WAV"):
+        Sound(8_000)(encode(tone(1, 8_000), 8_000, "SDS", "PCM_16"))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -110,7 +110,7 @@ def test_a_turned_photograph_is_seen_upright(orientation):
         assert difference(given, Picture(24)(encode(upright.convert("RGB"), format))) < 4
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"garbage"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0Ii*\0\x08\0\0\0", b"garbage"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_broken_exif_block_does_not_cost_the_picture(exif):
     assert difference(Picture(16)(encode(scene(), "JPEG", exif=exif)), Picture(16)(encode(scene(), "JPEG"))) == 0
@@ -194,7 +194,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(payload, message):
 def test_a_decompression_bomb_is_refused_from_its_header():
     with pytest.raises(TooLarge, match="8,000 x 8,000 pixels; this model takes 1,000,000 at most: send a smaller picture"):
         Picture(16, max_pixels=1_000_000)(png(8_000, 8_000))
-    with pytest.raises(TooLarge, match="this model takes 89,478,485 at most"):
+    with pytest.raises(TooLarge, match="this model takes 50,000,000 at most"):
         Picture(16)(png(60_000, 60_000))
 
 

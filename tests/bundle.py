@@ -1,7 +1,10 @@
-"""One real TorchServe for all end-to-end tests: three models trained for a few epochs, on free ports, in folders of its own."""
+"""Real TorchServes for the tests of several folders, one of each kind a session: three models trained for a few epochs, on free
+ports, in folders of their own. A plugin, since fixtures that two conftests import would start two of each."""
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,6 @@ from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.home import Home
 from tests.servers import free_ports
-from train.__main__ import quiet, train
 
 # Enough to answer well; the full trainings are `make train`'s.
 OVERRIDES = {
@@ -71,6 +73,8 @@ class Bundle:
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory) -> Path:
+    from train.__main__ import quiet, train  # not installed beside today's torch
+
     folder = tmp_path_factory.mktemp("trained")
     quiet()
     for name, overrides in OVERRIDES.items():
@@ -78,26 +82,34 @@ def artifacts(tmp_path_factory) -> Path:
     return folder / "artifacts"
 
 
-@pytest.fixture(scope="session")
-def store(artifacts, tmp_path_factory) -> Path:
-    """Archives of the three models with the bundle's own recipes, but for the delay and the size of batches."""
-    folder = tmp_path_factory.mktemp("archived")
+@contextlib.contextmanager
+def serving(artifacts: Path, folder: Path, changes: dict) -> Iterator[Bundle]:
+    """A server of the three models with the bundle's own recipes, but for `changes`."""
     for name in OVERRIDES:
         recipe = yaml.safe_load(Path(f"archive/recipes/{name}.yaml").read_text())
         changed = folder / f"{name}.yaml"
-        changed.write_text(yaml.safe_dump(recipe | {"batchSize": 8, "maxBatchDelay": DELAY}))
+        changed.write_text(yaml.safe_dump(recipe | changes))
         build(artifacts / name, changed, folder / "store")
-    return folder / "store"
-
-
-@pytest.fixture(scope="session")
-def bundle(artifacts, store, tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("home") / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={store}"])
+    home = Home(folder / ".torchserve")
+    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
     try:
         client = Client.of(home)
         for name in OVERRIDES:
             client.register(name, "1.0", home.workers_log)
-        yield Bundle(home, artifacts, store)
+        yield Bundle(home, artifacts, folder / "store")
     finally:
         server.stop(home)
+
+
+@pytest.fixture(scope="session")
+def bundle(artifacts, tmp_path_factory):
+    """Its batches wait until they are full."""
+    with serving(artifacts, tmp_path_factory.mktemp("bundle"), {"batchSize": 8, "maxBatchDelay": DELAY}) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def production(artifacts, tmp_path_factory):
+    """As `make serve` starts it."""
+    with serving(artifacts, tmp_path_factory.mktemp("production"), {}) as served:
+        yield served
