@@ -148,8 +148,6 @@ def scale(home: Home, arguments: argparse.Namespace) -> None:
     client = Client.of(home)
     version = arguments.version or client.describe(arguments.model, "")[0]["modelVersion"]
     client.scale(arguments.model, arguments.workers, version)
-    if arguments.workers:
-        client.wait_ready(arguments.model, version)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 

@@ -5,7 +5,7 @@ Knows nothing of processes, nor of what is printed.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from serving import retry
 from serving.home import Home, Running, ServerError
 
 CONNECT, ANSWER = 5, 120  # seconds
-READY = 180  # seconds for a model's workers to start
+READY = 900  # seconds for a model's workers to start; each has the recipe's startupTimeout
 RETRYING = 60  # seconds for which a prediction is sent again
-LOADING = 900  # seconds that registering or scaling may take: TorchServe answers when the workers have loaded the model
+POLLING = 0.1  # seconds
 TYPES = {".txt": "text/plain; charset=utf-8", ".json": "application/json"}
 BYTES = "application/octet-stream"
 
@@ -137,24 +137,35 @@ class Client:
             ServerError: no such archive, or a worker cannot start; the model is not hosted then.
         """
         read_from = log.stat().st_size if log and log.exists() else 0
+
+        def check() -> None:
+            if log and (death := death_in(log, read_from, f"{model}_{version}")):
+                raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}")
+
+        # Not synchronously: TorchServe would wait in a thread that serves callers' connections, and they would wait with it.
+        self.manage("POST", "/models", url=f"{model}-{version}.mar", synchronous="false")
         try:
-            self.manage("POST", "/models", LOADING, url=f"{model}-{version}.mar")
-            self.wait_ready(model, version)
-        except ServerError as error:
-            death = death_in(log, read_from, f"{model}_{version}") if log else None
-            if death is None:
-                raise
+            self.wait_ready(model, version, check=check)
+        except ServerError:
             with contextlib.suppress(ServerError):
                 self.unregister(model, version)
-            raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}") from error
+            raise
 
     def unregister(self, model: str, version: str) -> None:
         self.manage("DELETE", f"/models/{model}/{version}")
 
     def scale(self, model: str, workers: int, version: str | None = None) -> None:
         """Start or end workers, and return when that is done."""
-        path = f"/models/{model}/{version}" if version else f"/models/{model}"
-        self.manage("PUT", path, LOADING, min_worker=workers, max_worker=workers, synchronous="true")
+        version = version or self.describe(model, "")[0]["modelVersion"]
+        path = f"/models/{model}/{version}"
+        self.manage("PUT", path, min_worker=workers, max_worker=workers, synchronous="false")
+        deadline = time.monotonic() + READY
+        while len(self.describe(model, version)[0]["workers"]) != workers:
+            if time.monotonic() > deadline:
+                raise ServerError(f"{model} {version}: not {workers} workers after {READY} s; see: make status")
+            time.sleep(POLLING)
+        if workers:
+            self.wait_ready(model, version)
 
     def set_default(self, model: str, version: str) -> None:
         self.manage("PUT", f"/models/{model}/{version}/set-default")
@@ -165,8 +176,11 @@ class Client:
         workers = described["workers"]
         return len(workers) >= described["minWorkers"] > 0 and all(worker["status"] == "READY" for worker in workers)
 
-    def wait_ready(self, model: str, version: str, seconds: float = READY) -> None:
+    def wait_ready(self, model: str, version: str, seconds: float = READY, check: Callable[[], None] = lambda: None) -> None:
         """
+        Args:
+            check: called again and again; what it raises ends the waiting.
+
         Raises:
             ServerError: not every worker is ready in time, or the model is scaled to none.
         """
@@ -174,9 +188,10 @@ class Client:
             raise ServerError(f'{model} {version} has no workers; make scale MODEL={model} ARGS="--workers 1" gives it one')
         deadline = time.monotonic() + seconds
         while not self.is_ready(model, version):
+            check()
             if time.monotonic() > deadline:
                 raise ServerError(f"{model} {version}: not every worker is ready after {seconds:.0f} s; see: make status")
-            time.sleep(0.1)
+            time.sleep(POLLING)
 
     def renew_token(self, name: str) -> None:
         """Let TorchServe make a new token for "inference" or "management"; the one before it is refused from now on."""
@@ -199,14 +214,14 @@ class Client:
     def token(self, name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.keys[name]}"} if name in self.keys else {}
 
-    def manage(self, method: str, path: str, patience: float | None = None, **parameters: Any) -> Any:
-        """The management API's answer, which may take `patience` seconds; as long as the client's if left out.
+    def manage(self, method: str, path: str, **parameters: Any) -> Any:
+        """The management API's answer.
 
         Raises:
             ServerError: with TorchServe's own message.
         """
         url, headers = f"{self.server.management}{path}", self.token("management")
-        answer = self.send(method, url, patience, params=parameters, headers=headers)
+        answer = self.send(method, url, params=parameters, headers=headers)
         try:
             content = answer.json()
         except ValueError:
@@ -216,14 +231,13 @@ class Client:
             raise ServerError(f"the server refused {method} {path} with {answer.status_code}: {said}")
         return content
 
-    def send(self, method: str, url: str, patience: float | None = None, **options: Any) -> requests.Response:
-        patience = self.patience if patience is None else patience
+    def send(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            return self.session.request(method, url, timeout=(CONNECT, patience), **options)
+            return self.session.request(method, url, timeout=(CONNECT, self.patience), **options)
         except requests.ConnectionError as error:
             raise Unreachable(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
         except requests.Timeout:
-            raise ServerError(f"{url} gave no answer in {patience:.0f} s; see: make status") from None
+            raise ServerError(f"{url} gave no answer in {self.patience:.0f} s; see: make status") from None
 
 
 def death_in(log: Path, start: int, worker: str) -> str | None:

@@ -23,6 +23,7 @@ LABELS = ["circle", "square", "star"]
 
 def pytest_addoption(parser):
     parser.addoption("--requests", type=int, help="how many a chaos or a soak sends; draws its progress and prints its figures")
+    parser.addoption("--trials", type=int, default=1, help="how often each fault is done to a server")
     parser.addoption("--figures", type=Path, help="a folder for the figures, as JSON")
 
 
