@@ -127,7 +127,7 @@ def arguments(handler: type[Handler]) -> dict[str, Any]:
     given = inspect.signature(Handler).parameters
     own = {name: each for name, each in inspect.signature(handler).parameters.items() if name not in given}
     is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
-    return {"properties": dict.fromkeys(own, {}), "additionalProperties": is_open}
+    return {"properties": {name: {} for name in own}, "additionalProperties": is_open}
 
 
 def lines_of(tree: yaml.MappingNode, path: Path, at: str = "$") -> dict[str, int]:

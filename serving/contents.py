@@ -53,16 +53,16 @@ def check(file: BinaryIO) -> dict[str, str]:
     """
     unpacked, place = walk(file)
     if file.seek(0, 2) - place > (len(unpacked) + 100) * 2 * MOST_NAME:  # all of it would be read into memory
-        raise Unsafe("is no archive: far more follows its last entry than a list of the entries")
+        raise Unsafe("no archive: far more follows the last entry than a list of the entries")
     try:
         with zipfile.ZipFile(file) as whole:
             entries = whole.infolist()
             if [(entry.header_offset, raw_name(entry), entry.file_size) for entry in entries] != unpacked:
-                raise Unsafe("says at its end that it holds other entries than those that TorchServe would unpack")
-            check_names([entry.filename for entry in entries])
+                raise Unsafe("its end tells of other entries than TorchServe would unpack")
+            check_names([entry.orig_filename for entry in entries])  # `filename` ends at a zero byte
             return {entry.filename: check_entry(whole, entry) for entry in entries}
     except (zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError, OSError, EOFError) as error:
-        raise Unsafe(f"is no archive: {error}") from None
+        raise Unsafe(f"no archive: {error}") from None
 
 
 def walk(file: BinaryIO) -> tuple[list[tuple[int, bytes, int]], int]:
@@ -80,13 +80,15 @@ def walk(file: BinaryIO) -> tuple[list[tuple[int, bytes, int]], int]:
             raise Unsafe(f"{told} is encrypted")
         if method != STORED or flags & ~UTF8:
             raise Unsafe(f"{told} is compressed, or of a size that only its end tells; archives here are stored as they are")
+        if not flags & UTF8 and not name.isascii():
+            raise Unsafe(f"{told} is not written in UTF-8, so that two readers would read two names")
         if MANY in (packed, size) and extra[:4] == b"\1\0\x10\0" and len(extra) >= ZIP64.size:
             _, _, size, packed = ZIP64.unpack_from(extra)
         if packed != size:
             raise Unsafe(f"{told} is longer than it says")
         found.append((place, name, size))
         if len(found) > MOST_ENTRIES or name_length > MOST_NAME:
-            raise Unsafe(f"holds more than {MOST_ENTRIES:,} entries, or a name of more than {MOST_NAME} bytes")
+            raise Unsafe(f"more than {MOST_ENTRIES:,} entries, or a name of more than {MOST_NAME} bytes")
         place += LOCAL.size + name_length + extra_length + size
 
 

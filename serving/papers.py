@@ -6,9 +6,7 @@ Reads them as data; none of the archive's code is run. Knows nothing of the zip 
 import zipfile
 from typing import Any
 
-import jsonschema
 import msgspec
-import referencing
 import yaml
 
 from serving.contents import Unsafe
@@ -71,11 +69,11 @@ def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> st
     """
     named = paper(whole, MANIFEST, Manifest).model
     if file_name != f"{named.modelName}-{named.modelVersion}.mar":
-        raise Unsafe(f"is, by its manifest, {named.modelName} {named.modelVersion}")
+        raise Unsafe(f"this is {named.modelName} {named.modelVersion}, its manifest says")
     for name in (SCHEMA, BILL):
         if name not in digests:
             raise Unsafe(
-                f"has no {name}: it was built by an older bundle or by something else; remove it and build it anew: "
+                f"no {name} in it: it was built by an older bundle or by something else; remove it and build it anew: "
                 f"make archive MODEL={named.modelName} VERSION={named.modelVersion}"
             )
     for name in digests:
@@ -88,7 +86,7 @@ def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> st
         raise Unsafe(f"{named.configFile}: {wrong}")
     samples = paper(whole, SAMPLES, list[Sample])
     if not samples:
-        raise Unsafe(f"has no samples to prove it by: {SAMPLES} is empty")
+        raise Unsafe(f"no samples to prove it by: {SAMPLES} is empty")
     for sample in samples:
         if f"samples/{sample.file}" not in digests:
             raise Unsafe(f"{SAMPLES} names {sample.file!r}, which is not there")
@@ -107,7 +105,7 @@ def text_of(whole: zipfile.ZipFile, name: str) -> bytes:
     try:
         entry = whole.getinfo(name)
     except KeyError:
-        raise Unsafe(f"has no {name}") from None
+        raise Unsafe(f"no {name} in it") from None
     if entry.file_size > MOST_PAPER:
         raise Unsafe(f"{name} is longer than {MOST_PAPER >> 20} MiB")
     return whole.read(entry)
@@ -143,6 +141,9 @@ def recipe_in(whole: zipfile.ZipFile, name: str) -> Any:
 
 def fault_of_recipe(recipe: Any, schema: dict[str, Any]) -> str | None:
     """What in the recipe the packed code does not know, by the schema that came with that code."""
+    import jsonschema  # beside some packages it takes seconds to import, and most commands check no recipe
+    import referencing
+
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
         checked = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())  # which fetches nothing

@@ -77,7 +77,7 @@ def verify(archive: Path) -> Trusted:
             with zipfile.ZipFile(file) as whole:
                 return Trusted(digest, papers.check(whole, digests, archive.name))
         except Unsafe as error:
-            raise ServerError(f"{archive}: {error}; such an archive is not hosted") from None
+            raise ServerError(f"{archive}: {error}") from None
 
 
 def sha256(file: BinaryIO) -> str:
