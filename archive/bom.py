@@ -11,6 +11,7 @@ import sys
 import uuid
 import zipfile
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def bill(name: str, version: str, model: dict[str, Any], digests: dict[str, str]
             for file, digest in sorted(digests.items())
         ]
         + [
-            {"type": "library", "bom-ref": ref, "name": library, "version": metadata.version(library), "purl": ref}
+            {"type": "library", "bom-ref": ref, "name": library, "version": version_of(library), "purl": ref}
             for library, ref in purls.items()
         ],
         "dependencies": [{"ref": "model", "dependsOn": list(purls.values())}]
@@ -107,24 +108,26 @@ def libraries(roots: Iterable[str]) -> dict[str, set[str]]:
     waiting, seen = [(root, "") for root in roots], set()
     while waiting:
         library, extra = waiting.pop()
-        if (library, extra) in seen or not is_installed(library):
+        if (library, extra) in seen or not version_of(library):
             continue
         seen.add((library, extra))
         needed.setdefault(library, set())
         for requirement in map(Requirement, metadata.requires(library) or ()):
             other = canonicalize_name(requirement.name)
-            if is_installed(other) and (requirement.marker is None or requirement.marker.evaluate({"extra": extra})):
+            if version_of(other) and (requirement.marker is None or requirement.marker.evaluate({"extra": extra})):
                 needed[library].add(other)
                 waiting += [(other, chosen) for chosen in ("", *requirement.extras)]
     return needed
 
 
-def is_installed(distribution: str) -> bool:
+@cache
+def version_of(library: str) -> str | None:
+    """The version that is installed, if one is."""
     try:
-        return bool(metadata.version(distribution))
+        return metadata.version(library)
     except metadata.PackageNotFoundError:
-        return False
+        return None
 
 
 def purl(library: str) -> str:
-    return f"pkg:pypi/{library}@{metadata.version(library).replace('+', '%2B')}"
+    return f"pkg:pypi/{library}@{version_of(library).replace('+', '%2B')}"
