@@ -16,7 +16,7 @@ MANIFEST, SCHEMA, BILL, MODEL, SAMPLES = (
     "MAR-INF/MANIFEST.json", "model-config.schema.json", "bom.cdx.json", "model.json", "samples/expected.json"
 )  # fmt: skip
 CODE = ("handlers", "model_defs")  # the folders that Python files may lie in, the entry apart
-MOST_PAPER = 16 << 20  # bytes of a file that is read whole
+MOST_PAPER, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; YAML's reader takes minutes for 50 KB of brackets
 MOST_ALIASES = 16  # in a recipe's YAML: each can double what it stands for
 
 
@@ -101,13 +101,14 @@ def paper(whole: zipfile.ZipFile, name: str, kind: Any) -> Any:
         raise Unsafe(f"{name}: {error}") from None
 
 
-def text_of(whole: zipfile.ZipFile, name: str) -> bytes:
+def text_of(whole: zipfile.ZipFile, name: str, most: int = MOST_PAPER) -> bytes:
+    """A file of the archive, of at most so many bytes."""
     try:
         entry = whole.getinfo(name)
     except KeyError:
         raise Unsafe(f"no {name} in it") from None
-    if entry.file_size > MOST_PAPER:
-        raise Unsafe(f"{name} is longer than {MOST_PAPER >> 20} MiB")
+    if entry.file_size > most:
+        raise Unsafe(f"{name}: longer than {most >> 10:,} KiB")
     return whole.read(entry)
 
 
@@ -129,7 +130,7 @@ def check_bill(bill: Bill, digests: dict[str, str]) -> None:
 
 def recipe_in(whole: zipfile.ZipFile, name: str) -> Any:
     """The recipe, read as TorchServe reads it."""
-    text = text_of(whole, name)
+    text = text_of(whole, name, MOST_RECIPE)
     try:
         aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
         if aliases > MOST_ALIASES:

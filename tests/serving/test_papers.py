@@ -126,7 +126,7 @@ def test_a_key_that_is_missing(complaint, recipe, key):
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghi"))
 
 
-@pytest.mark.parametrize("text", ["", "- 1", "words", "a: [", "[" * 50_000, b"\xff\xfe\xfd", BOMB], ids=range(7))
+@pytest.mark.parametrize("text", ["", "- 1", "words", "a: [", "[" * 2_000, "[" * 50_000, b"\xff\xfe\xfd", BOMB], ids=range(8))
 def test_a_recipe_that_is_none(complaint, text):
     assert complaint({RECIPE: text}).startswith("digits-2.0.mar: model-config.yaml: ")
 
@@ -201,4 +201,4 @@ def test_samples_that_are_not_there(complaint):
 
 
 def test_a_paper_too_long_to_be_read(complaint):
-    assert "samples/expected.json is longer than 16 MiB" in complaint({"samples/expected.json": b" " * (17 << 20)})
+    assert "samples/expected.json: longer than 16,384 KiB" in complaint({"samples/expected.json": b" " * (17 << 20)})
