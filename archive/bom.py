@@ -32,19 +32,23 @@ def add(archive: Path, name: str, version: str) -> None:
             digests[entry] = hashlib.sha256(content).hexdigest()
             if entry.endswith(".py"):
                 imported |= imports(content)
-        written = bill(name, version, json.loads(file.read("model.json")), digests, libraries(distributions(imported) | WORKER))
+        direct = distributions(imported) | WORKER
+        written = bill(name, version, json.loads(file.read("model.json")), digests, direct, libraries(direct))
         entry = zipfile.ZipInfo(FILE)  # which dates it to 1980
         entry.external_attr = 0o644 << 16
         file.writestr(entry, written)
 
 
-def bill(name: str, version: str, model: dict[str, Any], digests: dict[str, str], needed: dict[str, set[str]]) -> bytes:
+def bill(
+    name: str, version: str, model: dict[str, Any], digests: dict[str, str], direct: set[str], needed: dict[str, set[str]]
+) -> bytes:
     """The bill as JSON.
 
     Args:
         model: `model.json`.
         digests: the SHA-256 of each file by its name.
-        needed: see `libraries`.
+        direct: the libraries that the code itself imports.
+        needed: these and what they require; see `libraries`.
     """
     architecture = {"modelArchitecture": model["network"]["class_path"], "datasets": [dataset(model["data"])]}
     metrics = [{"type": metric, "value": str(value)} for metric, value in model["metrics"].items()]
@@ -70,7 +74,7 @@ def bill(name: str, version: str, model: dict[str, Any], digests: dict[str, str]
             {"type": "library", "bom-ref": ref, "name": library, "version": version_of(library), "purl": ref}
             for library, ref in purls.items()
         ],
-        "dependencies": [{"ref": "model", "dependsOn": list(purls.values())}]
+        "dependencies": [{"ref": "model", "dependsOn": sorted(purls[library] for library in direct if library in purls)}]
         + [{"ref": ref, "dependsOn": sorted(purls[other] for other in needed[library])} for library, ref in purls.items()],
     }
     number = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(whole, sort_keys=True))
