@@ -83,8 +83,8 @@ def test_an_archive_that_is_not_to_be_trusted_never_reaches_the_server(own, echo
     with zipfile.ZipFile(echo_store / "echo-1.9.mar") as old, zipfile.ZipFile(odd, "w") as new:
         for name in old.namelist():
             if name != bom.FILE:
-                content = old.read(name)
-                new.writestr(name, content.replace(b"1.9", b"7.0").replace(b"minWorkers", b"minworkers"))
+                content = old.read(name).replace(b"1.9", b"7.0")
+                new.writestr(name, content.replace(b"minWorkers", b"minworkers") if name == "recipe.yaml" else content)
     bom.add(odd, "echo", "7.0")
     sign(odd)
     try:
@@ -98,10 +98,10 @@ def test_an_archive_that_is_not_to_be_trusted_never_reaches_the_server(own, echo
     assert "7.0" not in home.registered.read_text()
 
 
-@pytest.mark.parametrize(("model", "version"), [("../store/echo", "1.0"), ("/tmp/echo", "1.0"), ("echo", "1.0/../x"), ("", "")])
-def test_only_the_model_store_can_be_named(own, model, version):
-    with pytest.raises(ServerError, match="only archives of"):
-        Hosting(own[0]).host(model, version)
+def test_only_the_model_store_can_be_named(own):
+    for model, version in [("../store/echo", "1.0"), ("/tmp/echo", "1.0"), ("echo", "1.0/../x"), ("", "")]:
+        with pytest.raises(ServerError, match="only archives of"):
+            Hosting(own[0]).host(model, version)
 
 
 def test_after_a_crash_the_promoted_version_is_back(own):
