@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale test test-next lint fix lock clean FORCE
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify test test-next lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ rollback: $(VENV)/.train ## let the version before MODEL's last promotion answer
 
 scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(ARGS); done
+
+verify: $(VENV)/.train ## check every archive of model_store/, or ARGS=file: the one that was built, nothing harmful in it, its papers right
+	@$(PYTHON) -m serving verify $(ARGS)
 
 # --- working on the project
 

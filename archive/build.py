@@ -16,11 +16,13 @@ from pathlib import Path
 
 import yaml
 
+from archive import bom
 from archive import recipe as recipes
 from handlers import base
 from model_defs.artifact import REPORT, TEST
 
 ENTRY = "torchserve.py"  # in `handlers/`; at the root of the archive, where TorchServe looks for it
+SCHEMA = "model-config.schema.json"  # at the archive's root: what this code takes as a recipe
 SUMS = "SHA256SUMS"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
@@ -49,9 +51,11 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
         stage(artifact, staged)
         section = yaml.safe_load(recipe.read_text(encoding="utf-8"))["handler"]
         base.load(staged, section).warm_up(checked.batchSize)
+        (staged / SCHEMA).write_text(json.dumps(recipes.schema(), indent=1), encoding="utf-8")
         made = run_archiver(artifact.name, version, staged, recipe, temporary)
         normalised = temporary / final.name
         normalise(made, normalised)
+        bom.add(normalised, artifact.name, version)
         normalised.replace(final)
     record(final)
     return final

@@ -4,6 +4,9 @@ TorchServe 0.12 ignores a key that it does not know and takes its default for a 
 in the log (ModelConfig.java). Knows nothing of artifacts or of how an archive is written.
 """
 
+import importlib
+import inspect
+import pkgutil
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +15,8 @@ import msgspec
 import yaml
 from msgspec import UNSET, Meta, UnsetType
 
+import handlers
+from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.build import did_you_mean
 
@@ -82,6 +87,47 @@ def read(path: Path) -> Recipe:
             f"{recipe.minWorkers}; TorchServe would take neither"
         )
     return recipe
+
+
+def schema() -> dict[str, Any]:
+    """What this code takes as a recipe, as a JSON schema: its handlers and what each one's `init_args` may be included.
+
+    It travels in the archive, so that a server can tell a recipe that the packed code does not know without running it.
+    """
+    whole = msgspec.json.schema(Recipe)
+    section = whole["$defs"][Settings.__name__]
+    known = handler_classes()
+    section["properties"]["class_path"]["enum"] = sorted(known)
+    section["allOf"] = [
+        {
+            "if": {"properties": {"class_path": {"const": class_path}}},
+            "then": {"properties": {"init_args": arguments(known[class_path])}},
+        }
+        for class_path in sorted(known)
+    ]
+    return whole
+
+
+def handler_classes() -> dict[str, type[Handler]]:
+    """The classes that a recipe can name: those in `handlers` that say what they accept."""
+    for module in pkgutil.iter_modules(handlers.__path__):
+        if module.name != "torchserve":  # the entry, not a part of the package in the archive
+            importlib.import_module(f"handlers.{module.name}")
+    waiting, known = [Handler], {}
+    while waiting:
+        for found in waiting.pop().__subclasses__():
+            waiting.append(found)
+            if found.__module__.startswith("handlers.") and hasattr(found, "accepts"):
+                known[f"{found.__module__}.{found.__name__}"] = found
+    return known
+
+
+def arguments(handler: type[Handler]) -> dict[str, Any]:
+    """The schema of a handler's `init_args`: what its constructor takes beyond what every handler is given."""
+    given = inspect.signature(Handler).parameters
+    own = {name: each for name, each in inspect.signature(handler).parameters.items() if name not in given}
+    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
+    return {"properties": {name: {} for name in own}, "additionalProperties": is_open}
 
 
 def lines_of(tree: yaml.MappingNode, path: Path, at: str = "$") -> dict[str, int]:

@@ -4,6 +4,7 @@
     python -m serving status
     python -m serving predict digits picture.png
     python -m serving evaluate digits --clients 16
+    python -m serving verify                           check the archives of the model store; needs no server
     python -m serving stop
 
 Each command takes --help. Knows nothing of how a model is made.
@@ -21,7 +22,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from serving import server
+from serving import server, trust
 from serving.client import BYTES, TYPES, Client
 from serving.evaluate import evaluate
 from serving.home import FOLDER, Home, ServerError
@@ -151,6 +152,26 @@ def scale(home: Home, arguments: argparse.Namespace) -> None:
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 
+def verify(home: Home, arguments: argparse.Namespace) -> int | None:
+    """check archives, or the whole model store; needs no server"""
+    store = arguments.store
+    chosen = [archive if archive.exists() else store / archive.name for archive in arguments.archives]
+    audited = trust.audit(chosen or trust.archives_of(store))
+    if not audited:
+        raise ServerError(f"no archives in {store}/; make archive makes some")
+    table = Table("archive", "version", "size", "SHA-256", "trained with", "verdict")
+    for each in audited:
+        model, _, version = each.archive.stem.rpartition("-")
+        size = f"{each.archive.stat().st_size / 1e6:.1f} MB" if each.archive.exists() else "-"
+        digest, data = (each.trusted.sha256[:12], each.trusted.data[:12] or "-") if each.trusted else ("-", "-")
+        table.add_row(model, version, size, digest, data, "good" if each.trusted else "bad")
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    faults = [each.fault for each in audited if each.fault]
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return 1 if faults else None
+
+
 # --- questions to them
 
 
@@ -237,6 +258,9 @@ def parser() -> argparse.ArgumentParser:
     about_a_model("promote", promote)
     about_a_model("rollback", rollback)
     about_a_model("scale", scale).add_argument("--workers", type=int, required=True, help="how many; 0 pauses the model")
+    verifying = command("verify", verify)
+    verifying.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE", help="all of the store, if left out")
+    verifying.add_argument("--store", type=Path, default=Path("model_store"), help="where archives lie (default: %(default)s)")
     for name, api, help in (
         ("predict", "predictions", "send one input, print the answer"),
         ("explain", "explanations", "send one input, print why it is answered so"),

@@ -62,7 +62,7 @@ class Hosting:
         Raises:
             ServerError: the archive is not to be trusted, or a worker cannot start.
         """
-        digest = verify(self.archive(model, version))
+        digest = verify(self.archive(model, version)).sha256
         is_hosted = version in self.hosted_versions(model)
         known = self.models.get(model)
         if not is_hosted or known is None or known.versions.get(version) != digest:
@@ -171,6 +171,12 @@ class Hosting:
         return self.client.describe(model, "")[0]["modelVersion"]
 
     def archive(self, model: str, version: str) -> Path:
+        """
+        Raises:
+            ServerError: these name something outside the store.
+        """
+        if not re.fullmatch(r"[\w.+-]+", f"{model}{version}", re.ASCII):
+            raise ServerError(f"{model!r} {version!r} is no model and version: only archives of {self.store}/ can be hosted")
         return self.store / f"{model}-{version}.mar"
 
     def newest(self, model: str) -> str:

@@ -1,12 +1,14 @@
 """A small real server for the tests of serving/: one model that gives back what it was sent, without torch."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from archive import bom
 from serving import server
 from serving.client import Client
 from serving.home import Home
@@ -37,13 +39,17 @@ SAMPLES = {
     "samples/0.bin": "hello",
 }
 RECIPE = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 20\nstartupTimeout: 60\n"
+PAPERS = {  # what `archive/build.py` puts beside a model, as far as the echo has it
+    "model.json": json.dumps({"network": {"class_path": "echo.Echo"}, "data": {"sha256": "e" * 64}, "metrics": {}}),
+    "model-config.schema.json": '{"required": ["minWorkers"]}',
+}
 
 
 def archive(folder: Path, store: Path, name: str, version: str = "1.0", extra: dict[str, str] | None = None) -> Path:
-    """An archive of the echo, by torch-model-archiver."""
+    """An archive of the echo, by torch-model-archiver, with its papers."""
     staged = folder / f"{name}-{version}"
     (staged / "files").mkdir(parents=True)
-    for file, content in {"note.txt": version, **(extra or {})}.items():
+    for file, content in (SAMPLES | PAPERS | {"note.txt": version} | (extra or {})).items():
         (staged / "files" / file).parent.mkdir(exist_ok=True)
         (staged / "files" / file).write_text(content)
     (staged / "echo.py").write_text(ECHO)
@@ -57,6 +63,7 @@ def archive(folder: Path, store: Path, name: str, version: str = "1.0", extra: d
     subprocess.run(command, check=True, capture_output=True, env={"TMPDIR": str(staged / "tmp"), "PATH": "/usr/bin:/bin"})
     store.mkdir(exist_ok=True)
     made = (staged / f"{name}.mar").rename(store / f"{name}-{version}.mar")
+    bom.add(made, name, version)
     sign(made)
     return made
 
@@ -71,10 +78,10 @@ def sign(archive: Path) -> None:
 def echo_store(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("echo")
     store = folder / "store"
-    archive(folder, store, "echo", extra=SAMPLES)
-    archive(folder, store, "echo", "1.10", extra=SAMPLES)
-    archive(folder, store, "echo", "1.9", extra=SAMPLES)
-    archive(folder, store, "echo", "3.0", extra=SAMPLES | {"samples/0.bin": "another"})
+    archive(folder, store, "echo")
+    archive(folder, store, "echo", "1.10")
+    archive(folder, store, "echo", "1.9")
+    archive(folder, store, "echo", "3.0", extra={"samples/0.bin": "another"})
     archive(folder, store, "broken", extra={"broken": ""})
     return store
 

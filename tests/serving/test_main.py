@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.conftest import sign
+from serving.trust import SUMS
+from tests.serving.conftest import archive, sign
 
 pytestmark = pytest.mark.server
 
@@ -123,3 +124,40 @@ def test_no_archive_says_what_makes_one(serving):
 def test_scale_takes_a_number(serving, client):
     assert "echo 1.0 has 2 workers" in serving("scale", "echo", "--workers", 2).stdout
     assert "echo 1.0 has 1 workers" in serving("scale", "echo", "--workers", 1).stdout
+
+
+def verified(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "serving", "verify", *arguments]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+
+
+def test_verify_shows_a_good_store(echo_store):
+    done = verified("--store", echo_store)
+    assert done.returncode == 0 and done.stderr == ""
+    (line,) = (line for line in done.stdout.splitlines() if "1.10" in line)
+    digest = next(line[:12] for line in (echo_store / SUMS).read_text().splitlines() if "echo-1.10.mar" in line)
+    assert "echo" in line and digest in line and "e" * 12 in line and "good" in line
+
+
+def test_verify_names_each_fault_and_fails(tmp_path):
+    store = tmp_path / "store"
+    good, changed, gone = (archive(tmp_path, store, "echo", version) for version in ("1.0", "2.0", "3.0"))
+    changed.write_bytes(changed.read_bytes() + b"x")
+    gone.unlink()
+    shutil.copy(good, store / "copy-1.0.mar")
+    done = verified("--store", store)
+    assert done.returncode == 1 and done.stdout.count("good") == 1 and done.stdout.count("bad") == 3
+    said = done.stderr.replace(f"{store}/", "").splitlines()
+    assert [line.split()[1].rstrip(":") for line in said] == ["copy-1.0.mar", "echo-2.0.mar", "echo-3.0.mar"]
+    assert "not in SHA256SUMS" in said[0] and "is not the one that was built" in said[1] and "no such archive" in said[2]
+
+
+def test_verify_takes_single_archives_by_path_or_by_name(echo_store):
+    for named in (echo_store / "echo-1.9.mar", "echo-1.9.mar"):
+        done = verified(named, "--store", echo_store)
+        assert done.returncode == 0 and done.stdout.count("good") == 1
+
+
+def test_verify_of_nothing_says_what_makes_something(tmp_path):
+    done = verified("--store", tmp_path)
+    assert done.returncode == 1 and "make archive" in done.stderr and "Traceback" not in done.stderr
