@@ -57,7 +57,9 @@ def main() -> None:
             die_with_the_frontend()
             check(Path(temporary).resolve(), Path(store), Path(site))
         elif not os.path.samefile(os.getcwd(), site):  # where system_metrics_cmd runs, which is of no model
-            raise Refused("only workers are started: neither useVenv nor install_py_dep_per_model can be used, they bring other code")
+            raise Refused(
+                "only workers are started: neither useVenv nor install_py_dep_per_model can be used, they bring other code"
+            )
     except (Refused, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"this worker cannot start\\n{error}")  # one line; `death_in` of the client looks for it
     own = os.path.join(temporary, "bin")
@@ -89,12 +91,15 @@ def check(temporary: Path, store: Path, site: Path) -> None:
     with (seals / folder.name).open("a+b") as seal:
         fcntl.flock(seal, fcntl.LOCK_EX)  # the model's other workers start at the same time
         seal.seek(0)
-        sealed, found = seal.read(), unpacked(folder)
-        if sealed:
-            compare_with_seal(json.loads(sealed), found)
-        else:
+        sealed, found = None, unpacked(folder)
+        with contextlib.suppress(ValueError):  # empty, or written half
+            sealed = json.loads(seal.read())
+        if sealed is None:
             compare_with_archive(folder, set(found), store)
+            seal.truncate(0)
             seal.write(json.dumps(found).encode())
+        else:
+            compare_with_seal(sealed, found)
 
 
 def unpacked(folder: Path) -> dict[str, list[int]]:
@@ -137,11 +142,15 @@ def compare_with_archive(folder: Path, found: set[str], store: Path) -> None:
         while chunk := opened.read(CHUNK):
             digest.update(chunk)
         if digest.hexdigest() != expected:
-            raise Refused(f"{name!r} is not the one that was built: its SHA-256 begins {digest.hexdigest()[:12]}, not {expected[:12]}")
+            raise Refused(
+                f"{name!r} is not the one that was built: its SHA-256 begins {digest.hexdigest()[:12]}, not {expected[:12]}"
+            )
         with zipfile.ZipFile(opened) as archive:
             entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
             if differ := sorted(entries.keys() ^ found):
-                raise Refused(f"{differ[0]!r} is {'not ' if differ[0] in found else 'only '}in {name!r}; such a model is not served")
+                raise Refused(
+                    f"{differ[0]!r} is {'not ' if differ[0] in found else 'only '}in {name!r}; such a model is not served"
+                )
             for entry in entries.values():
                 if not same(archive, entry, folder / entry.filename):
                     raise Refused(f"{entry.filename!r} differs from the one in {name!r}; register the archive of the model store")
