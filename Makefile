@@ -18,10 +18,10 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale test test-next lint fix lock clean FORCE
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale rotate-tokens test test-next lint fix lock clean FORCE
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^#   \([A-Z]*=.*\)/  \1/p' Makefile
 
 # --- the server and its models
@@ -65,6 +65,9 @@ rollback: $(VENV)/.train ## let the version before MODEL's last promotion answer
 
 scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(ARGS); done
+
+rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and refuse the old ones from then on
+	@$(PYTHON) -m serving rotate-tokens $(ARGS)
 
 # --- working on the project
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.evaluate import evaluate
-from serving.home import FOLDER, Home, ServerError
+from serving.home import FOLDER, HEADERS, Home, ServerError
 from serving.hosting import Hosting
 
 TEXT = TYPES[".txt"]
@@ -95,6 +95,14 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
         )
     print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def rotate_tokens(home: Home, arguments: argparse.Namespace) -> None:
+    """let the running server make new tokens, and refuse the old ones from then on"""
+    for name in HEADERS:
+        Client.of(home).rotate(name)
+        home.write_headers()
+    print(f"new tokens are in {home.folder}/*.header; the old ones are refused from now on, the models serve on")
 
 
 # --- its models
@@ -226,6 +234,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; may be repeated")
     command("stop", stop)
     command("status", status)
+    command("rotate-tokens", rotate_tokens)
     about_a_model("register", register)
     about_a_model("unregister", unregister)
     about_a_model("promote", promote)

@@ -161,6 +161,19 @@ class Client:
 
     # --- the rest
 
+    def rotate(self, name: str) -> None:
+        """Let TorchServe make a new token for "inference" or "management"; it is in `key_file.json` when this returns, and the
+        old one is refused.
+
+        Raises:
+            ServerError: tokens are switched off, or the server refuses.
+        """
+        if "API" not in self.keys:
+            raise ServerError("there are no tokens to rotate: config.properties says disable_token_authorization=true")
+        answer = self.send("GET", f"{self.server.management}/token", params={"type": name}, headers=self.token("API"))
+        if not answer.ok:
+            raise ServerError(f"the server refused a new {name} token with {answer.status_code}: {answer.text}")
+
     def metrics(self) -> str:
         """In Prometheus' text format."""
         return self.send("GET", f"{self.server.metrics}/metrics").text
