@@ -187,14 +187,18 @@ def show(
     body = given.read_bytes() if isinstance(given, Path) else given.encode()
     what = f"-T {shlex.quote(str(given))}" if isinstance(given, Path) else f"--data-raw {shlex.quote(given)}"
     kind = "" if content_type == BYTES else f"-H 'Content-Type: {content_type}' "
-    header, here = home.header("inference"), Path.cwd()
-    header = header.relative_to(here) if header.is_relative_to(here) else header
-    token = f"-H {shlex.quote(f'@{header}')} " if client.keys else ""
-    print(f"$ curl {token}{kind}{what} {client.url(model, version, api)}")
+    certificate = f"--cacert {shlex.quote(str(from_here(home.certificate)))} " if client.server.certificate else ""
+    header = shlex.quote(f"@{from_here(home.header('inference'))}")
+    token = f"-H {header} " if client.keys else ""
+    print(f"$ curl {certificate}{token}{kind}{what} {client.url(model, version, api)}")
     answer = client.predict(model, body, content_type, version, api)
     text = answer.text if len(answer.text) <= SHOWN or not sys.stdout.isatty() else f"{answer.text[:SHOWN]} ..."
     print(text)
     return None if answer.status_code == requests.codes.ok else 1
+
+
+def from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def measure(home: Home, arguments: argparse.Namespace) -> int | None:

@@ -15,6 +15,7 @@ from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from serving.home import Home, Running, ServerError
+from serving.tls import Pinned
 
 CONNECT, ANSWER = 5, 120  # seconds
 READY = 180  # seconds for a model's workers to start
@@ -50,6 +51,9 @@ class Client:
         # A prediction changes nothing, so asking again is safe.
         policy = Resets(total=retries, status=0, backoff_factor=0.1, allowed_methods=None)
         self.session.mount("http://", HTTPAdapter(max_retries=policy))
+        if server.certificate:
+            self.session.verify = False  # of whoever signed it: it is compared with the server's own
+            self.session.mount("https://", Pinned(Path(server.certificate), max_retries=policy))
 
     @classmethod
     def of(cls, home: Home) -> "Client":

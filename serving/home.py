@@ -3,6 +3,7 @@
     server.json           which process it is, and where it listens
     key_file.json         TorchServe's tokens
     *.header              one token each, as curl's `-H @file` reads it
+    certificate.pem       its certificate, where it speaks TLS
     config.properties     the settings that it was started with
     registered.json       which archives it was given, by their SHA-256
     logs/
@@ -34,6 +35,7 @@ class Running(msgspec.Struct):
         temporary: the server's own folder for sockets and unpacked models; its name stands in each worker's command line.
         inference, management, metrics: where it listens.
         model_store: where its archives lie.
+        certificate: a copy of the one that it started with, if it speaks TLS.
     """
 
     pid: int
@@ -43,6 +45,7 @@ class Running(msgspec.Struct):
     management: str
     metrics: str
     model_store: str
+    certificate: str = ""
 
 
 class Home:
@@ -53,6 +56,7 @@ class Home:
         self.state, self.keys_file, self.registered = (
             self.folder / name for name in ("server.json", "key_file.json", "registered.json")
         )
+        self.certificate = self.folder / "certificate.pem"
         self.logs = self.folder / "logs"
         self.workers_log = self.logs / "workers.log"
 

