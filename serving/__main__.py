@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import requests
@@ -30,6 +31,7 @@ from serving.hosting import Hosting
 TEXT = TYPES[".txt"]
 SHOWN = 300  # characters of an answer
 WIDE = 160  # columns of a table that goes into a file
+PASSING = 1  # seconds
 NOT_RUNNING = 3  # the exit status of `status`, as systemctl has it
 
 
@@ -60,6 +62,7 @@ def start(home: Home, arguments: argparse.Namespace) -> int | None:
         version = hosting.default_version(model) or hosting.newest(model)
         hosting.host(model, version)
         print(f"{model} {version} is ready", flush=True)
+    home.admit()
     refused = False
     for model in arguments.models:
         print()
@@ -99,9 +102,15 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
 
 def rotate_tokens(home: Home, arguments: argparse.Namespace) -> None:
     """let the running server make new tokens, and refuse the old ones from then on"""
+    is_admitted = home.proxy.exists()
+    if is_admitted:  # a proxy holds back what comes from now on; what it has passed on is with the server in no time
+        home.proxy.unlink()
+        time.sleep(PASSING)
     for name in HEADERS:
         Client.of(home).rotate(name)
         home.write_headers()
+    if is_admitted:
+        home.admit()
     print(f"new tokens are in {home.folder}/*.header; the old ones are refused from now on, the models serve on")
 
 

@@ -3,6 +3,7 @@
     server.json           which process it is, and where it listens
     key_file.json         TorchServe's tokens
     *.header              one token each, as curl's `-H @file` reads it
+    proxy.token           what a proxy says to TorchServe; there while all models are ready
     certificate.pem       its certificate, where it speaks TLS
     config.properties     the settings that it was started with
     registered.json       which archives it was given, by their SHA-256
@@ -56,7 +57,7 @@ class Home:
         self.state, self.keys_file, self.registered = (
             self.folder / name for name in ("server.json", "key_file.json", "registered.json")
         )
-        self.certificate = self.folder / "certificate.pem"
+        self.certificate, self.proxy = self.folder / "certificate.pem", self.folder / "proxy.token"
         self.logs = self.folder / "logs"
         self.workers_log = self.logs / "workers.log"
 
@@ -112,6 +113,10 @@ class Home:
         for name in HEADERS:
             if name in keys:
                 replace(self.header(name), f"Authorization: Bearer {keys[name]}\n".encode())
+
+    def admit(self) -> None:
+        """Tell a proxy that requests may come, and the token to send them with (docs/haproxy.lua)."""
+        replace(self.proxy, f"Bearer {self.keys().get('inference', 'none')}\n".encode())
 
     def header(self, name: str) -> Path:
         return self.folder / f"{name}.header"

@@ -22,7 +22,7 @@ import psutil
 
 from serving import tls, worker
 from serving.client import Client
-from serving.home import Home, Running, ServerError, belongs
+from serving.home import HEADERS, Home, Running, ServerError, belongs
 
 CONFIG = Path("config.properties")
 LOGGING = Path(__file__).with_name("log4j2.xml")
@@ -238,6 +238,7 @@ def stop(home: Home, draining: float = DRAINING) -> bool:
     with only_one(home):
         server = home.running()
         if server:
+            home.proxy.unlink(missing_ok=True)  # a proxy holds back what comes from now on
             with contextlib.suppress(ServerError):
                 Client(server, home.keys(), draining, retries=0).drain(draining)
             end(server)
@@ -278,5 +279,6 @@ def clear(home: Home) -> None:
         sweep(server.temporary)
     for folder in home.folder.glob(f"{TEMPORARY}*"):  # of a server whose file is lost
         sweep(str(folder))
-    for file in (home.state, home.keys_file, home.header("inference"), home.header("management"), home.certificate):
+    headers = (home.header(name) for name in HEADERS)
+    for file in (home.state, home.keys_file, *headers, home.proxy, home.certificate):
         file.unlink(missing_ok=True)
