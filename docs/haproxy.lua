@@ -4,7 +4,7 @@
 -- removes it before it drains: while the file is away, requests wait here, whole, and know nothing of the restart.
 
 local file = os.getenv("DOOR_TOKEN")
-local patience = 60 -- seconds
+local patience = 120 -- seconds, in which TorchServe has to be back
 
 local function token()
   local opened = io.open(file)

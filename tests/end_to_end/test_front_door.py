@@ -42,7 +42,7 @@ class Door:
     def ask(self, path: str = "/predictions/echo", body: bytes = b"hello", method: str = "POST", key: str = KEY, **headers):
         sent = {"Authorization": f"Bearer {key}", "Content-Type": "text/plain"} | headers
         url = f"https://127.0.0.1:{self.port}{path}"
-        return requests.request(method, url, data=body, headers=sent, verify=str(self.certificate), timeout=90)
+        return requests.request(method, url, data=body, headers=sent, verify=str(self.certificate), timeout=150)
 
     def connect(self, newest: ssl.TLSVersion | None = None) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=str(self.certificate))
@@ -56,7 +56,7 @@ class Door:
         changes = [part for setting in self.settings for part in ("--set", setting)] if command == "start" else []
         subprocess.run(
             [sys.executable, "-m", "serving", command, "--home", self.home.folder, *changes],
-            check=True, capture_output=True, timeout=120,
+            check=True, capture_output=True, timeout=150,
         )  # fmt: skip
 
 
