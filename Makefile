@@ -18,10 +18,10 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify test test-next lint fix lock clean FORCE
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens test test-next lint fix lock clean FORCE
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^#   \([A-Z]*=.*\)/  \1/p' Makefile
 
 # --- the server and its models
@@ -68,6 +68,8 @@ scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
 
 verify: $(VENV)/.train ## check every archive of model_store/, or ARGS=file: the one that was built, nothing harmful in it, its papers right
 	@$(PYTHON) -m serving verify $(ARGS)
+rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and refuse the old ones from then on
+	@$(PYTHON) -m serving rotate-tokens $(ARGS)
 
 # --- working on the project
 

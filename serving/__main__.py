@@ -22,10 +22,10 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from serving import server, trust
+from serving import config, server, trust
 from serving.client import BYTES, TYPES, Client
 from serving.evaluate import evaluate
-from serving.home import FOLDER, Home, ServerError
+from serving.home import FOLDER, HEADERS, Home, ServerError
 from serving.hosting import Hosting
 
 TEXT = TYPES[".txt"]
@@ -62,6 +62,7 @@ def start(home: Home, arguments: argparse.Namespace) -> int | None:
         version = hosting.default_version(model) or hosting.newest(model)
         hosting.host(model, version)
         print(f"{model} {version} is ready", flush=True)
+    home.admit()
     refused = False
     for model in arguments.models:
         print()
@@ -104,6 +105,17 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
     for fault in faults:
         print(f"not ready: {fault}", file=sys.stderr)
     return 1 if faults else None
+
+
+def rotate_tokens(home: Home, arguments: argparse.Namespace) -> None:
+    """let the running server make new tokens, and refuse the old ones from then on"""
+    is_admitted = home.hold_back()
+    for name in HEADERS:
+        Client.of(home).rotate(name)
+        home.write_headers()
+    if is_admitted:
+        home.admit()
+    print(f"new tokens are in {home.folder}/*.header; the old ones are refused from now on, the models serve on")
 
 
 # --- its models
@@ -206,14 +218,18 @@ def show(
     body = given.read_bytes() if isinstance(given, Path) else given.encode()
     what = f"-T {shlex.quote(str(given))}" if isinstance(given, Path) else f"--data-raw {shlex.quote(given)}"
     kind = "" if content_type == BYTES else f"-H 'Content-Type: {content_type}' "
-    header, here = home.header("inference"), Path.cwd()
-    header = header.relative_to(here) if header.is_relative_to(here) else header
-    token = f"-H {shlex.quote(f'@{header}')} " if client.keys else ""
-    print(f"$ curl {token}{kind}{what} {client.url(model, version, api)}")
+    certificate = f"--cacert {shlex.quote(str(from_here(home.certificate)))} " if client.server.certificate else ""
+    header = shlex.quote(f"@{from_here(home.header('inference'))}")
+    token = f"-H {header} " if client.keys else ""
+    print(f"$ curl {certificate}{token}{kind}{what} {client.url(model, version, api)}")
     answer = client.predict(model, body, content_type, version, api)
     text = answer.text if len(answer.text) <= SHOWN or not sys.stdout.isatty() else f"{answer.text[:SHOWN]} ..."
     print(text)
     return None if answer.status_code == requests.codes.ok else 1
+
+
+def from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def measure(home: Home, arguments: argparse.Namespace) -> int | None:
@@ -249,10 +265,11 @@ def parser() -> argparse.ArgumentParser:
 
     starting = with_artifacts(command("start", start))
     starting.add_argument("models", nargs="*", metavar="MODEL", help="with an archive in the model store")
-    starting.add_argument("--config", type=Path, default=server.CONFIG, help="TorchServe's settings (default: %(default)s)")
+    starting.add_argument("--config", type=Path, default=config.FILE, help="TorchServe's settings (default: %(default)s)")
     starting.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; may be repeated")
     command("stop", stop)
     command("status", status)
+    command("rotate-tokens", rotate_tokens)
     about_a_model("register", register)
     about_a_model("unregister", unregister)
     about_a_model("promote", promote)

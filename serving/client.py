@@ -16,6 +16,7 @@ from urllib3.util import Retry
 
 from serving import retry
 from serving.home import Home, Running, ServerError
+from serving.tls import Pinned
 
 CONNECT, ANSWER = 5, 120  # seconds
 READY = 900  # seconds for a model's workers to start; each has the recipe's startupTimeout
@@ -64,6 +65,9 @@ class Client:
         # TorchServe resets the connection after any answer of 400 and above, so that a pooled one may be dead already.
         policy = Resets(total=3 if retrying else 0, status=0, backoff_factor=0.1, allowed_methods=None)
         self.session.mount("http://", HTTPAdapter(max_retries=policy))
+        if server.certificate:
+            self.session.verify = False  # of whoever signed it: it is compared with the server's own
+            self.session.mount("https://", Pinned(Path(server.certificate), max_retries=policy))
 
     @classmethod
     def of(cls, home: Home, **options: float) -> "Client":
@@ -193,9 +197,18 @@ class Client:
                 raise ServerError(f"{model} {version}: not every worker is ready after {seconds:.0f} s; see: make status")
             time.sleep(POLLING)
 
-    def renew_token(self, name: str) -> None:
-        """Let TorchServe make a new token for "inference" or "management"; the one before it is refused from now on."""
-        self.send("GET", f"{self.server.management}/token", params={"type": name}, headers=self.token("API"))
+    def rotate(self, name: str) -> None:
+        """Let TorchServe make a new token for "inference" or "management"; it is in `key_file.json` when this returns, and the
+        old one is refused.
+
+        Raises:
+            ServerError: tokens are switched off, or the server refuses.
+        """
+        if "API" not in self.keys:
+            raise ServerError("there are no tokens to rotate: config.properties says disable_token_authorization=true")
+        answer = self.send("GET", f"{self.server.management}/token", params={"type": name}, headers=self.token("API"))
+        if not answer.ok:
+            raise ServerError(f"the server refused a new {name} token with {answer.status_code}: {answer.text}")
 
     # --- the rest
 

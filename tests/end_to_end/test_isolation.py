@@ -1,6 +1,7 @@
 """One bad request of a batch gets its own 4xx; its neighbours never know. Real server, real files, one batch."""
 
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from threading import Barrier
 
 import pytest
@@ -64,3 +65,30 @@ def test_a_describe_header_is_of_no_consequence(bundle):
     (sample, payload), *_ = bundle.samples("digits")
     answer = bundle.predict("digits", payload, {"describe": "True"})
     assert answer.status_code == 200 and answer.json()[0]["label"] == sample["answer"]
+
+
+FORGED = "x\r\n[METRICS]Forged.Count:1|#Level:Host|#hostname:here,1\r\n[PID]1\r\nSet-Cookie: forged=1\r\n\r\n☃"
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (200, {"json": {"inputs": FORGED}}),
+        (422, {"json": {FORGED: "x"}}),
+        (422, {"json": {"inputs": "x", "parameters": {FORGED: 1}}}),
+        (422, {"json": {"inputs": "x", "parameters": {"top_k": FORGED}}}),
+        (415, {"data": FORGED.encode(), "headers": {"Content-Type": "application/x-www-form-urlencoded"}}),
+        (422, {"files": {"data": b"  "}, "data": {FORGED: FORGED}}),
+    ],
+    ids=["a text", "a key", "a parameter's name", "a parameter's value", "a form without fields", "a form"],
+)
+def test_a_callers_text_stays_out_of_status_headers_metrics_and_the_workers_number(bundle, status, sent):
+    """TorchServe obeys lines of a worker's output, and a line break in a phrase or header ends the worker."""
+    worker = bundle.client.describe("intents")[0]["workers"][0]["pid"]
+    read_from = bundle.home.workers_log.stat().st_size
+    answer = bundle.post("intents", **sent)
+    assert answer.status_code == status and answer.reason == HTTPStatus(status).phrase
+    assert "forged" not in str(answer.headers).lower() and "Forged" not in bundle.client.metrics()
+    assert bundle.client.describe("intents")[0]["workers"][0]["pid"] == worker
+    said = [line.partition(" - ")[2] for line in bundle.home.workers_log.read_bytes()[read_from:].decode().splitlines()]
+    assert not [line for line in said if line.startswith(("[METRICS]", "[PID]"))]

@@ -11,7 +11,7 @@ import pytest
 import requests
 import yaml
 
-from archive.build import build
+from archive.build import build, record
 from serving.evaluate import evaluate
 from serving.home import ServerError
 
@@ -64,6 +64,7 @@ def test_a_worker_whose_samples_come_out_wrong_never_serves(bundle, artifacts, t
             if name == "MAR-INF/MANIFEST.json":
                 content = content.replace(b'"1.0"', b'"6.6"')
             target.writestr(name, content)
+    record(bad)
     try:
         with pytest.raises(ServerError, match=r"a worker of digits 6\.6 cannot start: .*WrongAnswer: sample .* training says"):
             bundle.client.register("digits", "6.6", bundle.home.workers_log)
@@ -117,6 +118,7 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
     with zipfile.ZipFile(archive, "w") as target:
         for name, content in entries.items():
             target.writestr(name, content)
+    record(archive)
     bundle.client.register("digits", "7.7", bundle.home.workers_log)
     try:
         payload = bundle.samples("digits")[0][1]

@@ -26,13 +26,15 @@ class Echo:
     def handle(self, data, context):
         for index in range(len(data)):
             context.set_response_content_type(index, "application/json")
-        return [json.dumps(self.answer(row)).encode() for row in data]
+        return [json.dumps(self.answer(row, context.get_all_request_header(index))).encode() for index, row in enumerate(data)]
 
-    def answer(self, row):
+    def answer(self, row, headers):
         text = bytes(row["body"]).decode() if not isinstance(row["body"], str) else row["body"]
         if text == "environment":
             return {"path": sys.path, "environment": sorted(os.environ)}
-        return [{"label": text.strip(), "score": 0.5}]
+        if text == "headers":
+            return headers
+        return [{"label": text.strip() if len(text) < 10_000 else f"{len(text)} characters", "score": 0.5}]
 """
 SAMPLES = {
     "samples/expected.json": '[{"file": "0.bin", "label": "hello", "answer": "hello", "score": 0.5}]',

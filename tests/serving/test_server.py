@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 
-from serving import server
+from serving import config, server
 from serving.client import Client
 from serving.home import Home, Running, ServerError
 from tests.servers import free_ports
@@ -142,7 +142,7 @@ def test_neither_a_proxy_nor_a_plain_locale_nor_an_accent_hinders_a_start(own, t
     home, folder = Home(tmp_path / "été ☀" / ".torchserve"), tmp_path / "été ☀"
     (folder / "serving").mkdir(parents=True)
     (folder / "serving" / "metrics.yaml").write_bytes(Path("serving/metrics.yaml").read_bytes())
-    (folder / "config.properties").write_bytes(server.CONFIG.read_bytes())
+    (folder / "config.properties").write_bytes(config.FILE.read_bytes())
     try:
         server.start(home, folder / "config.properties", own[1])
         Client.of(home).register("echo", "1.0", home.workers_log)
@@ -181,7 +181,7 @@ def test_a_port_in_use_is_one_line_that_names_it_and_what_to_do(own):
 )
 def test_an_address_that_cannot_be_is_one_line(setting, said):
     with pytest.raises(ServerError, match=said):
-        server.listeners(server.read_settings(server.CONFIG, [setting]))
+        config.listeners(config.read(config.FILE, [setting]))
 
 
 def test_no_settings_and_no_folder_say_which_option_names_another(tmp_path):

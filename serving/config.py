@@ -1,0 +1,73 @@
+"""The server's settings: `config.properties` read, changed for one start, checked, and written as Java reads them.
+
+Knows nothing of processes.
+"""
+
+import contextlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from serving import tls
+from serving.home import ServerError
+
+FILE = Path("config.properties")
+PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths
+ADDRESSES = ("inference_address", "management_address", "metrics_address")
+
+
+def read(file: Path, overrides: list[str]) -> dict[str, str]:
+    """`config.properties`, changed by `KEY=VALUE`s, its paths made absolute against the file's folder.
+
+    Raises:
+        ServerError: no such file, it lacks what is needed to find the server, or what it says of TLS cannot be.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ServerError(f"{file}: {error.strerror}; name the server's settings: --config FILE") from None
+    settings = {}
+    for line in [*lines, *overrides]:
+        if line.strip() and not line.lstrip().startswith("#"):
+            key, equals, value = line.partition("=")
+            if not equals:
+                raise ServerError(f"{line!r} is no setting; write KEY=VALUE, as in {file.name}")
+            settings[key.strip()] = value.strip()
+    for key in (*ADDRESSES, "model_store"):
+        if not settings.get(key):
+            raise ServerError(f"{file} does not say {key}; the bundle's own config.properties does")
+    for key in PATHS:
+        if settings.get(key):
+            settings[key] = str(file.absolute().parent / settings[key])
+    return tls.encrypted(settings, ADDRESSES)
+
+
+def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
+    """The host and port of each of the five that TorchServe listens on, by the setting that says it.
+
+    Raises:
+        ServerError: one is no address, or two are the same.
+    """
+    found = {}
+    for name in ADDRESSES:
+        with contextlib.suppress(ValueError):
+            url = urlsplit(settings[name])
+            found[name] = url.hostname, url.port
+        if name not in found or url.scheme not in ("http", "https") or not all(found[name]):
+            raise ServerError(f"{name}={settings[name]} is no address; write it as http://127.0.0.1:8080")
+    for kind, usual in (("inference", "7070"), ("management", "7071")):
+        port = settings.get(f"grpc_{kind}_port", usual)
+        if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+            raise ServerError(f"grpc_{kind}_port={port} is no port; write a number from 1 to 65535")
+        found[f"grpc_{kind}_port"] = settings.get(f"grpc_{kind}_address", "127.0.0.1"), int(port)
+    first = {port: name for name, (_, port) in reversed(found.items())}
+    for name, (_, port) in found.items():
+        if first[port] != name:
+            raise ServerError(f"{first[port]} and {name} are both on port {port}; give each its own")
+    return found
+
+
+def properties(settings: dict[str, str]) -> str:
+    """As Java reads them: in Latin-1, anything else as an escape, or a folder named été would not be found."""
+    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
+    units = (lines.encode("utf-16-be")[place : place + 2] for place in range(0, len(lines.encode("utf-16-be")), 2))
+    return "".join(chr(unit[1]) if unit[0] == 0 and unit[1] < 128 else f"\\u{unit.hex()}" for unit in units)

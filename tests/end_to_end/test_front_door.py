@@ -1,0 +1,228 @@
+"""docs/haproxy.cfg as it stands, the real HAProxy before a real TorchServe: what comes through, and what does not."""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from serving import server
+from serving.client import Client
+from serving.home import Home
+from serving.hosting import Hosting
+from tests.certificates import needs_openssl, self_signed
+from tests.servers import free_ports
+from tests.serving.conftest import echo_store  # noqa: F401
+
+pytestmark = [
+    pytest.mark.server,
+    needs_openssl,
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="the package haproxy is not installed"),
+]
+KEY, OTHER_KEY = "key-of-one-caller", "key-of-another"
+HEAD = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+LIMIT = 10_485_760  # bytes of a body
+
+
+class Door:
+    """The proxy as a caller sees it."""
+
+    def __init__(self, port: int, certificate: Path, home: Home, settings: list[str]):
+        self.port, self.certificate, self.home, self.settings = port, certificate, home, settings
+
+    def ask(self, path: str = "/predictions/echo", body: bytes = b"hello", method: str = "POST", key: str = KEY, **headers):
+        sent = {"Authorization": f"Bearer {key}", "Content-Type": "text/plain"} | headers
+        url = f"https://127.0.0.1:{self.port}{path}"
+        return requests.request(method, url, data=body, headers=sent, verify=str(self.certificate), timeout=150)
+
+    def connect(self, newest: ssl.TLSVersion | None = None) -> ssl.SSLSocket:
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        if newest:
+            context.maximum_version = newest
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        return context.wrap_socket(raw, server_hostname="127.0.0.1")
+
+    def make(self, command: str) -> None:
+        """As a person would."""
+        changes = [part for setting in self.settings for part in ("--set", setting)] if command == "start" else []
+        subprocess.run(
+            [sys.executable, "-m", "serving", command, "--home", self.home.folder, *changes],
+            check=True, capture_output=True, timeout=150,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def door(echo_store, tmp_path_factory):  # noqa: F811
+    folder = tmp_path_factory.mktemp("door")
+    certificate, key = self_signed(folder)
+    (folder / "door.pem").write_text(certificate.read_text() + key.read_text())
+    (folder / "callers.lst").write_text(f"{KEY}\n{OTHER_KEY}\n")
+    home = Home(folder / ".torchserve")
+    *settings, last = free_ports()
+    port = int(last.rpartition("=")[2])
+    settings += [free_ports()[-1], f"model_store={echo_store}"]
+    environment = os.environ | {
+        "DOOR_ADDRESS": f"127.0.0.1:{port}",
+        "DOOR_CERTIFICATE": str(folder / "door.pem"),
+        "DOOR_CALLERS": str(folder / "callers.lst"),
+        "DOOR_TOKEN": str(home.proxy),
+        "TORCHSERVE": urlsplit(settings[0].partition("=")[2]).netloc,
+    }
+    with (folder / "haproxy.log").open("wb") as log:
+        proxy = subprocess.Popen(["haproxy", "-db", "-f", "docs/haproxy.cfg"], env=environment, stdout=log, stderr=log)
+    there = Door(port, certificate, home, settings)
+    try:
+        server.start(home, overrides=settings)
+        Hosting(home).host("echo", "1.0")
+        home.admit()
+        assert there.ask().status_code == 200, (folder / "haproxy.log").read_text()
+        yield there
+    finally:
+        proxy.terminate()
+        proxy.wait(20)
+        server.stop(home, draining=0)
+
+
+def test_answers_come_through_for_whoever_holds_a_key(door):
+    for key in (KEY, OTHER_KEY):
+        assert door.ask(key=key).json() == [{"label": "hello", "score": 0.5}]
+    assert door.ask("/predictions/echo/1.0", method="PUT").status_code == 200
+    assert door.ask("/ping", method="GET", body=b"").json() == {"status": "Healthy"}
+
+
+@pytest.mark.parametrize("key", ["", "wrong", KEY[:-1], KEY + "x", "torchserve's own"])
+def test_without_a_key_nobody_is_answered(door, key):
+    key = door.home.keys()["inference"] if key == "torchserve's own" else key
+    answer = door.ask(key=key)
+    assert answer.status_code == 401 and answer.json()["code"] == 401
+
+
+def test_tls_1_3_or_none(door):
+    with door.connect() as connection:
+        assert connection.version() == "TLSv1.3"
+    with pytest.raises(ssl.SSLError):
+        door.connect(ssl.TLSVersion.TLSv1_2)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{door.port}/ping", timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/models"), ("POST", "/models?url=echo-1.10.mar"), ("DELETE", "/models/echo"), ("GET", "/token?type=management"),
+        ("POST", "/workflows?url=x.war"), ("GET", "/metrics"), ("OPTIONS", "/"), ("GET", "/"), ("GET", "/api-description"),
+        ("POST", "/wfpredict/x"), ("POST", "/models/echo/predict"), ("POST", "/invocations"), ("POST", "/v1/models/echo:predict"),
+        ("GET", "/predictions/echo"), ("POST", "/predictions/../models"), ("POST", "/predictions/%2e%2e/models"),
+        ("POST", "/predictions/echo/1.0/more"), ("POST", "//models"),
+    ],
+)  # fmt: skip
+def test_nothing_but_questions_passes(door, method, path):
+    with door.connect() as connection:  # requests would tidy the path
+        connection.sendall(
+            f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        assert connection.recv(200).split()[1] == b"404"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
+def test_a_body_of_the_limit_passes_and_one_byte_more_gets_413(door, chunked):
+    def body(size: int):
+        return (b"a" * part for part in (size - 1, 1)) if chunked else b"a" * size
+
+    assert door.ask(body=body(LIMIT)).json()[0]["label"] == f"{LIMIT} characters"
+    with door.connect() as connection:
+        length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {LIMIT + 1}"
+        connection.sendall(f"POST /predictions/echo {HEAD}{length}\r\n\r\n".encode())
+        if chunked:
+            connection.sendall(f"{LIMIT + 1:x}\r\n".encode() + b"a" * (LIMIT + 1) + b"\r\n0\r\n\r\n")
+        assert connection.recv(200).split()[1] == b"413"
+
+
+@pytest.mark.timeout(200)
+def test_slow_clients_are_cut_with_408_while_others_are_answered(door):
+    """Twenty that send headers and twenty that send bodies, a byte a second; nothing of theirs reaches TorchServe."""
+    head = f"POST /predictions/echo {HEAD}Content-Length: 1000\r\n\r\n".encode()
+    stop, codes = threading.Event(), []
+
+    def drip(sent: bytes) -> None:
+        with door.connect() as connection:
+            connection.sendall(sent)
+            connection.settimeout(1)
+            while not stop.is_set():
+                try:
+                    if answer := connection.recv(200):
+                        codes.append(answer.split()[1])
+                    return
+                except TimeoutError:
+                    connection.sendall(b"a")
+
+    with ThreadPoolExecutor(40) as clients:
+        slow = [clients.submit(drip, head if place % 2 else head[:40]) for place in range(40)]
+        deadline, answered = time.monotonic() + 60, 0
+        try:
+            while not all(one.done() for one in slow):
+                assert time.monotonic() < deadline
+                assert door.ask().elapsed.total_seconds() < 5
+                answered += 1
+                time.sleep(0.1)
+        finally:
+            stop.set()
+    assert codes == [b"408"] * 40 and answered > 20
+
+
+def test_neither_the_describe_header_nor_the_callers_key_arrives(door):
+    arrived = {
+        name.lower(): value
+        for name, value in door.ask(body=b"headers", describe="True", Describe="True", other="x").json().items()
+    }
+    assert arrived["other"] == "x" and "describe" not in arrived
+    assert arrived["authorization"] == f"Bearer {door.home.keys()['inference']}"
+
+
+@pytest.mark.parametrize("change", [("stop", "start"), ("rotate-tokens",)], ids=["a restart", "a rotation"])
+def test_callers_without_retries_notice_nothing_of(door, change):
+    stop, wrong, sent = threading.Event(), [], [0] * 8
+
+    def load(number: int) -> None:
+        while not stop.is_set():
+            answer = door.ask(body=f"{number} {sent[number]}".encode())
+            if answer.status_code != 200 or answer.json()[0]["label"] != f"{number} {sent[number]}":
+                wrong.append((answer.status_code, answer.text))
+            sent[number] += 1
+
+    pid = door.home.require().pid
+    with ThreadPoolExecutor(len(sent)) as clients:
+        running = [clients.submit(load, number) for number in range(len(sent))]
+        try:
+            time.sleep(1)
+            for command in change:
+                door.make(command)
+            time.sleep(1)
+        finally:
+            stop.set()
+        for one in running:
+            one.result()
+    assert wrong == [] and min(sent) > 3
+    assert (door.home.require().pid != pid) == ("stop" in change)
+
+
+def test_a_frontend_that_was_killed_is_waited_for(door):
+    """Requests that come while it is away, but for those of the first second, which nobody could hold back."""
+    os.kill(door.home.require().pid, 9)
+    time.sleep(1.5)
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(door.ask) for _ in range(8)]
+        time.sleep(1)
+        assert not any(answer.done() for answer in answers)
+        door.make("start")
+        assert [answer.result().status_code for answer in answers] == [200] * 8
+    assert Client.of(door.home).is_up()
