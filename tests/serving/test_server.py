@@ -186,7 +186,7 @@ def test_an_address_that_cannot_be_is_one_line(setting, said):
 
 def test_no_settings_and_no_folder_say_which_option_names_another(tmp_path):
     with pytest.raises(ServerError, match="--config"):
-        server.start(Home(tmp_path), config=tmp_path / "nothing.properties")
+        server.start(Home(tmp_path), file=tmp_path / "nothing.properties")
     with pytest.raises(ServerError, match="--home"):
         server.start(Home("/dev/null/home"))
 
