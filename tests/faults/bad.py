@@ -23,7 +23,7 @@ def of_files(digits: Offline, sounds: Offline, each: int) -> Iterator[Case]:
     """
     odd_pictures, odd_sounds = files.odd("odd_images"), files.odd("odd_audio")
     pictures = [*files.pictures(digits.test_set[0][1]), digits.test_set[0][1], *odd_pictures]
-    heard = [*files.sounds(sounds.test_set[0][1]), *odd_sounds]
+    heard = [*files.sounds(sounds.test_set[0][1]), *filter(None, odd_sounds)]
     seconds = sounds.transform.seconds
     some = odd_pictures[:: max(1, ODD_PICTURES // (20 * each))]
     for kind, payloads in {
@@ -36,7 +36,7 @@ def of_files(digits: Offline, sounds: Offline, each: int) -> Iterator[Case]:
         "sound to a picture model": heard[:10],
     }.items():
         for payload in payloads:
-            yield of_file(kind, digits, payload, files.picture(payload))
+            yield of_file(kind, digits, payload, files.picture(payload, digits.transform.max_pixels))
     for kind, payloads in {
         "odd file": odd_sounds,
         "truncated file": drawn(files.truncated(heard), each),
@@ -58,7 +58,7 @@ def of_file(kind: str, model: Offline, payload: bytes, statuses: frozenset[int])
 def of_texts(text: Offline, each: int) -> Iterator[Case]:
     longest = ("word " * 20_000)[: text.transform.max_chars].encode()
     yield Case(kind="text of the longest length", model=text.name, body=longest, headers=TEXT, best=text.best(longest))
-    lone = [json.dumps({"inputs": f"wake {one}"}).encode() for one in drawn(SURROGATES, each)]
+    lone = [json.dumps({"inputs": f"wake {' '.join(one)}"}).encode() for one in drawn(SURROGATES, each)]
     for kind, code, says, headers, bodies in [
         ("1 MB of text", 413, "characters; this model takes", TEXT, [b"wake me " * 131_072, "é".encode() * 600_000]),
         ("invalid UTF-8", 400, "not UTF-8", TEXT, drawn(NO_UTF8, each)),

@@ -17,10 +17,9 @@ import soundfile
 from PIL import Image
 
 from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
-from model_defs.vision import EPS, Picture
+from model_defs.vision import EPS
 
 ODD = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-MAX_PIXELS = Picture().max_pixels
 UNREADABLE, TOO_LARGE, WRONG_KIND, WRONG_VALUE = 400, 413, 415, 422
 BLOCK = 1 << 16  # frames
 
@@ -33,7 +32,7 @@ def odd(folder: str) -> list[bytes]:
 # --- what the libraries say: the statuses that are right
 
 
-def picture(payload: bytes) -> frozenset[int]:
+def picture(payload: bytes, max_pixels: int) -> frozenset[int]:
     """200 where Pillow decodes it whole. Formats that the bundle leaves to others: EPS, and IPTC, which may hold one, because
     Pillow gives them to Ghostscript, a program of its own that no limit reaches."""
     with warnings.catch_warnings():
@@ -42,7 +41,7 @@ def picture(payload: bytes) -> frozenset[int]:
             with Image.open(io.BytesIO(payload)) as opened:
                 if opened.format in ("EPS", "IPTC"):
                     return frozenset({WRONG_KIND if payload[:4] in EPS else UNREADABLE})
-                if opened.width * opened.height > MAX_PIXELS:
+                if opened.width * opened.height > max_pixels:
                     return frozenset({TOO_LARGE})
                 opened.load()
         except Image.DecompressionBombError:

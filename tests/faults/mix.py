@@ -4,7 +4,10 @@ import contextlib
 import itertools
 import os
 import random
+import warnings
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from tests.bundle import Bundle
 from tests.faults import bad, wire
@@ -12,7 +15,7 @@ from tests.faults.case import Case
 from tests.faults.good import Offline, good
 
 MODELS = ("digits", "sounds", "intents")
-DRAWN = 150  # so many requests for one example more of every kind that is drawn
+DRAWN, FEWEST = 150, 10  # one example of each kind that is drawn for so many requests, and at least so many examples
 
 
 def mixed(bundle: Bundle, count: int, share: float) -> list[Case]:
@@ -24,7 +27,7 @@ def mixed(bundle: Bundle, count: int, share: float) -> list[Case]:
     """
     rng = random.Random(0)
     models = {name: Offline(bundle.artifacts / name) for name in MODELS}
-    made = all_kinds(models, max(8, count // DRAWN), bundle.setting("max_request_size"))
+    made = all_kinds(bundle.artifacts, max(FEWEST, count // DRAWN), bundle.setting("max_request_size"))
     refused = in_turn([case for case in made if not case.is_good], round(share * count), rng)
     looking_bad = [case for case in made if case.is_good][: round(share * count)]
     cases = refused + looking_bad + good(list(models.values()), count - len(refused) - len(looking_bad), rng)
@@ -32,8 +35,11 @@ def mixed(bundle: Bundle, count: int, share: float) -> list[Case]:
     return cases
 
 
-def all_kinds(models: dict[str, Offline], each: int, limit: int) -> list[Case]:
-    with silenced():
+@cache
+def all_kinds(artifacts: Path, each: int, limit: int) -> list[Case]:
+    models = {name: Offline(artifacts / name) for name in MODELS}
+    with silenced(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return [
             *bad.of_files(models["digits"], models["sounds"], each),
             *bad.of_texts(models["intents"], each),
