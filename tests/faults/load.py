@@ -94,33 +94,23 @@ class Held(msgspec.Struct):
     threads: int
 
 
-def workers(bundle: Bundle) -> dict[str, tuple[int, str]]:
-    """Of each model its worker's process and when TorchServe started it."""
-    return {
-        f"{model['modelName']} {worker['id']}": (worker["pid"], worker["startTime"])
-        for model in bundle.client.models()
-        for worker in model["workers"]
-    }
+def processes(bundle: Bundle) -> set[tuple[int, float]]:
+    """The frontend and all that it started, each with the time at which it began: as the system has it, since TorchServe itself
+    tells the number of a dead worker until the next one is ready."""
+    frontend = psutil.Process(bundle.home.require().pid)
+    return {(process.pid, process.create_time()) for process in [frontend, *frontend.children(recursive=True)]}
 
 
 def holdings(bundle: Bundle) -> dict[str, Held]:
     """Of the frontend and each worker."""
     pids = {"frontend": bundle.home.require().pid}
-    pids |= {name.rpartition(" ")[0]: pid for name, (pid, _) in workers(bundle).items()}
+    pids |= {model["modelName"]: worker["pid"] for model in bundle.client.models() for worker in model["workers"]}
     return {name: held(psutil.Process(pid)) for name, pid in pids.items()}
 
 
 def held(process: psutil.Process) -> Held:
     with process.oneshot():
         return Held(process.memory_info().rss / 1e6, process.num_fds(), process.num_threads())
-
-
-def deaths(bundle: Bundle) -> list[str]:
-    """The lines of the logs that tell of a worker that ended."""
-    signs = ("Backend worker process died", "Worker disconnected", "Load model failed", "Backend worker error")
-    logs = [bundle.home.logs / name for name in ("workers.log", "server.log")]
-    lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()]
-    return [line for line in lines if any(sign in line for sign in signs)]
 
 
 @contextlib.contextmanager
