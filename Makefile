@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens test test-next lint fix lock clean FORCE
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens test chaos soak test-next lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,12 @@ rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and ref
 
 test: $(VENV)/.dev ## run all tests, with servers of their own on free ports; ARGS="-k text"
 	@$(PYTHON) -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev ## send a server 10,000 requests, one in five of them bad, and print what came back; ARGS="--requests=1000"
+	@$(PYTHON) -m pytest tests/faults/test_chaos.py --requests=10000 $(ARGS)
+
+soak: $(VENV)/.dev ## send a server 20,000 requests and print what its processes hold at the start, middle and end
+	@$(PYTHON) -m pytest tests/faults/test_soak.py --requests=20000 $(ARGS)
 
 test-next: .venv-next/.next ## the same handlers and archives on today's torch, in an environment of its own
 	@.venv-next/bin/python -m pytest tests/model_defs tests/handlers tests/next $(ARGS)

@@ -20,6 +20,7 @@ from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, Wrong
 STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400}
 PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
 JSON_KEYS = ("inputs", "parameters")
+FORM = "multipart/form-data"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -68,11 +69,13 @@ def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     """
     Raises:
         Unreadable: JSON or base64 that does not parse.
-        WrongKind: text for a picture model, a form that TorchServe drops ...
+        WrongKind: text for a picture model, a form that no engine takes apart ...
         WrongValue: a JSON body without `inputs`, two inputs in a form, or parameters out of range or unknown.
     """
     media = row.content_type.partition(";")[0].strip().lower()
     names = [name for name in PAYLOAD_FIELDS if name in row.fields]
+    if media.startswith("multipart/") and not (media == FORM and "boundary=" in row.content_type.lower()):
+        raise WrongKind(f"{media} without a boundary, or not {FORM}, is not taken apart; send curl's -F data=@file")
     if not names:
         raise missing(row, media, accepts)
     if len(names) > 1:

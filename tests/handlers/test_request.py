@@ -133,6 +133,8 @@ def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
         ({}, "application/x-www-form-urlencoded", PICTURE, WrongKind, "send the bytes of a JPEG, PNG or WebP file: curl -T"),
         ({}, "", PICTURE, Unreadable, "the body is empty; send the bytes of a JPEG"),
         ({}, JSON, TEXT, Unreadable, "the body is empty; send UTF-8"),
+        ({"body": b"--x\r\n"}, "multipart/form-data", TEXT, WrongKind, "multipart/form-data without a boundary"),
+        ({"body": b"--x\r\n"}, "multipart/mixed; boundary=x", TEXT, WrongKind, "or not multipart/form-data, is not taken apart"),
         ({"file": BYTES}, FORM, PICTURE, WrongValue, "the form has the fields 'file'; put the input into 'data'"),
         ({"data": BYTES, "inputs": BYTES}, FORM, PICTURE, WrongValue, "both 'data' and 'inputs'; send one input a request"),
         ({"data": "text"}, FORM, PICTURE, WrongKind, "text was sent; this model takes a picture: send the bytes of a JPEG"),

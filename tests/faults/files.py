@@ -1,0 +1,198 @@
+"""Picture and sound files, whole, odd and damaged, and what Pillow and libsndfile say of each.
+
+What they say is asked of them alone, with every pixel and every sample decoded: nothing here knows the bundle's decoders, but
+for the limits that they state.
+"""
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import hypothesis.strategies as st
+import numpy as np
+import soundfile
+from PIL import Image
+
+from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
+from model_defs.vision import EPS
+
+ODD = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+UNREADABLE, TOO_LARGE, WRONG_KIND, WRONG_VALUE = 400, 413, 415, 422
+BLOCK = 1 << 16  # frames
+
+
+def odd(folder: str) -> list[bytes]:
+    """The odd files of this machine; none where it has none."""
+    return [file.read_bytes() for file in sorted((ODD / folder).glob("*")) if file.is_file()]
+
+
+# --- what the libraries say: the statuses that are right
+
+
+def picture(payload: bytes, max_pixels: int) -> frozenset[int]:
+    """200 where Pillow decodes it whole. Formats that the bundle leaves to others: EPS, and IPTC, which may hold one, because
+    Pillow gives them to Ghostscript, a program of its own that no limit reaches."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(payload)) as opened:
+                if opened.format in ("EPS", "IPTC"):
+                    return frozenset({WRONG_KIND if payload[:4] in EPS else UNREADABLE})
+                if opened.width * opened.height > max_pixels:
+                    return frozenset({TOO_LARGE})
+                opened.load()
+        except Image.DecompressionBombError:
+            return frozenset({TOO_LARGE})
+        except Exception:
+            return frozenset({WRONG_KIND if payload[:4] in EPS else UNREADABLE})
+    return frozenset({200})
+
+
+class Onwards(soundfile.SoundFile):
+    """Read without the seek after each block, which fails at the end of FLAC files that do not know their length."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def sound(payload: bytes, seconds: float) -> frozenset[int]:
+    """200 where libsndfile decodes it whole, and it holds something. The bundle leaves MIDI sample dumps to others: the library
+    prints a line for each of their blocks.
+
+    Either is right where it is damaged outside of the window of `seconds` that the model hears: that part is not decoded.
+    """
+    if payload.startswith(SDS):
+        return frozenset({WRONG_KIND})
+    try:
+        with Onwards(io.BytesIO(payload)) as file:
+            rate, channels = file.samplerate, file.channels
+            if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+                return frozenset({WRONG_VALUE})
+            frames, is_finite = 0, True
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                frames += len(block)
+                is_finite = is_finite and bool(np.isfinite(block).all())
+                if frames * channels > MOST_DECODED:
+                    return frozenset({200} if window(payload, seconds) else {TOO_LARGE})
+    except soundfile.SoundFileError:
+        return frozenset({200, UNREADABLE} if window(payload, seconds) else {UNREADABLE})
+    if not frames:
+        return frozenset({UNREADABLE})
+    return frozenset({200} if is_finite else {200, WRONG_VALUE})
+
+
+def window(payload: bytes, seconds: float) -> bool:
+    """Whether libsndfile reads the middle and the end without the rest."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(payload)) as file:
+            wanted = round(seconds * file.samplerate)
+            file.seek(file.frames - 1)
+            has_end = len(file.read(1)) == 1
+            file.seek(max(0, (file.frames - wanted) // 2))
+            return has_end and len(file.read(wanted)) > 0
+    except soundfile.SoundFileError:
+        return False
+
+
+# --- files made here
+
+
+def encoded(pixels: Image.Image, format: str, **options) -> bytes:
+    stream = io.BytesIO()
+    pixels.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def pictures(payload: bytes) -> list[bytes]:
+    """One picture in many formats."""
+    seen = Image.open(io.BytesIO(payload)).convert("RGB").resize((64, 48))
+    formats = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "ICO", "PPM", "TGA", "AVIF")
+    return [encoded(seen, format) for format in formats if format in Image.SAVE]
+
+
+def heard(samples: np.ndarray, rate: int, format: str, subtype: str | None = None) -> bytes:
+    stream = io.BytesIO()
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with soundfile.SoundFile(stream, "w", rate, channels, subtype, format=format) as file:
+        for start in range(0, len(samples), 50_000):  # libsndfile's Vorbis encoder overflows the stack on millions at once
+            file.write(samples[start : start + 50_000])
+    return stream.getvalue()
+
+
+def sounds(payload: bytes) -> list[bytes]:
+    """One sound in many formats, a little longer than what a model hears."""
+    samples, rate = soundfile.read(io.BytesIO(payload))
+    long = np.tile(samples, 3)
+    formats = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "GSM610"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"),
+               ("MP3", None), ("AIFF", None), ("AU", None), ("CAF", None)]  # fmt: skip
+    return [heard(long, rate, *format) for format in formats]
+
+
+def png(width: int, height: int, data: bytes = b"") -> bytes:
+    """A grey PNG whose header may promise more than there is."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def picture_bombs() -> list[bytes]:
+    """A few kilobytes that are, or say that they are, hundreds of millions of pixels."""
+    tiny = Image.new("L", (8, 8))
+    gif = bytearray(encoded(tiny, "GIF"))
+    gif[6:10] = struct.pack("<HH", 65_535, 65_535)
+    webp = bytearray(encoded(tiny, "WEBP", lossless=True))
+    start = webp.index(b"VP8L") + 9  # after the chunk's length and the signature
+    webp[start : start + 4] = struct.pack("<I", struct.unpack("<I", webp[start : start + 4])[0] & 0xF0000000 | (1 << 28) - 1)
+    hidden = png(60_000, 60_000)
+    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(hidden), 22) + hidden
+    blank = encoded(Image.new("1", (12_000, 12_000)), "TIFF", compression="group4")
+    return [png(30_000, 30_000), png(2**31 - 1, 2**31 - 1), bytes(gif), bytes(webp), icon, blank,
+            encoded(Image.new("1", (12_000, 12_000)), "PNG")]  # fmt: skip
+
+
+def wide_pictures() -> list[bytes]:
+    """30,000 pixels wide, and within the limit."""
+    return [encoded(Image.new("L", (30_000, 1_000), 200), "PNG"), encoded(Image.new("1", (30_000, 1_600)), "TIFF"),
+            encoded(Image.new("L", (30_000, 500), 9), "JPEG"), encoded(Image.new("RGBA", (30_000, 300)), "PNG")]  # fmt: skip
+
+
+def sound_bombs() -> list[bytes]:
+    """Silence: kilobytes that become more samples than are decoded, with a header that does not say how many."""
+    silence = bytearray(heard(np.zeros(MOST_DECODED + BLOCK, np.float32), 655_350, "FLAC"))
+    silence[21] &= 0xF0
+    silence[22:26] = bytes(4)
+    return [bytes(silence)]
+
+
+def long_sounds() -> list[bytes]:
+    """Ten minutes."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 600 * 8_000).astype(np.float32)
+    silence = np.zeros_like(noise)
+    return [heard(noise, 8_000, "WAV", "PCM_16"), heard(noise, 8_000, "WAV", "GSM610"), heard(noise, 8_000, "MP3"),
+            heard(silence, 8_000, "FLAC"), heard(silence, 8_000, "OGG")]  # fmt: skip
+
+
+# --- how files are damaged
+
+
+def truncated(files: list[bytes]) -> st.SearchStrategy[bytes]:
+    return st.builds(lambda file, share: file[: int(share * len(file))], st.sampled_from(files), st.floats(0.001, 0.999))
+
+
+def flipped(files: list[bytes]) -> st.SearchStrategy[bytes]:
+    """One to eight bytes are others: anywhere, or in the first 200, where the headers are."""
+    places = st.one_of(st.floats(0, 0.999), st.integers(0, 199))
+    return st.builds(flip, st.sampled_from(files), st.lists(st.tuples(places, st.integers(1, 255)), min_size=1, max_size=8))
+
+
+def flip(file: bytes, changes: list[tuple[float | int, int]]) -> bytes:
+    damaged = bytearray(file)
+    for place, change in changes:
+        damaged[int(place * len(file)) if isinstance(place, float) else place % len(file)] ^= change
+    return bytes(damaged)
