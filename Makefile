@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens test chaos soak test-next lint fix lock clean FORCE
+.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens test chaos faults soak test-next lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,7 @@ scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
 
 verify: $(VENV)/.train ## check every archive of model_store/, or ARGS=file: the one that was built, nothing harmful in it, its papers right
 	@$(PYTHON) -m serving verify $(ARGS)
+
 rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and refuse the old ones from then on
 	@$(PYTHON) -m serving rotate-tokens $(ARGS)
 
@@ -78,6 +79,9 @@ test: $(VENV)/.dev ## run all tests, with servers of their own on free ports; AR
 
 chaos: $(VENV)/.dev ## send a server 10,000 requests, one in five of them bad, and print what came back; ARGS="--requests=1000"
 	@$(PYTHON) -m pytest tests/faults/test_chaos.py --requests=10000 $(ARGS)
+
+faults: $(VENV)/.dev ## kill, stop, starve, overload and change a server under load, 10 times each, and print what was lost; ARGS="--trials=2"
+	@$(PYTHON) -m pytest tests/faults --ignore=tests/faults/test_chaos.py --ignore=tests/faults/test_soak.py --trials=10 $(ARGS)
 
 soak: $(VENV)/.dev ## send a server 20,000 requests and print what its processes hold at the start, middle and end
 	@$(PYTHON) -m pytest tests/faults/test_soak.py --requests=20000 $(ARGS)

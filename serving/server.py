@@ -41,7 +41,7 @@ UNWANTED = (
 # Java 24 and later warn of what Netty of 2020 does; the flags say that it may.
 JAVA = ("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow", "-Djava.net.preferIPv4Stack=true")
 FREE = 1 << 30  # bytes on disk, for logs and unpacked archives
-STARTING, DRAINING, STOPPING = 90, 30, 30  # seconds
+STARTING, DRAINING, STOPPING, RELEASING = 90, 30, 30, 10  # seconds
 PATIENCE = 5  # seconds for one answer, where the question is whether the server still answers
 TEMPORARY = "ts-"
 
@@ -60,8 +60,9 @@ def start(home: Home, file: Path = config.FILE, overrides: list[str] | None = No
             home.write(server)
             return server
         settings = config.read(file, overrides or [])
+        releasing = RELEASING if home.last() else 0
         clear(home)
-        check(home, settings)
+        check(home, settings, releasing)
         Path(settings["model_store"]).mkdir(parents=True, exist_ok=True)
         certificate = settings.get("certificate_file", "") and str(
             shutil.copyfile(settings["certificate_file"], home.certificate)
@@ -105,23 +106,33 @@ def only_one(home: Home) -> Iterator[None]:
         yield
 
 
-def check(home: Home, settings: dict[str, str]) -> None:
-    """What would make TorchServe fail late and darkly."""
+def check(home: Home, settings: dict[str, str], releasing: float) -> None:
+    """What would make TorchServe fail late and darkly. A server that was killed may hold its ports for some seconds more."""
+    deadline = time.monotonic() + releasing
     free = shutil.disk_usage(home.folder).free
     if free < FREE:
         raise ServerError(f"{free / 1e9:.1f} GB free for {home.folder}; the server needs {FREE / 1e9:.1f}: make room")
     for name, (host, port) in config.listeners(settings).items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
+        while error := taken(host, port):
+            if time.monotonic() > deadline:
                 near = port + 1000 if port < 64_000 else port - 1000
                 other = f"http://{host}:{near}" if name in config.ADDRESSES else near
                 raise ServerError(
                     f"port {port} of {name} cannot be had ({error.strerror}{holder_of(port)}); "
                     f'stop what holds it, or choose another: make serve ARGS="--set {name}={other}"'
-                ) from None
+                )
+            time.sleep(0.1)
+
+
+def taken(host: str, port: int) -> OSError | None:
+    """Why the port cannot be listened on, if so."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+    return None
 
 
 def holder_of(port: int) -> str:
