@@ -7,7 +7,6 @@ import math
 import statistics
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -71,7 +70,7 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison
 def refuse_outside_bounds(made: Comparison, settings: Settings) -> None:
     """
     Raises:
-        ArchiveError: at fp32 another first label, or a score beyond the tolerance; below it, more of the metric lost than allowed.
+        ArchiveError: at fp32 another first label, or a score beyond the tolerance; below it, too much of the metric lost.
     """
     if made.precision == "fp32":
         is_within, bound = (

@@ -78,7 +78,7 @@ class Handler:
 
     @cached_property
     def tolerance(self) -> float:
-        """How far a score may lie from training's: the noise of the arithmetic, and what the archive's runtime was measured to add."""
+        """How far a score may lie from training's: the arithmetic's noise, and what the runtime was measured to add."""
         measured = comparison.read(self.artifact.folder)
         return self.settings.tolerance + (measured.largest_difference if measured else 0)
 
