@@ -17,6 +17,7 @@ from handlers import base
 from handlers.base import Handler
 from handlers.comparison import Comparison
 from handlers.request import Row
+from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact, Sample
 
@@ -54,7 +55,7 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison
     made = Comparison(
         runtime=settings.runtime,
         precision=settings.precision,
-        libraries={name: metadata.version(name) for name in ("torch", *handler.runtime.packages)},
+        libraries={name: metadata.version(name) for name in ("torch", *RUNTIMES[settings.runtime].packages)},
         samples=len(samples),
         held_out=len(held_out),
         largest_difference=float(f"{max(difference(*pair) for pair in pairs):.2g}"),

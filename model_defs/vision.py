@@ -105,7 +105,9 @@ def resize(picture: Image.Image, size: int, crop_pct: float) -> Tensor:
     factor = side // (2 * size)
     # Of what a scaled JPEG left, and of other formats, boxes of pixels are averaged first, to twice the size at least.
     square = picture.reduce(factor, box) if factor > 1 else picture.crop(box)
-    pixels = torch.from_numpy(np.array(square)).view(*square.size, -1).permute(2, 0, 1)  # (height, width, channels) -> channels first
+    pixels = (
+        torch.from_numpy(np.array(square)).view(*square.size, -1).permute(2, 0, 1)
+    )  # (height, width, channels) -> channels first
     return nn.functional.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
 
 
