@@ -1,5 +1,7 @@
 """PyTorch itself: the network as it was trained, layer by layer."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +35,9 @@ class Eager(Runtime):
             outputs = self.network(*map(self.placed, inputs))
         return outputs.float().cpu()
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+    def autocast(self) -> AbstractContextManager:
+        # Switched off it still costs a text as much as a layer does.
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def placed(self, tensor: Tensor) -> Tensor:
         layout = self.layout if tensor.dim() == 4 else torch.preserve_format  # the others have no channels
