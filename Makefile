@@ -3,12 +3,13 @@
 #   MODEL=name      one model, or several in quotes; without it, the three starter models
 #   DATA=folder     where a training's data lies
 #   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
+#   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, or both
 #   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
 
 MODEL   ?= digits sounds intents
 VENV    ?= .venv
 PYTHON  := $(VENV)/bin/python
-CODE    := $(wildcard handlers/*.py model_defs/*.py archive/*.py)
+CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py)
 MAKEFLAGS += --no-builtin-rules
 # A model's archive. An older version is never built again: it is what a rollback brings back.
 newest  = $(patsubst model_store/$(1)-%.mar,%,$(lastword $(shell ls model_store/$(1)-[0-9]*.mar 2>/dev/null | sort -V)))
@@ -26,7 +27,7 @@ help: ## print this list
 
 # --- the server and its models
 
-setup: $(VENV)/.train ## make .venv and install everything into it from the hashed locks
+setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino"
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
@@ -100,6 +101,8 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
+	@for extra in onnxruntime openvino; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
 
 clean: ## stop the server; remove archives, logs and caches (artifacts/ and .venv stay)
 	@if [ -d .torchserve ]; then $(PYTHON) -m serving stop; fi

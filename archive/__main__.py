@@ -24,17 +24,22 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where archives go (default: %(default)s)")
     arguments = parser.parse_args()
 
-    from archive.build import ArchiveError, build, sha256
+    from archive.build import build, sha256
+    from archive.errors import ArchiveError
     from archive.recipe import RecipeError
+    from handlers import comparison
     from handlers.base import WrongAnswer
+    from handlers.runtimes.runtime import Unavailable
     from model_defs.build import SpecError
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for model in arguments.models:
         try:
             made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
-        except (RecipeError, ArchiveError, WrongAnswer, SpecError) as error:
+        except (RecipeError, ArchiveError, Unavailable, WrongAnswer, SpecError) as error:
             sys.exit(f"error: {error}")
+        if compared := comparison.read_packed(made):
+            print(f"{model}: {compared}")
         size = made.stat().st_size / 1e6  # MB
         print(f"{made}: {size:.1f} MB, sha256 {sha256(made)[:12]}...; it answers its samples as in training")
 

@@ -14,12 +14,15 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import torch
 import yaml
 
-from archive import bom
+from archive import bom, compare, export
 from archive import recipe as recipes
+from archive.errors import ArchiveError
 from handlers import base
-from model_defs.artifact import REPORT, TEST
+from handlers.runtimes import RUNTIMES
+from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
 
 ENTRY = "torchserve.py"  # in `handlers/`; at the root of the archive, where TorchServe looks for it
 SCHEMA = "model-config.schema.json"  # at the archive's root: what this code takes as a recipe
@@ -27,21 +30,20 @@ SUMS = "SHA256SUMS"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-class ArchiveError(RuntimeError):
-    """The archive cannot be made; the message says why and what to do."""
-
-
 def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Path:
     """Write the archive, and its SHA-256 into `SHA256SUMS`.
 
     Raises:
         RecipeError: a key or a value that would not do what it says.
-        ArchiveError: no artifact, or the archiver failed.
+        ArchiveError: no artifact, a runtime that answers otherwise than the eager network, or the archiver failed.
+        Unavailable: the runtime cannot do here what the recipe asks.
         WrongAnswer: the handler does not answer the samples as they were answered in training.
     """
     checked = recipes.read(recipe)
     if not (artifact / "model.json").exists():
         raise ArchiveError(f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it")
+    if checked.deviceType != "cpu" and RUNTIMES[checked.handler.runtime].devices == ("cpu",):
+        raise ArchiveError(f"{recipe}: runtime {checked.handler.runtime} runs on the CPU only; write deviceType: cpu")
     store.mkdir(parents=True, exist_ok=True)
     final = store / f"{artifact.name}-{version}.mar"
     # A folder of its own for each build: the archiver empties <tmp>/<model> first, whoever's it is.
@@ -50,8 +52,13 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
         temporary.mkdir()
         stage(artifact, staged)
         section = yaml.safe_load(recipe.read_text(encoding="utf-8"))["handler"]
-        base.load(staged, section).warm_up(checked.batchSize)
         (staged / SCHEMA).write_text(json.dumps(recipes.schema(), indent=1), encoding="utf-8")
+        export.export(Artifact.read(artifact), checked.handler, staged)
+        device = "cuda:0" if checked.handler.precision == "fp16" and torch.cuda.is_available() else "cpu"
+        handler = base.load(staged, section, device)
+        if not compare.is_reference(checked.handler):
+            compare.compare(Artifact.read(artifact), handler, checked.batchSize).write(staged)
+        handler.warm_up(checked.batchSize)
         made = run_archiver(artifact.name, version, staged, recipe, temporary)
         normalised = temporary / final.name
         normalise(made, normalised)
@@ -64,7 +71,7 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
 def stage(artifact: Path, staged: Path) -> None:
     """A folder that looks as the archive will: the artifact's files, and the code that reads them."""
     # copyfile leaves the times behind: the archiver cannot zip a file dated before 1980, as some images and stores have them.
-    shutil.copytree(artifact, staged, ignore=shutil.ignore_patterns(TEST, REPORT), copy_function=shutil.copyfile)
+    shutil.copytree(artifact, staged, ignore=shutil.ignore_patterns(TEST, CALIBRATION, REPORT), copy_function=shutil.copyfile)
     for package in ("handlers", "model_defs"):
         source = Path(sys.modules[package].__file__).parent
         for module in sorted(source.rglob("*.py")):

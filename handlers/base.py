@@ -18,10 +18,10 @@ import msgspec
 import torch
 from torch import nn
 
+from handlers import comparison, runtimes
 from handlers.batch import Refusal, each, together
 from handlers.deadline import Late, deadline
 from handlers.request import Kind, Request, Row, is_out_of_memory, read, refuse
-from handlers.runtime import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
@@ -79,7 +79,7 @@ class Handler:
         self.transform = artifact.build_transform()
         self.device = device
         threads = settings.threads or max(1, (os.cpu_count() or 1) // workers)
-        self.runtime = RUNTIMES[settings.runtime](artifact.build_network(), device, settings.precision, threads)
+        self.runtime = runtimes.load(artifact, settings, device, threads)
         self.decoders = map if settings.decoders == 1 else ThreadPoolExecutor(settings.decoders, "decoder").map
         self.encode = msgspec.json.Encoder().encode
 
@@ -87,6 +87,12 @@ class Handler:
     def eager(self) -> nn.Module:
         """The network as it was trained, whatever runs the predictions: for explanations, built at the first."""
         return self.artifact.build_network().to(self.device)
+
+    @cached_property
+    def tolerance(self) -> float:
+        """How far a score may lie from training's: the arithmetic's noise, and what the runtime was measured to add."""
+        measured = comparison.read(self.artifact.folder)
+        return self.settings.tolerance + (measured.largest_difference if measured else 0)
 
     # --- what an author writes
 
@@ -202,7 +208,7 @@ class Handler:
                 body = answer.body[:200].decode(errors="replace")
                 raise WrongAnswer(
                     f"sample {sample.file} in a batch of {len(rows)} got {answer.code} {body}; "
-                    f"training says {sample.answer!r} at {sample.score:.4f}, within {self.settings.tolerance}"
+                    f"training says {sample.answer!r} at {sample.score:.4f}, within {self.tolerance:.4g}"
                 )
 
 
@@ -212,6 +218,7 @@ def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 
     Raises:
         msgspec.ValidationError: a setting that does not exist or is of the wrong type.
         SpecError: no such class, one that is not a Handler, or `init_args` that it does not take.
+        Unavailable: the runtime cannot do here what the settings ask.
     """
     settings = msgspec.convert(section, Settings)
     if not issubclass(find_class(settings.class_path, PACKAGE), Handler):

@@ -1,5 +1,6 @@
 """One label out of many, for whatever kind of input: what the classifiers of all modalities share."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -46,4 +47,6 @@ class Classifier(Handler):
             return self.eager(*inputs).softmax(-1)[:, target].cpu()
 
     def agrees(self, answer: list[dict], sample: Sample) -> bool:
-        return answer[0]["label"] == sample.answer and abs(answer[0]["score"] - sample.score) <= self.settings.tolerance
+        """Whether training's label has training's score, and no other label a better one by more than the tolerance."""
+        score = next((entry["score"] for entry in answer if entry["label"] == sample.answer), math.inf)
+        return abs(score - sample.score) <= self.tolerance and answer[0]["score"] - score <= self.tolerance

@@ -7,6 +7,7 @@ Written by `train`, read by `archive` and the handlers; the same files lie in th
     vocabulary.txt ...      what the transform learned, where it learns
     samples/                a few test inputs, and `expected.json`: what the network answers them
     test.zip                the whole test set, laid out like samples/ (not archived)
+    calibration.zip         some training inputs, for what an int8 export must see of the data (not archived)
     report/                 pictures of the training (not archived)
 
 Knows nothing of how the weights were found, nor of requests.
@@ -22,12 +23,13 @@ from typing import Any
 import msgspec
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model_defs.build import build
 from model_defs.transform import Transform
 
-MODEL, WEIGHTS, SAMPLES, TEST, REPORT = "model.json", "weights.safetensors", "samples", "test.zip", "report"
+MODEL, WEIGHTS, SAMPLES, REPORT = "model.json", "weights.safetensors", "samples", "report"
+TEST, CALIBRATION = "test.zip", "calibration.zip"
 EXPECTED = "expected.json"
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
 
@@ -105,6 +107,26 @@ class Artifact(msgspec.Struct):
         samples = msgspec.json.decode((folder / EXPECTED).read_bytes(), type=list[Sample])
         return [(sample, (folder / sample.file).read_bytes()) for sample in samples]
 
+    def example(self) -> tuple[Tensor, ...]:
+        """The samples as the network's inputs, to trace it with."""
+        transform = self.build_transform()
+        return transform.collate([transform(payload) for _, payload in self.samples()])
+
+    def test_set(self) -> list[tuple[Sample, bytes]]:
+        """The whole test set, each with its bytes.
+
+        Raises:
+            FileNotFoundError: the folder is an unpacked archive, or its training wrote none.
+        """
+        with zipfile.ZipFile(self.folder / TEST) as file:
+            samples = msgspec.json.decode(file.read(EXPECTED), type=list[Sample])
+            return [(sample, file.read(sample.file)) for sample in samples]
+
+    def calibration(self) -> list[bytes]:
+        """Some training inputs; for the error see `test_set`."""
+        with zipfile.ZipFile(self.folder / CALIBRATION) as file:
+            return [file.read(name) for name in file.namelist()]
+
 
 def write_samples(folder: Path, samples: list[tuple[Sample, bytes]]) -> None:
     """Write a few inputs and `expected.json` into `folder`."""
@@ -120,6 +142,13 @@ def write_test_set(file: Path, samples: list[tuple[Sample, bytes]]) -> None:
         for sample, payload in samples:
             archive.writestr(sample.file, payload)
         archive.writestr(EXPECTED, expected([sample for sample, _ in samples]))
+
+
+def write_calibration(file: Path, payloads: list[tuple[str, bytes]]) -> None:
+    """Write some training inputs, each under its name; the same ones give the same bytes."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, payload in payloads:
+            archive.writestr(zipfile.ZipInfo(name), payload)  # which dates it to 1980
 
 
 def expected(samples: list[Sample]) -> bytes:

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from serving import config, server, trust
 from serving.client import BYTES, TYPES, Client
-from serving.evaluate import evaluate
+from serving.evaluate import TOLERANCE, evaluate
 from serving.home import FOLDER, HEADERS, Home, ServerError
 from serving.hosting import Hosting
 
@@ -235,7 +235,10 @@ def from_here(path: Path) -> Path:
 def measure(home: Home, arguments: argparse.Namespace) -> int | None:
     """send the whole test set, and compare each answer with the one found in training"""
     test_set = arguments.artifacts / arguments.model / "test.zip"
-    figures = evaluate(home, arguments.model, test_set, arguments.clients, arguments.version)
+    hosting = Hosting(home)
+    version = arguments.version or hosting.default_version(arguments.model)
+    tolerance = hosting.tolerance(arguments.model, version) if version else TOLERANCE
+    figures = evaluate(home, arguments.model, test_set, arguments.clients, arguments.version, tolerance)
     print(f"{arguments.model}: {figures}")
     return 1 if figures.disagreements else None
 

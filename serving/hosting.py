@@ -18,6 +18,7 @@ from serving.trust import sums, verify
 
 TOLERANCE = 1e-3  # of a score, unless the archive's recipe says otherwise
 DRAINING = 60  # seconds at most that an old version stays, to answer what it has taken in
+COMPARISON = "comparison.json"  # in an archive whose runtime is not the eager network: how the two compare
 
 
 class Hosted(msgspec.Struct):
@@ -138,9 +139,8 @@ class Hosting:
             if "samples/expected.json" not in file.namelist():
                 raise ServerError(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
             samples = json.loads(file.read("samples/expected.json"))
-            recipe = yaml.safe_load(file.read(json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["configFile"]))
             bodies = [file.read(f"samples/{sample['file']}") for sample in samples]
-        tolerance = recipe.get("handler", {}).get("tolerance", TOLERANCE)
+        tolerance = self.tolerance(model, version)
         for sample, body in zip(samples, bodies, strict=True):
             answer = self.client.predict(model, body, TYPES.get(Path(sample["file"]).suffix, BYTES), version)
             best = answer.json()[0] if answer.status_code == 200 else {"label": answer.text, "score": 0}
@@ -159,6 +159,15 @@ class Hosting:
         except (ServerError, OSError) as error:  # its archive may have gone from the store
             return f"{model} {version}: {error}" if isinstance(error, OSError) else str(error)
         return None
+
+    def tolerance(self, model: str, version: str) -> float:
+        """How far a score may lie from training's: as the recipe says, and as far as the archive's runtime was measured to."""
+        if not self.archive(model, version).exists():  # hosted still, and taken from the store since
+            return TOLERANCE
+        with zipfile.ZipFile(self.archive(model, version)) as file:
+            recipe = yaml.safe_load(file.read(json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["configFile"]))
+            measured = json.loads(file.read(COMPARISON)) if COMPARISON in file.namelist() else {}
+        return recipe.get("handler", {}).get("tolerance", TOLERANCE) + measured.get("largest_difference", 0)
 
     def hosted_versions(self, model: str) -> set[str]:
         """The versions that the server has now."""

@@ -50,6 +50,8 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
         for (name, payload), answer, score in zip(payloads.items(), answers.tolist(), scores.tolist(), strict=True)
     ]
     files.write_samples(folder / files.SAMPLES, samples)
+    files.write_test_set(folder / files.TEST, samples)
+    files.write_calibration(folder / files.CALIBRATION, list(payloads.items()))
     return folder
 
 

@@ -4,6 +4,7 @@ Every figure is that of the written artifact: network and transform are read bac
 meet the test set.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -14,8 +15,10 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
 from train import report
+from train.data.examples import Example
 
 MOST_SAMPLES = 8
+MOST_CALIBRATION = 256  # training inputs that an int8 export sees
 BATCH_SIZE = 64
 
 
@@ -52,6 +55,7 @@ def write(folder: Path, cli: LightningCLI) -> Artifact:
     ]
     files.write_test_set(folder / files.TEST, answered)
     files.write_samples(folder / files.SAMPLES, chosen(answered))
+    files.write_calibration(folder / files.CALIBRATION, spread(data.splits["train"]))
     artifact.write(task.network, task.transform)
     report.draw(folder / files.REPORT, artifact, answered, Path(cli.trainer.loggers[-1].log_dir) / "metrics.csv")
     return artifact
@@ -72,3 +76,9 @@ def chosen(answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
     """The first right answer of each label, so that the samples show what the model can do; at most a few."""
     first = {sample.label: (sample, payload) for sample, payload in reversed(answered) if sample.answer == sample.label}
     return sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES] or answered[:1]
+
+
+def spread(examples: list[Example]) -> list[tuple[str, bytes]]:
+    """Every n-th training input, so that each label has its share, under a name in their order."""
+    chosen = examples[:: math.ceil(len(examples) / MOST_CALIBRATION)]
+    return [(f"{place:03}{example.suffix}", example.read()) for place, example in enumerate(chosen)]

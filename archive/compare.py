@@ -1,0 +1,120 @@
+"""Whether a runtime answers as the eager fp32 network does: measured on the samples and the test set, refused outside the bounds.
+
+Sees answers as the wire has them, not tensors: decoding, batching and rounding are those of serving.
+"""
+
+import math
+import statistics
+import sys
+from importlib import metadata
+from typing import Any
+
+import msgspec
+from rich.progress import track
+
+from archive.errors import ArchiveError
+from handlers import base
+from handlers.base import Handler
+from handlers.comparison import Comparison
+from handlers.request import Row
+from handlers.runtimes import RUNTIMES
+from handlers.settings import Settings
+from model_defs.artifact import Artifact, Sample
+
+MOST_HELD_OUT = 1000  # of the test set, evenly spread
+METRIC = "accuracy"
+
+
+def is_reference(settings: Settings) -> bool:
+    """Whether the recipe asks for the eager fp32 network, with which the others are compared."""
+    return settings.runtime == "eager" and settings.precision == "fp32" and not settings.channels_last
+
+
+def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison:
+    """Let the handler and an eager one answer the same inputs.
+
+    Args:
+        artifact: with its test set.
+        handler: with the runtime in question.
+        batch_size: of the recipe; the inputs are sent in batches of so many.
+
+    Raises:
+        ArchiveError: no test set, an input without an answer, or answers too far apart.
+    """
+    settings = handler.settings
+    try:
+        test_set = artifact.test_set()
+    except FileNotFoundError:
+        raise ArchiveError(
+            f"no test.zip in {artifact.folder}/ to compare runtime {settings.runtime} {settings.precision} on; "
+            f"make train MODEL={artifact.name} writes one"
+        ) from None
+    samples, held_out = artifact.samples(), test_set[:: math.ceil(len(test_set) / MOST_HELD_OUT)]
+    eager = base.load(artifact.folder, {"class_path": settings.class_path, "init_args": settings.init_args})
+    pairs = answer_both(eager, handler, samples + held_out, batch_size)
+    made = Comparison(
+        runtime=settings.runtime,
+        precision=settings.precision,
+        libraries={name: metadata.version(name) for name in ("torch", *RUNTIMES[settings.runtime].packages)},
+        samples=len(samples),
+        held_out=len(held_out),
+        largest_difference=float(f"{max(difference(*pair) for pair in pairs):.2g}"),
+        agreement=statistics.fmean(label(one) == label(other) for one, other in pairs),
+        metric=METRIC,
+        eager=accuracy([one for one, _ in pairs[len(samples) :]], held_out),
+        served=accuracy([other for _, other in pairs[len(samples) :]], held_out),
+    )
+    refuse_outside_bounds(made, settings)
+    return made
+
+
+def refuse_outside_bounds(made: Comparison, settings: Settings) -> None:
+    """
+    Raises:
+        ArchiveError: at fp32 another first label, or a score beyond the tolerance; below it, too much of the metric lost.
+    """
+    if made.precision == "fp32":
+        is_within, bound = (
+            made.agreement == 1 and made.largest_difference <= settings.tolerance,
+            f"fp32 may change no first label, and no score by more than the recipe's tolerance, {settings.tolerance:g}",
+        )
+    else:
+        is_within, bound = (
+            made.eager - made.served <= settings.metric_loss,
+            f"it may lose {settings.metric_loss:g} of the metric: take another precision, or raise metric_loss in the recipe",
+        )
+    if not is_within:
+        raise ArchiveError(f"{made}; {bound}")
+
+
+def answer_both(one: Handler, other: Handler, inputs: list[tuple[Sample, bytes]], batch_size: int) -> list[tuple[Any, Any]]:
+    """What the two answer each input, decoded."""
+    starts = range(0, len(inputs), batch_size)
+    what = f"comparing {other.settings.runtime} {other.settings.precision} with eager"
+    pairs = []
+    for start in track(starts, what, transient=True, disable=not sys.stdout.isatty()):
+        rows = [Row({"body": payload}, id=f"input {sample.file}") for sample, payload in inputs[start : start + batch_size]]
+        pairs += zip(answers(one, rows), answers(other, rows), strict=True)
+    return pairs
+
+
+def answers(handler: Handler, rows: list[Row]) -> list[Any]:
+    given = handler.answer(rows).answers
+    for row, answer in zip(rows, given, strict=True):
+        if answer.code != 200:
+            raise ArchiveError(f"{row.id} of the artifact got {answer.code} {answer.body[:200].decode(errors='replace')}")
+    return [msgspec.json.decode(answer.body) for answer in given]
+
+
+def difference(one: list[dict], other: list[dict]) -> float:
+    """The largest difference of a label's score, over the labels that both answers list."""
+    scores = {entry["label"]: entry["score"] for entry in one}
+    return max((abs(entry["score"] - scores[entry["label"]]) for entry in other if entry["label"] in scores), default=1.0)
+
+
+def label(answer: list[dict]) -> str:
+    return answer[0]["label"]
+
+
+def accuracy(given: list[list[dict]], inputs: list[tuple[Sample, bytes]]) -> float:
+    return statistics.fmean(label(answer) == sample.label for answer, (sample, _) in zip(given, inputs, strict=True))

@@ -1,0 +1,52 @@
+"""The digits model behind a real TorchServe with every runtime that is installed: the answers are those of training."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from archive.build import build
+from handlers.runtimes import RUNTIMES
+from serving import server
+from serving.client import BYTES, Client
+from serving.home import Home
+from tests.runtimes import INSTALLED, missing
+from tests.servers import free_ports
+
+pytestmark = pytest.mark.server
+# A compiler takes its time on a busy machine; a batch size of 1 is compiled once.
+RECIPE = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "startupTimeout": 900, "deviceType": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtimes")
+    home = Home(folder / ".torchserve")
+    (folder / "store").mkdir()
+    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
+    try:
+        yield home
+    finally:
+        server.stop(home)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_digits_are_answered_as_in_training_whatever_runs_the_network(runtime, artifacts, home):
+    if runtime not in INSTALLED:
+        pytest.skip(missing(runtime))
+    bundled = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text(encoding="utf-8"))
+    recipe = home.folder / f"{runtime}.yaml"
+    recipe.write_text(yaml.safe_dump(bundled | RECIPE | {"handler": bundled["handler"] | {"runtime": runtime}}))
+    version = f"{list(RUNTIMES).index(runtime) + 1}.0"
+    build(artifacts / "digits", recipe, home.folder.parent / "store", version)
+    client = Client.of(home)
+    client.register("digits", version, home.workers_log)
+    with zipfile.ZipFile(artifacts / "digits" / "test.zip") as file:
+        for entry in json.loads(file.read("expected.json"))[:40]:
+            answer = client.predict("digits", file.read(entry["file"]), BYTES, version)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()[0]["label"] == entry["answer"]
+            assert answer.json()[0]["score"] == pytest.approx(entry["score"], abs=1e-3)

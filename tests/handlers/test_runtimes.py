@@ -1,0 +1,142 @@
+"""handlers/runtimes/: each answers as the eager network does, and says what is missing where it cannot."""
+
+import importlib.util
+import typing
+
+import msgspec
+import pytest
+import torch
+
+from archive.export import export
+from handlers import runtimes
+from handlers.runtimes import RUNTIMES
+from handlers.runtimes.runtime import Unavailable
+from handlers.settings import Settings
+from model_defs.artifact import Artifact
+from tests.runtimes import INSTALLED, missing
+
+CLASS_PATH = "handlers.vision.ImageClassifier"
+
+
+def settings(**section) -> Settings:
+    return msgspec.convert({"class_path": CLASS_PATH} | section, Settings)
+
+
+def load(folder, device: str = "cpu", **section) -> runtimes.Runtime:
+    return runtimes.load(Artifact.read(folder), settings(**section), device, threads=1)
+
+
+def exported(folder, **section) -> runtimes.Runtime:
+    """The runtime, with the files that it needs written beside the weights."""
+    export(Artifact.read(folder), settings(**section), folder)
+    return load(folder, **section)
+
+
+@pytest.fixture
+def artifact(kind, request):
+    """Of pictures, sounds and texts in turn."""
+    return request.getfixturevalue(f"{kind}_artifact")
+
+
+@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "compile"])
+def test_every_runtime_answers_every_batch_size_as_the_network_does(artifact, runtime):
+    if runtime not in INSTALLED:
+        pytest.skip(missing(runtime))
+    read = Artifact.read(artifact)
+    network, transform = read.build_network(), read.build_transform()
+    samples = [transform(payload) for _, payload in read.samples()]
+    served = exported(artifact, runtime=runtime)
+    for count in (1, 2, 3, 8):
+        inputs = transform.collate((samples * 2)[:count])
+        with torch.inference_mode():
+            expected = network(*inputs)
+        outputs = served(inputs)
+        assert outputs.dtype == torch.float32 and outputs.shape == expected.shape
+        assert torch.allclose(outputs, expected, atol=1e-4), runtime
+
+
+@pytest.mark.skipif("compile" not in INSTALLED, reason=missing("compile"))
+def test_a_compiled_network_answers_as_the_network_does(text_artifact):
+    """The smallest of the three: each compilation takes seconds to minutes."""
+    inputs = Artifact.read(text_artifact).example()
+    assert torch.allclose(load(text_artifact, runtime="compile")(inputs), load(text_artifact)(inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "torchscript"])
+def test_channels_last_answers_the_same(picture_artifact, runtime):
+    inputs = Artifact.read(picture_artifact).example()
+    plain, last = load(picture_artifact, runtime=runtime), load(picture_artifact, runtime=runtime, channels_last=True)
+    assert torch.allclose(last(inputs), plain(inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "torchscript"])
+def test_bf16_is_close_and_comes_back_as_float32(picture_artifact, runtime):
+    inputs = Artifact.read(picture_artifact).example()
+    exact, outputs = load(picture_artifact)(inputs), load(picture_artifact, runtime=runtime, precision="bf16")(inputs)
+    assert outputs.dtype == torch.float32 and not torch.equal(outputs, exact)
+    assert torch.allclose(outputs.softmax(-1), exact.softmax(-1), atol=0.02)
+
+
+def test_no_gradient_is_kept(picture_artifact):
+    assert not load(picture_artifact)(Artifact.read(picture_artifact).example()).requires_grad
+
+
+def test_the_threads_are_those_asked_for(picture_artifact):
+    before = torch.get_num_threads()
+    try:
+        runtimes.load(Artifact.read(picture_artifact), settings(), "cpu", threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_every_runtime_and_precision_of_the_settings_exists():
+    hints = typing.get_type_hints(Settings)
+    assert set(typing.get_args(hints["runtime"])) == set(RUNTIMES)
+    assert set(typing.get_args(hints["precision"])) == {name for runtime in RUNTIMES.values() for name in runtime.precisions}
+
+
+@pytest.mark.parametrize(
+    ("section", "device", "words"),
+    [
+        ({"runtime": "onnxruntime", "precision": "bf16"}, "cpu", "precision bf16: runtime onnxruntime has fp32, int8"),
+        ({"runtime": "torchscript", "precision": "int8"}, "cpu", "runtime torchscript has fp32, bf16, fp16"),
+        ({"runtime": "eager", "precision": "fp16"}, "cpu", "fp16 is for GPUs"),
+        ({"runtime": "openvino"}, "cuda:0", "write deviceType: cpu"),
+        ({"runtime": "openvino", "channels_last": True}, "cpu", "chooses the layout by itself"),
+    ],
+)
+def test_what_a_runtime_cannot_do_is_refused_in_words(picture_artifact, section, device, words):
+    with pytest.raises(Unavailable, match=words):
+        load(picture_artifact, device, **section)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_missing_package_is_named_with_what_installs_it(picture_artifact, runtime, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == runtime else find(name))
+    for attempt in (load, exported):
+        with pytest.raises(Unavailable, match=f"{runtime}, which is not installed: make setup EXTRAS={runtime}"):
+            attempt(picture_artifact, runtime=runtime)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_an_artifact_without_the_exported_file_says_what_exports_it(picture_artifact, runtime):
+    if runtime not in INSTALLED:
+        pytest.skip(missing(runtime))
+    with pytest.raises(Unavailable, match=r"no network\..*make archive exports it"):
+        load(picture_artifact, runtime=runtime)
+
+
+def test_compiling_without_a_compiler_is_refused(picture_artifact, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(Unavailable, match="no no-such-compiler: apt-get install"):
+        load(picture_artifact, runtime="compile")
+
+
+def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact):
+    openvino = pytest.importorskip("openvino", reason=missing("openvino"))
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has bf16 arithmetic")
+    with pytest.raises(Unavailable, match="no bf16 arithmetic"):
+        exported(picture_artifact, runtime="openvino", precision="bf16")
