@@ -89,9 +89,9 @@ def start(home: Home, config: Path = CONFIG, overrides: list[str] | None = None)
         clear(home)
         check(home, settings)
         Path(settings["model_store"]).mkdir(parents=True, exist_ok=True)
-        certificate = settings.get("certificate_file", "") and str(
-            shutil.copyfile(settings["certificate_file"], home.certificate)
-        )
+        certificate = ""
+        if settings.get("certificate_file"):
+            certificate = str(shutil.copyfile(settings["certificate_file"], home.certificate))
         effective = home.folder / "config.properties"
         effective.write_text(properties(settings), encoding="ascii")
         temporary = make_temporary(home)
