@@ -64,9 +64,9 @@ def start(home: Home, file: Path = config.FILE, overrides: list[str] | None = No
         clear(home)
         check(home, settings, releasing)
         Path(settings["model_store"]).mkdir(parents=True, exist_ok=True)
-        certificate = settings.get("certificate_file", "") and str(
-            shutil.copyfile(settings["certificate_file"], home.certificate)
-        )
+        certificate = ""
+        if settings.get("certificate_file"):
+            certificate = str(shutil.copyfile(settings["certificate_file"], home.certificate))
         effective = home.folder / "config.properties"
         effective.write_text(config.properties(settings), encoding="ascii")
         temporary = make_temporary(home)

@@ -57,9 +57,7 @@ def main() -> None:
             die_with_the_frontend()
             check(Path(temporary).resolve(), Path(store), Path(site))
         elif not os.path.samefile(os.getcwd(), site):  # where system_metrics_cmd runs, which is of no model
-            raise Refused(
-                "only workers are started: neither useVenv nor install_py_dep_per_model can be used, they bring other code"
-            )
+            raise Refused("only workers are started; useVenv and install_py_dep_per_model bring other code and cannot be used")
     except (Refused, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"this worker cannot start\\n{error}")  # one line; `death_in` of the client looks for it
     own = os.path.join(temporary, "bin")

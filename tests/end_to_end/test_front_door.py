@@ -81,9 +81,8 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
         proxy = subprocess.Popen(["haproxy", "-db", "-f", "docs/haproxy.cfg"], env=environment, stdout=log, stderr=log)
     there = Door(port, certificate, home, settings)
     try:
-        server.start(home, overrides=settings)
+        there.make("start")
         Hosting(home).host("echo", "1.0")
-        home.admit()
         assert there.ask().status_code == 200, (folder / "haproxy.log").read_text()
         yield there
     finally:
