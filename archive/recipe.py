@@ -51,7 +51,6 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     parallelLevel: Count | UnsetType = UNSET
     torchrun: dict[str, Any] | UnsetType = UNSET
     useJobTicket: bool | UnsetType = UNSET
-    useVenv: bool | UnsetType = UNSET
     asyncCommunication: bool | UnsetType = UNSET
     continuousBatching: bool | UnsetType = UNSET
     sequenceBatching: bool | UnsetType = UNSET

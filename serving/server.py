@@ -220,7 +220,7 @@ def end(server: Running) -> None:
         process = psutil.Process(server.pid)
         family = [process, *process.children(recursive=True)]
         process.terminate()
-        psutil.wait_procs([process], STOPPING)
+        wait_for_end([process])
         kill(family)
 
 
@@ -228,7 +228,21 @@ def kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(processes, STOPPING)
+    wait_for_end(processes)
+
+
+def wait_for_end(processes: list[psutil.Process]) -> None:
+    """Return when all have ended, or after `STOPPING` s. psutil would wait for one that has, until its parent takes note."""
+    deadline = time.monotonic() + STOPPING
+    while time.monotonic() < deadline and not all(map(has_ended, processes)):
+        time.sleep(0.05)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
 
 
 def sweep(temporary: str) -> None:

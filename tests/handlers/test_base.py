@@ -260,14 +260,14 @@ def test_every_body_form_of_one_input_gets_one_answer(pictures):
         row(payload, "image/png"),
         row({"inputs": inputs}, "application/json"),
         row(json.dumps({"inputs": f"data:image/png;base64,{inputs}"}).encode(), "application/json; charset=utf-8"),
-        *(Row({field: bytearray(payload)}, "multipart/form-data") for field in ("data", "body", "inputs")),
+        *(Row({field: bytearray(payload)}, "multipart/form-data; boundary=x") for field in ("data", "body", "inputs")),
     ]
     scores = [[one["score"] for one in decoded(answer.body)] for answer in pictures.answer(rows).answers]
     assert all(one == pytest.approx(scores[0], abs=1e-5) for one in scores)
 
 
 def test_a_long_quotation_of_what_was_sent_is_cut(pictures):
-    answer = pictures.answer([Row({"x" * 100_000: b""}, "multipart/form-data")]).answers[0]
+    answer = pictures.answer([Row({"x" * 100_000: b""}, "multipart/form-data; boundary=x")]).answers[0]
     assert answer.code == 422
     assert len(answer.body) < 1_200
 
