@@ -89,9 +89,9 @@ def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
         if file.frames <= wanted:
             return file.read(wanted, dtype="float32", always_2d=True), rate
         with contextlib.suppress(soundfile.SoundFileError):
-            file.seek(file.frames - 1)  # a file that was cut has no end
-            if len(file.read(1)):
-                file.seek((file.frames - wanted) // 2)
+            last, start = file.frames - 1, (file.frames - wanted) // 2
+            # A file that was cut has no end; in a damaged MP3 libsndfile lands elsewhere than it was sent.
+            if file.seek(last) == last and len(file.read(1)) and file.seek(start) == start:
                 frames = file.read(wanted, dtype="float32", always_2d=True)
                 if len(frames) == wanted:
                     return frames, rate

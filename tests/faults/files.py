@@ -89,10 +89,9 @@ def window(payload: bytes, seconds: float) -> bool:
     try:
         with soundfile.SoundFile(io.BytesIO(payload)) as file:
             wanted = round(seconds * file.samplerate)
-            file.seek(file.frames - 1)
-            has_end = len(file.read(1)) == 1
-            file.seek(max(0, (file.frames - wanted) // 2))
-            return has_end and len(file.read(wanted)) > 0
+            last, start = file.frames - 1, max(0, (file.frames - wanted) // 2)
+            has_end = file.seek(last) == last and len(file.read(1)) == 1
+            return has_end and file.seek(start) == start and len(file.read(wanted)) > 0
     except soundfile.SoundFileError:
         return False
 

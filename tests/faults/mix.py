@@ -29,7 +29,8 @@ def mixed(bundle: Bundle, count: int, share: float) -> list[Case]:
     models = {name: Offline(bundle.artifacts / name) for name in MODELS}
     made = all_kinds(bundle.artifacts, max(FEWEST, count // DRAWN), bundle.setting("max_request_size"))
     refused = in_turn([case for case in made if not case.is_good], round(share * count), rng)
-    looking_bad = [case for case in made if case.is_good][: round(share * count)]
+    odd = [case for case in made if case.is_good]
+    looking_bad = rng.sample(odd, min(len(odd), round(share * count)))
     cases = refused + looking_bad + good(list(models.values()), count - len(refused) - len(looking_bad), rng)
     rng.shuffle(cases)
     return cases

@@ -62,7 +62,7 @@ class Wire(msgspec.Struct):
         sent = body.encode() if isinstance(body, str) else body
         return Case(kind=kind, model=self.model.name, body=sent, headers=headers, statuses=statuses, says=says, **rest)
 
-    def json(self, each: int) -> Iterator[Case]:
+    def of_json(self, each: int) -> Iterator[Case]:
         for value in drawn(VALUES | OBJECTS, each):
             yield self.case("wrong type in JSON", json.dumps({"inputs": value}), WRONG_VALUE, JSON, "'inputs' is")
         for value in drawn(VALUES, each):
@@ -79,7 +79,7 @@ class Wire(msgspec.Struct):
         for text in NO_BASE64 if not self.model.is_text else []:
             yield self.case("wrong base64", json.dumps({"inputs": text}), UNREADABLE, JSON, "base64")
 
-    def parameters(self, each: int) -> Iterator[Case]:
+    def of_parameters(self, each: int) -> Iterator[Case]:
         for value in TOP_K:
             body = f'{{"inputs": {self.inputs}, "parameters": {{"top_k": {value}}}}}'
             yield self.case("wrong parameter in JSON", body, UNPARSED, JSON)
@@ -93,7 +93,7 @@ class Wire(msgspec.Struct):
         body, headers = multipart(fields)
         return body, statuses, headers
 
-    def forms(self) -> Iterator[Case]:
+    def of_forms(self) -> Iterator[Case]:
         payload = self.payload
         for fields in ({"top_k": "3"}, {"file": payload}, {"data": payload, "inputs": payload}, {"Data": payload}):
             yield self.case("form with a part missing", *self.form(fields, WRONG_VALUE), "the form has")
@@ -119,7 +119,7 @@ class Wire(msgspec.Struct):
             yield self.case("form that TorchServe cannot decode", body, UNDECODED, sent)
         yield self.case("form-encoded", "wake+me&top_k=3", WRONG_KIND, URL_ENCODED, "form-encoded")
 
-    def headers(self) -> Iterator[Case]:
+    def of_headers(self) -> Iterator[Case]:
         for headers in HEADERS:
             yield self.case("odd header", self.payload, ANSWERED, self.own | headers, best=self.best)
         yield self.case("header too long", self.payload, REFUSED, self.own | {"x-long": "x" * 20_000}, is_unread=True)
@@ -143,8 +143,8 @@ def cases(models: list[Offline], each: int, limit: int) -> Iterator[Case]:
     """
     for model in models:
         wire = Wire(model, *model.test_set[1])
-        yield from wire.json(each)
-        yield from wire.parameters(each)
-        yield from wire.forms()
-        yield from wire.headers()
+        yield from wire.of_json(each)
+        yield from wire.of_parameters(each)
+        yield from wire.of_forms()
+        yield from wire.of_headers()
         yield wire.case("body beyond the limit", bytes(limit + 1), frozenset({413}), wire.own, is_unread=True)

@@ -135,6 +135,15 @@ def test_an_mp3_file_whose_header_promises_too_much_is_heard_from_its_real_middl
     assert np.abs(Sound(8_000, seconds=8)(lying)[8_000:-8_000]).mean() > 0.05
 
 
+@pytest.mark.parametrize("bit", [4, 8], ids=["before", "behind the end"])
+def test_a_damaged_mp3_in_which_the_library_lands_elsewhere_is_heard(bit):
+    damaged = bytearray(encode(np.zeros(120_000), 24_000, "MP3"))
+    damaged[241] ^= bit
+    with soundfile.SoundFile(io.BytesIO(damaged)) as file:
+        assert file.seek(file.frames - 1) != file.frames - 1
+    assert Sound(8_000)(bytes(damaged)).shape == (8_000,)
+
+
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
 def test_a_wav_file_written_to_a_pipe_is_heard(size):
     payload = bytearray(encode(steps(3, 8_000), 8_000))
