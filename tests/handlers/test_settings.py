@@ -23,7 +23,7 @@ def test_two_handlers_do_not_share_their_arguments():
         ({}, "missing required field `class_path`"),
         ({"class_path": 3}, "Expected `str`, got `int` - at `$.class_path`"),
         ({"precison": "fp32"}, "unknown field `precison`"),
-        ({"precision": "fp16"}, "Invalid enum value 'fp16'"),
+        ({"precision": "fp8"}, "Invalid enum value 'fp8'"),
         ({"runtime": "fast"}, "Invalid enum value 'fast'"),
         ({"threads": -1}, "`int` >= 0 - at `$.threads`"),
         ({"threads": "2"}, "Expected `int`, got `str`"),
