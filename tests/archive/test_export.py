@@ -32,8 +32,8 @@ def runtime(request) -> str:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_same_network_gives_the_same_bytes_in_another_process(picture_artifact, runtime, precision, tmp_path):
-    if precision == "int8" and runtime == "openvino":
-        pytest.importorskip("nncf", reason=missing("openvino"))
+    if precision == "int8":
+        pytest.importorskip("onnxruntime", reason=missing("onnxruntime"))
     code = (
         "import sys, msgspec; from pathlib import Path; from archive.export import export;"
         "from handlers.settings import Settings; from model_defs.artifact import Artifact;"
@@ -64,8 +64,7 @@ def test_the_axes_that_vary_are_those_that_vary_among_the_samples(kind, axes, re
 
 @pytest.mark.parametrize("kind", ["picture", "sound", "text"])
 def test_int8_is_close_and_smaller(kind, runtime, request):
-    if runtime == "openvino":
-        pytest.importorskip("nncf", reason=missing("openvino"))
+    pytest.importorskip("onnxruntime", reason=missing("onnxruntime"))
     read = Artifact.read(request.getfixturevalue(f"{kind}_artifact"))
     exact, sizes = None, []
     for precision in ("fp32", "int8"):
