@@ -19,7 +19,7 @@ def artifact(tmp_path_factory):
 
 def test_an_artifact_holds_what_the_contract_says(artifact):
     assert {file.name for file in artifact.folder.iterdir()} == {
-        "model.json", "weights.safetensors", "samples", "test.zip", "report"
+        "model.json", "weights.safetensors", "samples", "test.zip", "calibration.zip", "report"
     }  # fmt: skip
     assert {file.name for file in (artifact.folder / "report").iterdir()} == {"curves.png", "confusion.png", "examples.png"}
     read = Artifact.read(artifact.folder)
@@ -43,15 +43,23 @@ def test_the_test_set_travels_with_the_answers_of_the_written_weights(artifact):
     assert artifact.metrics["accuracy"] == pytest.approx(accuracy)
 
 
+def test_calibration_inputs_are_spread_over_the_training_split(artifact):
+    inputs, transform = artifact.calibration(), artifact.build_transform()
+    assert 128 < len(inputs) <= 256
+    assert not set(inputs) & {payload for _, payload in artifact.test_set()}
+    assert transform.collate([transform(payload) for payload in inputs])[0].shape[0] == len(inputs)
+
+
 def test_the_samples_are_right_answers_of_different_labels(artifact):
     samples = [sample for sample, _ in artifact.samples()]
     assert len({sample.label for sample in samples}) == len(samples) > 1
     assert all(sample.label == sample.answer for sample in samples)
 
 
-def test_training_twice_gives_the_same_weights(artifact, tmp_path):
+def test_training_twice_gives_the_same_weights_and_calibration_inputs(artifact, tmp_path):
     again = train("digits", ["--trainer.max_epochs=2"], tmp_path / "artifacts", tmp_path / "runs")
-    assert (again.folder / "weights.safetensors").read_bytes() == (artifact.folder / "weights.safetensors").read_bytes()
+    for file in ("weights.safetensors", "calibration.zip"):
+        assert (again.folder / file).read_bytes() == (artifact.folder / file).read_bytes()
 
 
 def test_the_best_epoch_is_what_is_kept(tmp_path):
