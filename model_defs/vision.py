@@ -6,11 +6,12 @@ own normalisation. Knows nothing of labels, augmentation or HTTP.
 
 import io
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torchvision
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor, nn
 
 from model_defs.errors import TooLarge, Unreadable, WrongKind
@@ -21,38 +22,41 @@ Image.init()
 FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
 EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes: plain, and with a preview for DOS
 CHANNELS = {"L": 1, "RGB": 3}
+TURNED = (5, 6, 7, 8)  # EXIF orientations that change width and height with each other
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation, as torchvision's weights expect them
+GREY = 127  # beside a picture that does not fill its frame
 
 
-class Picture(Transform):
-    """Picture file -> (channels, size, size) uint8.
+class PictureFile(Transform):
+    """What the transforms of pictures share: from a picture file's bytes to its pixels, upright.
 
     Args:
-        size: height and width in pixels.
+        size: of what the network sees, in pixels.
         mode: "RGB", or "L" for grey.
-        crop_pct: the share of the shorter side that the centred square covers, as timm has it.
-        max_pixels: more than this in the file's header is refused before a pixel is decoded; the default is the count at
-            which Pillow itself warns of a decompression bomb.
+        max_pixels: more than this in the file's header is refused before a pixel is decoded.
     """
 
-    def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 89_478_485):
+    def __init__(self, size: int, mode: str, max_pixels: int):
         if mode not in CHANNELS:
             raise ValueError(f"mode {mode!r} is not one of {', '.join(CHANNELS)}")
-        if not 0 < crop_pct <= 1:
-            raise ValueError(f"crop_pct {crop_pct} is not a share of the shorter side: more than 0, at most 1")
-        self.size, self.mode, self.crop_pct, self.max_pixels = size, mode, crop_pct, max_pixels
+        self.size, self.mode, self.max_pixels = size, mode, max_pixels
 
-    def __call__(self, payload: bytes) -> Tensor:
-        """
+    def upright(self, payload: bytes, wanted: int) -> tuple[Image.Image, tuple[int, int]]:
+        """The decoded picture, and the width and height that it has in the file; both as its EXIF says that it be held.
+
+        Args:
+            wanted: pixels that the shorter side needs; a JPEG may be decoded no larger than that, at 1/2, 1/4 or 1/8.
+
         Raises:
             Unreadable: not a picture, or one that ends early or is corrupt.
             TooLarge: more than `max_pixels`.
             WrongKind: EPS, which is a program rather than a picture.
         """
         picture = self.open(payload)
+        given = picture.size
         try:
-            # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the final size keeps the box filter's quality (Pillow's own gap).
-            wanted = math.ceil(2 * self.size / self.crop_pct)
             picture.draft(None, (wanted, wanted))
+            is_smaller, is_turned = picture.size != given, picture.getexif().get(ExifTags.Base.Orientation) in TURNED
             upright = flatten(ImageOps.exif_transpose(picture), self.mode)
         except MemoryError:
             raise
@@ -60,16 +64,9 @@ class Picture(Transform):
             raise self.too_large() from None
         except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, IndexError ...
             raise Unreadable(reason(error, picture.format, len(payload))) from error
-        side = min(upright.size) * self.crop_pct
-        left, top = (upright.width - side) / 2, (upright.height - side) / 2
-        square = upright.resize(
-            (self.size, self.size),
-            Image.Resampling.BILINEAR,
-            box=(left, top, left + side, top + side),
-            reducing_gap=2.0,
-        )
-        pixels = np.array(square).reshape(self.size, self.size, CHANNELS[self.mode])
-        return torch.from_numpy(pixels).permute(2, 0, 1)  # (height, width, channels) -> (channels, height, width)
+        if not is_smaller:
+            return upright, upright.size
+        return upright, given[::-1] if is_turned else given
 
     def open(self, payload: bytes) -> Image.Image:
         """The picture with its header read and its pixels not yet decoded."""
@@ -99,8 +96,94 @@ class Picture(Transform):
     def facts(self) -> dict:
         return {"channels": CHANNELS[self.mode]}
 
+
+class Picture(PictureFile):
+    """Picture file -> (channels, size, size) uint8: the square in its middle.
+
+    Args:
+        size: height and width in pixels.
+        mode: "RGB", or "L" for grey.
+        crop_pct: the share of the shorter side that the centred square covers, as timm has it.
+        max_pixels: more than this in the file's header is refused before a pixel is decoded; the default is the count at
+            which Pillow itself warns of a decompression bomb.
+    """
+
+    def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 89_478_485):
+        super().__init__(size, mode, max_pixels)
+        if not 0 < crop_pct <= 1:
+            raise ValueError(f"crop_pct {crop_pct} is not a share of the shorter side: more than 0, at most 1")
+        self.crop_pct = crop_pct
+
+    def __call__(self, payload: bytes) -> Tensor:
+        """For the errors see `PictureFile.upright`."""
+        # Twice the final size keeps the box filter's quality (Pillow's own gap).
+        upright, _ = self.upright(payload, math.ceil(2 * self.size / self.crop_pct))
+        side = min(upright.size) * self.crop_pct
+        left, top = (upright.width - side) / 2, (upright.height - side) / 2
+        square = upright.resize(
+            (self.size, self.size),
+            Image.Resampling.BILINEAR,
+            box=(left, top, left + side, top + side),
+            reducing_gap=2.0,
+        )
+        return as_tensor(square)
+
     def draw(self, sample: Tensor) -> np.ndarray:
         return sample.permute(1, 2, 0).squeeze(2).numpy()
+
+
+class Framed(NamedTuple):
+    """A whole picture, shrunk or grown until its longer side fits the frame, and what it was before.
+
+    Args:
+        pixels: (channels, height, width) uint8.
+        width: of the picture as it was sent, upright, in pixels.
+        height: likewise.
+    """
+
+    pixels: Tensor
+    width: int
+    height: int
+
+
+class Letterbox(PictureFile):
+    """Picture file -> Framed; a batch is (B, channels, size, size) uint8, each picture in the upper left corner, grey beside it.
+
+    Args:
+        size: height and width of the frame in pixels.
+        mode: "RGB", or "L" for grey.
+        max_pixels: more than this in the file's header is refused before a pixel is decoded; masks come back in this size.
+    """
+
+    def __init__(self, size: int = 320, mode: str = "RGB", max_pixels: int = 25_000_000):
+        super().__init__(size, mode, max_pixels)
+
+    def __call__(self, payload: bytes) -> Framed:
+        """For the errors see `PictureFile.upright`."""
+        upright, (width, height) = self.upright(payload, 2 * self.size)
+        scale = self.size / max(width, height)
+        fitting = (max(1, round(width * scale)), max(1, round(height * scale)))
+        return Framed(as_tensor(upright.resize(fitting, Image.Resampling.BILINEAR, reducing_gap=2.0)), width, height)
+
+    def collate(self, samples: list[Framed]) -> tuple[Tensor]:
+        channels = CHANNELS[self.mode]
+        batch = torch.full((len(samples), channels, self.size, self.size), GREY, dtype=torch.uint8)
+        for frame, sample in zip(batch, samples, strict=True):
+            height, width = sample.pixels.shape[1:]
+            frame[:, :height, :width] = sample.pixels
+        return (batch,)
+
+    def facts(self) -> dict:
+        return super().facts() | {"size": self.size}
+
+    def draw(self, sample: Framed) -> np.ndarray:
+        return sample.pixels.permute(1, 2, 0).squeeze(2).numpy()
+
+
+def as_tensor(picture: Image.Image) -> Tensor:
+    """(channels, height, width) uint8."""
+    pixels = np.array(picture).reshape(picture.height, picture.width, -1)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def reason(error: Exception, format: str | None, length: int) -> str:
@@ -168,7 +251,7 @@ class SmallCNN(nn.Module):
 
 
 class TorchvisionClassifier(nn.Module):
-    """Any classifier of `torchvision.models` by its name, untrained.
+    """Any classifier of `torchvision.models` by its name, with a head for these classes; untrained.
 
     (B, 3, H, W) uint8 -> (B, num_classes) logits.
 
@@ -177,15 +260,16 @@ class TorchvisionClassifier(nn.Module):
         name: as `torchvision.models.get_model` takes it: "resnet18", "mobilenet_v3_small", "vit_b_16" ...
         small_pictures: a ResNet's first layer becomes a 3x3 convolution of stride 1 without pooling, as in section 4.2 of
             "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), so that 32x32 pictures are not shrunk to nothing.
+        options: what else torchvision's function takes: `{"image_size": 64}` for a ViT of smaller pictures.
 
     Raises:
         ValueError: no such model, or `small_pictures` asked of one that is not a ResNet.
     """
 
-    def __init__(self, num_classes: int, name: str = "resnet18", small_pictures: bool = False):
+    def __init__(self, num_classes: int, name: str = "resnet18", small_pictures: bool = False, options: dict | None = None):
         super().__init__()
-        self.standardise = Standardise([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # torchvision's own, of ImageNet
-        self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
+        self.standardise = Standardise(*IMAGENET)
+        self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **(options or {}))
         if small_pictures:
             if not isinstance(self.network, torchvision.models.ResNet):
                 raise ValueError(f"small_pictures is for ResNets; {name!r} is not one: leave it out")

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from model_defs.agreement import difference
 from serving.client import BYTES, TYPES, Client
 from serving.home import Home, ServerError, replace
 from serving.trust import sums, verify
 
-TOLERANCE = 1e-3  # of a score, unless the archive's recipe says otherwise
+TOLERANCE = 1e-3  # of a number, unless the archive's recipe says otherwise
 GRACE, DRAINING = 2, 60  # seconds that an old version stays: after its queue is empty, and at most
 
 
@@ -142,12 +143,9 @@ class Hosting:
         tolerance = recipe.get("handler", {}).get("tolerance", TOLERANCE)
         for sample, body in zip(samples, bodies, strict=True):
             answer = self.client.predict(model, body, TYPES.get(Path(sample["file"]).suffix, BYTES), version)
-            best = answer.json()[0] if answer.status_code == 200 else {"label": answer.text, "score": 0}
-            if best["label"] != sample["answer"] or abs(best["score"] - sample["score"]) > tolerance:
-                raise ServerError(
-                    f"{model} {version} answers {sample['file']} with {best['label']} {best['score']:.4f}; "
-                    f"training says {sample['answer']} {sample['score']:.4f}"
-                )
+            given = answer.json() if answer.status_code == 200 else answer.text
+            if wrong := difference(given, sample["answer"], tolerance):
+                raise ServerError(f"{model} {version} answers {sample['file']} otherwise than in training: {wrong}")
 
     def hosted_versions(self, model: str) -> set[str]:
         """The versions that the server has now."""

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from model_defs import artifact as files
+from model_defs.answers import top
 from model_defs.artifact import Artifact, Sample
 from model_defs.audio import MelCNN, Sound
 from model_defs.build import complete
@@ -37,10 +38,10 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
     written.write(built, transform)
     with torch.inference_mode():
         logits = built(*transform.collate([transform(payload) for payload in payloads.values()]))
-    scores, answers = logits.softmax(-1).max(-1)
+    answers = [top(output, LABELS) for output in logits]
     samples = [
-        (Sample(name, LABELS[answer], LABELS[answer], score), payload)
-        for (name, payload), answer, score in zip(payloads.items(), answers.tolist(), scores.tolist(), strict=True)
+        (Sample(name, answer[0]["label"], answer), payload)
+        for (name, payload), answer in zip(payloads.items(), answers, strict=True)
     ]
     files.write_samples(folder / files.SAMPLES, samples)
     return folder
