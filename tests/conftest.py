@@ -16,7 +16,7 @@ from model_defs.audio import MelCNN, Sound
 from model_defs.build import complete
 from model_defs.text import BagOfWords, Words
 from model_defs.transform import Transform
-from model_defs.vision import Picture, SmallCNN
+from model_defs.vision import Letterbox, Picture, SmallCNN
 
 LABELS = ["circle", "square", "star"]
 
@@ -25,10 +25,14 @@ def path_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__name__}"
 
 
-def write(folder: Path, network: type, transform: Transform, payloads: dict[str, bytes]) -> Path:
-    """An artifact of a seeded, untrained network; its samples' answers are the network's own."""
+def write(folder: Path, network: type, transform: Transform, payloads: dict[str, bytes], answer=None, **init_args) -> Path:
+    """An artifact of a seeded, untrained network; its samples' answers are the network's own.
+
+    Args:
+        answer: (output, sample) -> the answer; a classifier's if left out.
+    """
     torch.manual_seed(0)
-    spec = complete({"class_path": path_of(network)}, {"num_classes": len(LABELS), **transform.facts()})
+    spec = complete({"class_path": path_of(network), "init_args": init_args}, {"num_classes": len(LABELS), **transform.facts()})
     built = network(**spec["init_args"]).eval()
     init_args = {name: getattr(transform, name) for name in TRANSFORM_ARGUMENTS[type(transform)]}
     written = Artifact(
@@ -36,18 +40,17 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
         labels=LABELS, metrics={}, data={}, versions=files.versions(), folder=folder,
     )  # fmt: skip
     written.write(built, transform)
+    decoded = [transform(payload) for payload in payloads.values()]
     with torch.inference_mode():
-        logits = built(*transform.collate([transform(payload) for payload in payloads.values()]))
-    answers = [top(output, LABELS) for output in logits]
-    samples = [
-        (Sample(name, answer[0]["label"], answer), payload)
-        for (name, payload), answer in zip(payloads.items(), answers, strict=True)
-    ]
+        outputs = built(*transform.collate(decoded))
+    answer = answer or (lambda output, sample: top(output, LABELS))
+    answers = [answer(output, sample) for output, sample in zip(outputs, decoded, strict=True)]
+    samples = [(Sample(name, None, given), payload) for (name, payload), given in zip(payloads.items(), answers, strict=True)]
     files.write_samples(folder / files.SAMPLES, samples)
     return folder
 
 
-TRANSFORM_ARGUMENTS = {Picture: ("size", "mode"), Sound: ("sample_rate", "seconds"), Words: ("ngrams",)}
+TRANSFORM_ARGUMENTS = {Picture: ("size", "mode"), Letterbox: ("size",), Sound: ("sample_rate", "seconds"), Words: ("ngrams",)}
 
 
 def png(seed: int) -> bytes:
