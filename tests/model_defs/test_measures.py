@@ -6,6 +6,8 @@ import pytest
 from model_defs.answers import png
 from model_defs.measures import measure
 
+pytest.importorskip("torchmetrics", reason="metrics are computed where training is installed")
+
 
 def labelled(*labels: str) -> list:
     return [[{"label": label, "score": 0.9}, {"label": "other", "score": 0.1}] for label in labels]
