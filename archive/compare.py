@@ -20,9 +20,9 @@ from handlers.request import Row
 from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact, Sample
+from model_defs.measures import measure
 
 MOST_HELD_OUT = 1000  # of the test set, evenly spread
-METRIC = "accuracy"
 
 
 def is_reference(settings: Settings) -> bool:
@@ -52,6 +52,7 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison
     samples, held_out = artifact.samples(), test_set[:: math.ceil(len(test_set) / MOST_HELD_OUT)]
     eager = base.load(artifact.folder, {"class_path": settings.class_path, "init_args": settings.init_args})
     pairs = answer_both(eager, handler, samples + held_out, batch_size)
+    metric, truths = next(iter(artifact.metrics), "accuracy"), [sample.truth for sample, _ in held_out]
     made = Comparison(
         runtime=settings.runtime,
         precision=settings.precision,
@@ -60,9 +61,9 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison
         held_out=len(held_out),
         largest_difference=float(f"{max(difference(*pair) for pair in pairs):.2g}"),
         agreement=statistics.fmean(label(one) == label(other) for one, other in pairs),
-        metric=METRIC,
-        eager=accuracy([one for one, _ in pairs[len(samples) :]], held_out),
-        served=accuracy([other for _, other in pairs[len(samples) :]], held_out),
+        metric=metric,
+        eager=measure(metric)([one for one, _ in pairs[len(samples) :]], truths),
+        served=measure(metric)([other for _, other in pairs[len(samples) :]], truths),
     )
     refuse_outside_bounds(made, settings)
     return made
@@ -112,9 +113,6 @@ def difference(one: list[dict], other: list[dict]) -> float:
     return max((abs(entry["score"] - scores[entry["label"]]) for entry in other if entry["label"] in scores), default=1.0)
 
 
-def label(answer: list[dict]) -> str:
-    return answer[0]["label"]
-
-
-def accuracy(given: list[list[dict]], inputs: list[tuple[Sample, bytes]]) -> float:
-    return statistics.fmean(label(answer) == sample.label for answer, (sample, _) in zip(given, inputs, strict=True))
+def label(answer: list[dict]) -> str | None:
+    """The first; None where nothing was found in a picture."""
+    return answer[0]["label"] if answer else None

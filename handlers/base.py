@@ -23,6 +23,7 @@ from handlers.batch import Refusal, each, together
 from handlers.deadline import Late, deadline
 from handlers.request import Kind, Request, Row, is_out_of_memory, read, refuse
 from handlers.settings import Settings
+from model_defs.agreement import difference
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
 
@@ -116,10 +117,6 @@ class Handler:
         """One output -> why it is so."""
         raise Refusal(501, f"{type(self).__name__} gives no explanations; send this to /predictions")
 
-    def agrees(self, answer: Any, sample: Sample) -> bool:
-        """Whether the decoded answer is the one that training wrote down for the sample."""
-        raise NotImplementedError
-
     # --- what every handler does
 
     def answer(self, rows: list[Row]) -> Answered:
@@ -192,7 +189,10 @@ class Handler:
         Raises:
             WrongAnswer: an answer differs from what training wrote down.
         """
-        samples = self.artifact.samples()
+        try:
+            samples = self.artifact.samples()
+        except msgspec.ValidationError as error:
+            raise WrongAnswer(f"{self.artifact.folder} has samples that an older bundle wrote ({error}); train anew") from None
         if not samples:
             raise WrongAnswer(f"{self.artifact.folder} has no samples to check the answers against; train the model anew")
         for size in range(1, batch_size + 1):
@@ -204,12 +204,10 @@ class Handler:
         """Answer one batch of samples; for the error see `warm_up`."""
         rows = [Row({"body": payload}, id=f"sample {sample.file}") for sample, payload in samples]
         for (sample, _), answer in zip(samples, self.answer(rows).answers, strict=True):
-            if answer.code != 200 or not self.agrees(msgspec.json.decode(answer.body), sample):
-                body = answer.body[:200].decode(errors="replace")
-                raise WrongAnswer(
-                    f"sample {sample.file} in a batch of {len(rows)} got {answer.code} {body}; "
-                    f"training says {sample.answer!r} at {sample.score:.4f}, within {self.tolerance:.4g}"
-                )
+            wrong = difference(msgspec.json.decode(answer.body), sample.answer, self.tolerance)
+            if answer.code != 200 or wrong:
+                body, within = answer.body[:200].decode(errors="replace"), f"within {self.tolerance:.4g}"
+                raise WrongAnswer(f"sample {sample.file} in a batch of {len(rows)} got {answer.code} {body}; {wrong}, {within}")
 
 
 def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 1, seconds: float | None = None) -> Handler:

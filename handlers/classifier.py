@@ -1,6 +1,5 @@
 """One label out of many, for whatever kind of input: what the classifiers of all modalities share."""
 
-import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,16 +7,15 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from handlers import answers
 from handlers.base import Handler
 from handlers.request import Request
-from model_defs.artifact import Sample
+from model_defs import answers
 
 
 class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
     """What a caller may ask of a classifier."""
 
-    top_k: Annotated[int, Meta(ge=1, le=1000, description="how many labels, best first")] = 5
+    top_k: Annotated[int, Meta(ge=1, le=1000, description="how many labels, best first")] = answers.TOP_K
     function_to_apply: Annotated[
         Literal["softmax", "sigmoid", "none"], Meta(description="what turns the network's outputs into scores")
     ] = "softmax"
@@ -45,8 +43,3 @@ class Classifier(Handler):
         inputs = (tensor.to(self.device) for tensor in self.transform.collate(samples))
         with torch.inference_mode():
             return self.eager(*inputs).softmax(-1)[:, target].cpu()
-
-    def agrees(self, answer: list[dict], sample: Sample) -> bool:
-        """Whether training's label has training's score, and no other label a better one by more than the tolerance."""
-        score = next((entry["score"] for entry in answer if entry["label"] == sample.answer), math.inf)
-        return abs(score - sample.score) <= self.tolerance and answer[0]["score"] - score <= self.tolerance

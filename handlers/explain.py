@@ -4,15 +4,13 @@ Each function takes what it needs to ask the network for one label's score, and 
 explanation costs some thirty times a prediction. Knows nothing of requests.
 """
 
-import base64
-import io
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from captum.attr import FeatureAblation, IntegratedGradients
-from PIL import Image
 from torch import Tensor, nn
+
+from model_defs.answers import png
 
 STEPS = 24  # points on the path that the gradients are integrated over
 TOGETHER = 8  # of them, or of ablated inputs, in one forward
@@ -36,13 +34,7 @@ def pixels(network: nn.Module, picture: Tensor, target: int) -> str:
     )  # (1, C, H, W)
     strength = weights[0].abs().sum(0)  # (H, W)
     grey = (255 * strength / strength.max().clamp(min=1e-12)).byte().cpu().numpy()
-    return as_png(grey)
-
-
-def as_png(grey: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return png(grey)
 
 
 def parts(score: Callable[[list[list[int]]], Tensor], count: int) -> list[float]:

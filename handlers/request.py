@@ -15,9 +15,9 @@ import msgspec
 from handlers.batch import Refusal
 from handlers.deadline import Late
 from model_defs.build import did_you_mean
-from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
+from model_defs.errors import InputError, OutputError, TooLarge, Unreadable, WrongKind, WrongValue
 
-STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400}
+STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400, OutputError: 500}
 PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
 JSON_KEYS = ("inputs", "parameters")
 FORM = "multipart/form-data"
@@ -185,7 +185,8 @@ def shape(value: Any) -> str:
 
 
 def refuse(error: Exception) -> Refusal:
-    """The table: only an InputError is the caller's fault; a bare ValueError is ours, since torch raises it for our bugs."""
+    """The table: only an InputError is the caller's fault, an OutputError is ours and says what may be told; a bare ValueError is
+    ours too, since torch raises it for our bugs."""
     for kind, code in STATUS.items():
         if isinstance(error, kind):
             return Refusal(code, str(error))

@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     threads: Annotated[int, Meta(ge=0, description="CPU threads of a worker's network; 0: the cores divided by minWorkers")] = 0
     decoders: Annotated[int, Meta(ge=1, le=64, description="threads that decode a batch's inputs")] = 1
     tolerance: Annotated[
-        float, Meta(gt=0, le=1, description="how far a sample's score may lie from the one that training wrote down")
+        float, Meta(gt=0, le=1, description="how far a sample's answer may lie from the one that training wrote down")
     ] = 1e-3
     metric_loss: Annotated[
         float, Meta(ge=0, le=1, description="how much of the metric a precision below fp32 may cost, on the test set")

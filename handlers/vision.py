@@ -1,9 +1,16 @@
 """Pictures: one class a task."""
 
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 from torch import Tensor
 
+from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.request import PICTURE, Request
+from model_defs import answers
+from model_defs.vision import Framed
 
 
 class ImageClassifier(Classifier):
@@ -16,3 +23,45 @@ class ImageClassifier(Classifier):
         from handlers import explain  # Captum takes a second to import, and most workers never explain
 
         return {"heatmap": explain.pixels(self.eager, sample.to(self.device), target)}
+
+
+class DetectorParameters(msgspec.Struct, forbid_unknown_fields=True):
+    """What a caller may ask of a detector."""
+
+    threshold: Annotated[float, Meta(ge=0, le=1, description="the least score")] = answers.THRESHOLD
+    max_detections: Annotated[int, Meta(ge=1, le=100, description="how many, best first")] = answers.MOST_DETECTIONS
+
+
+class ObjectDetector(Handler):
+    """A picture -> what is where in it, best first: boxes in pixels of the picture as it was sent, held upright."""
+
+    accepts = PICTURE
+    Parameters = DetectorParameters
+
+    def postprocess(self, output: Tensor, sample: Framed, request: Request) -> list[dict]:
+        wanted = request.parameters
+        return answers.boxes(output, sample, self.labels, wanted.threshold, wanted.max_detections)
+
+
+class InstanceSegmenter(ObjectDetector):
+    """A picture -> a mask of each thing in it, best first: PNGs of the size of the picture as it was sent, held upright."""
+
+    def postprocess(self, output: Tensor, sample: Framed, request: Request) -> list[dict]:
+        wanted = request.parameters
+        return answers.instances(output, sample, self.labels, wanted.threshold, wanted.max_detections)
+
+
+class SegmenterParameters(msgspec.Struct, forbid_unknown_fields=True):
+    """What a caller may ask of a segmenter."""
+
+    threshold: Annotated[float, Meta(ge=0, le=1, description="the least mean probability of a label's mask")] = 0.0
+
+
+class ImageSegmenter(Handler):
+    """A picture -> a mask of each label in it: PNGs of the size of the picture as it was sent, held upright."""
+
+    accepts = PICTURE
+    Parameters = SegmenterParameters
+
+    def postprocess(self, output: Tensor, sample: Framed, request: Request) -> list[dict]:
+        return answers.masks(output, sample, self.labels, request.parameters.threshold)

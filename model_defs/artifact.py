@@ -39,15 +39,13 @@ class Sample(msgspec.Struct, frozen=True):
 
     Args:
         file: its name beside `expected.json`.
-        label: what it really is.
-        answer: the label that the network gives it, offline.
-        score: the probability of that answer.
+        truth: what is true of it, in the terms of `measures.py`: a label; boxes; masks.
+        answer: what the network answers it, offline, as the wire says it.
     """
 
     file: str
-    label: str
-    answer: str
-    score: float
+    truth: Any
+    answer: Any
 
 
 class Artifact(msgspec.Struct):
@@ -57,7 +55,7 @@ class Artifact(msgspec.Struct):
     network: dict[str, Any]  # {class_path, init_args}
     transform: dict[str, Any]
     labels: list[str]
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # on the test set, each by its function in `measures.py`; the first is what evaluations compare
     data: dict[str, Any]  # the source's class_path, its fingerprint, the number of examples in each split
     versions: dict[str, str]
     folder: Path = Path()

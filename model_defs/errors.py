@@ -1,7 +1,7 @@
-"""What can be wrong with the data that somebody handed us.
+"""What can be wrong with the data that somebody handed us, and with what a network makes of it.
 
-Raised by transforms, in training as in serving. Knows nothing of HTTP: `handlers/request.py` says which status each becomes.
-A message is for the person who sent the data: what was given, what was expected, what to do.
+Raised by transforms and answers, in training as in serving. Knows nothing of HTTP: `handlers/request.py` says which status each
+becomes. A message is for the person who sent the data: what was given, what was expected, what to do.
 """
 
 
@@ -23,3 +23,7 @@ class WrongKind(InputError):
 
 class WrongValue(InputError):
     """Readable, and of the right kind, but with a value outside what is allowed: an empty text, a NaN."""
+
+
+class OutputError(Exception):
+    """What the network gave cannot be an answer: our fault, not the sender's."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from model_defs.agreement import difference
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
 from serving.home import Home, ServerError, replace
 from serving.trust import sums, verify
 
-TOLERANCE = 1e-3  # of a score, unless the archive's recipe says otherwise
+TOLERANCE = 1e-3  # of a number, unless the archive's recipe says otherwise
 DRAINING = 60  # seconds at most that an old version stays, to answer what it has taken in
 COMPARISON = "comparison.json"  # in an archive whose runtime is not the eager network: how the two compare
 
@@ -143,12 +144,9 @@ class Hosting:
         tolerance = self.tolerance(model, version)
         for sample, body in zip(samples, bodies, strict=True):
             answer = self.client.predict(model, body, TYPES.get(Path(sample["file"]).suffix, BYTES), version)
-            best = answer.json()[0] if answer.status_code == 200 else {"label": answer.text, "score": 0}
-            if best["label"] != sample["answer"] or abs(best["score"] - sample["score"]) > tolerance:
-                raise ServerError(
-                    f"{model} {version} answers {sample['file']} with {best['label']} {best['score']:.4f}; "
-                    f"training says {sample['answer']} {sample['score']:.4f}"
-                )
+            given = answer.json() if answer.status_code == 200 else answer.text
+            if wrong := difference(given, sample["answer"], tolerance):
+                raise ServerError(f"{model} {version} answers {sample['file']} otherwise than in training: {wrong}")
 
     def fault(self, model: str, version: str) -> str | None:
         """Why a version is not ready: a worker that is not, or an answer that is not training's. None if it is."""

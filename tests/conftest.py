@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from model_defs import artifact as files
+from model_defs.answers import top
 from model_defs.artifact import Artifact, Sample
 from model_defs.audio import MelCNN, Sound
 from model_defs.build import complete
 from model_defs.text import BagOfWords, Words
 from model_defs.transform import Transform
-from model_defs.vision import Picture, SmallCNN
+from model_defs.vision import Letterbox, Picture, SmallCNN
 
 pytest_plugins = ["tests.bundle"]
 LABELS = ["circle", "square", "star"]
@@ -31,10 +32,14 @@ def path_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__name__}"
 
 
-def write(folder: Path, network: type, transform: Transform, payloads: dict[str, bytes]) -> Path:
-    """An artifact of a seeded, untrained network; its samples' answers are the network's own."""
+def write(folder: Path, network: type, transform: Transform, payloads: dict[str, bytes], answer=None, **init_args) -> Path:
+    """An artifact of a seeded, untrained network; its samples' answers are the network's own.
+
+    Args:
+        answer: (output, sample) -> the answer; a classifier's if left out.
+    """
     torch.manual_seed(0)
-    spec = complete({"class_path": path_of(network)}, {"num_classes": len(LABELS), **transform.facts()})
+    spec = complete({"class_path": path_of(network), "init_args": init_args}, {"num_classes": len(LABELS), **transform.facts()})
     built = network(**spec["init_args"]).eval()
     init_args = {name: getattr(transform, name) for name in TRANSFORM_ARGUMENTS[type(transform)]}
     written = Artifact(
@@ -42,20 +47,19 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
         labels=LABELS, metrics={}, data={}, versions=files.versions(), folder=folder,
     )  # fmt: skip
     written.write(built, transform)
+    decoded = [transform(payload) for payload in payloads.values()]
     with torch.inference_mode():
-        logits = built(*transform.collate([transform(payload) for payload in payloads.values()]))
-    scores, answers = logits.softmax(-1).max(-1)
-    samples = [
-        (Sample(name, LABELS[answer], LABELS[answer], score), payload)
-        for (name, payload), answer, score in zip(payloads.items(), answers.tolist(), scores.tolist(), strict=True)
-    ]
+        outputs = built(*transform.collate(decoded))
+    answer = answer or (lambda output, sample: top(output, LABELS))
+    answers = [answer(output, sample) for output, sample in zip(outputs, decoded, strict=True)]
+    samples = [(Sample(name, None, given), payload) for (name, payload), given in zip(payloads.items(), answers, strict=True)]
     files.write_samples(folder / files.SAMPLES, samples)
     files.write_test_set(folder / files.TEST, samples)
     files.write_calibration(folder / files.CALIBRATION, list(payloads.items()))
     return folder
 
 
-TRANSFORM_ARGUMENTS = {Picture: ("size", "mode"), Sound: ("sample_rate", "seconds"), Words: ("ngrams",)}
+TRANSFORM_ARGUMENTS = {Picture: ("size", "mode"), Letterbox: ("size",), Sound: ("sample_rate", "seconds"), Words: ("ngrams",)}
 
 
 def png(seed: int) -> bytes:

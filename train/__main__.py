@@ -27,11 +27,12 @@ def main(arguments: list[str]) -> None:
         given = f"no config {arguments[0]!r} in {CONFIGS}/; " if arguments else ""
         sys.exit(f"{given}usage: python -m train NAME [--key=value ...], where NAME is one of: {', '.join(names)}")
     quiet()
+    from model_defs.build import SpecError
     from train.data.examples import DataError
 
     try:
         artifact = train(arguments[0], arguments[1:])
-    except DataError as error:
+    except (DataError, SpecError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: nothing was written; run it again to start over")

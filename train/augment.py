@@ -1,11 +1,29 @@
-"""What only training does to a sample, between decoding and the network: for sounds and texts.
+"""What only training does to a sample, between decoding and the network, where no library does it.
 
-For pictures, name `torchvision.transforms.v2` in the config: its modules take the same uint8 tensors. Each module here takes
-one decoded sample and gives another of the same kind. Knows nothing of labels.
+For pictures, name `torchvision.transforms.v2` in the config: its modules take the same uint8 tensors, and change boxes and masks
+along with them. Each module here takes one decoded sample and gives another of the same kind. Knows nothing of labels.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+
+class Grain(v2.Transform):
+    """(channels, H, W) uint8 -> the same picture under noise whose deviation is up to `most` of 255; boxes and masks stay."""
+
+    def __init__(self, most: float = 20.0):
+        super().__init__()
+        self.most = most
+
+    def _transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.BoundingBoxes | tv_tensors.Mask):
+            return inpt
+        noise = float(torch.rand(())) * self.most * torch.randn(inpt.shape)
+        return (inpt.as_subclass(Tensor) + noise).clamp(0, 255).byte()
 
 
 class Shift(nn.Module):

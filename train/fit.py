@@ -21,8 +21,8 @@ class EpochLines(Callback):
         self.started = monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        values = trainer.callback_metrics
-        shown = ", ".join(f"{name} {values[name]:.4f}" for name in ("train_loss", "val_loss", "val_accuracy") if name in values)
+        values = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(("train_", "val_"))}
+        shown = ", ".join(f"{name} {values[name]:.4f}" for name in sorted(values, key=lambda name: ("loss" not in name, name)))
         passed = timedelta(seconds=round(monotonic() - self.started))
         print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown} ({passed})", flush=True)
 

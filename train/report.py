@@ -2,7 +2,7 @@
 
 curves.png       losses and accuracy, epoch by epoch
 confusion.png    what was taken for what, on the test set
-examples.png     one test input of each label, as the network meets it: the picture, the spectrogram
+examples.png     one test input of each label, as the network meets it: the picture, the spectrogram; or what was found in a few
 """
 
 import csv
@@ -12,40 +12,39 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from model_defs.artifact import Artifact, Sample
+from model_defs.agreement import pixels
+from model_defs.artifact import Sample
 from model_defs.transform import Transform
 
 matplotlib.use("Agg")
 MOST_EXAMPLES = 40
+MOST_MARKED = 12
 MOST_NAMED = 40  # labels beyond which a confusion matrix's axes cannot be read
 
 
-def draw(folder: Path, artifact: Artifact, answered: list[tuple[Sample, bytes]], log: Path) -> None:
-    """Write the pictures into `folder`; `log` is Lightning's metrics.csv."""
+def write(folder: Path, figures: dict[str, Figure | None]) -> None:
+    """Write the pictures into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {
-        "curves.png": curves(log),
-        "confusion.png": confusion(artifact.labels, [sample for sample, _ in answered]),
-        "examples.png": examples(artifact.build_transform(), answered),
-    }
     for name, figure in figures.items():
         if figure is not None:
             figure.savefig(folder / name, dpi=110, bbox_inches="tight")
 
 
 def curves(log: Path) -> Figure:
+    """What was logged of each epoch: the losses on the left, the metrics on the right. `log` is Lightning's metrics.csv."""
     series: dict[str, list[tuple[int, float]]] = defaultdict(list)
     with log.open(newline="") as file:
         for row in csv.DictReader(file):
-            for name in ("train_loss", "val_loss", "val_accuracy"):
-                if row.get(name):
-                    series[name].append((int(row["epoch"]) + 1, float(row[name])))
+            for name, value in row.items():
+                if value and name.startswith(("train_", "val_")):
+                    series[name].append((int(row["epoch"]) + 1, float(value)))
     figure = Figure(figsize=(9, 3.5))
     left, right = figure.subplots(1, 2)
-    for name, axes in (("train_loss", left), ("val_loss", left), ("val_accuracy", right)):
-        axes.plot(*zip(*series[name], strict=True), marker=".", label=name)
-    for axes, title in ((left, "loss"), (right, "accuracy")):
+    for name, points in sorted(series.items()):
+        (left if name.endswith("loss") else right).plot(*zip(*points, strict=True), marker=".", label=name)
+    for axes, title in ((left, "loss"), (right, "metrics")):
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.legend()
@@ -56,7 +55,7 @@ def confusion(labels: list[str], samples: list[Sample]) -> Figure:
     number = {label: place for place, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     for sample in samples:
-        counts[number[sample.label], number[sample.answer]] += 1
+        counts[number[sample.truth], number[sample.answer[0]["label"]]] += 1
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     side = min(2 + 0.5 * len(labels), 14)
     figure = Figure(figsize=(side, side))
@@ -74,7 +73,7 @@ def confusion(labels: list[str], samples: list[Sample]) -> Figure:
 
 def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure | None:
     """One input of each label, or nothing where the transform draws none."""
-    first = {sample.label: payload for sample, payload in reversed(answered)}
+    first = {sample.truth: payload for sample, payload in reversed(answered)}
     drawn = [(label, transform.draw(transform(payload))) for label, payload in sorted(first.items())[:MOST_EXAMPLES]]
     drawn = [(label, image) for label, image in drawn if image is not None]
     if not drawn:
@@ -87,4 +86,27 @@ def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figu
     for axes, (label, image) in zip(figure.axes, drawn, strict=False):
         axes.imshow(image, aspect="auto" if image.ndim == 2 else "equal", cmap="gray" if image.dtype == np.uint8 else "magma")
         axes.set_title(label, fontsize=9)
+    return figure
+
+
+def marked(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure:
+    """A few test pictures with the boxes and masks that were found in them."""
+    shown = answered[:MOST_MARKED]
+    figure = Figure(figsize=(12, 3.1 * -(-len(shown) // 4)))
+    for axes in figure.subplots(-(-len(shown) // 4), 4, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, (answer, payload) in zip(figure.axes, ((sample.answer, payload) for sample, payload in shown), strict=False):
+        framed = transform(payload)
+        axes.imshow(transform.draw(framed), extent=(0, framed.width, framed.height, 0), cmap="gray")
+        for place, entry in enumerate(answer):
+            colour = f"C{place % 10}"
+            if "mask" in entry:
+                mask = pixels(entry["mask"]) > 127
+                axes.contour(mask, [0.5], colors=colour)
+                at = np.argwhere(mask)[0][::-1]
+            else:
+                box = entry["box"]
+                at, size = (box["xmin"], box["ymin"]), (box["xmax"] - box["xmin"], box["ymax"] - box["ymin"])
+                axes.add_patch(Rectangle(at, *size, fill=False, edgecolor=colour, linewidth=1.5))
+            axes.text(*at, f"{entry['label']} {entry['score']:.2f}", fontsize=7, color="white", backgroundcolor=colour)
     return figure

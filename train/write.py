@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch.cli import LightningCLI
-from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
+from model_defs.measures import measure
 from train import report
 from train.data.examples import Example
+from train.task import Task
 
 MOST_SAMPLES = 8
 MOST_CALIBRATION = 256  # training inputs that an int8 export sees
-BATCH_SIZE = 64
+BATCH_SIZE = 16
 
 
 def write(folder: Path, cli: LightningCLI) -> Artifact:
@@ -39,42 +39,38 @@ def write(folder: Path, cli: LightningCLI) -> Artifact:
 
     examples = data.test_examples()
     payloads = [example.read() for example in examples]
-    logits = predict(Artifact.read(folder), payloads)  # (test examples, num_classes)
-    targets = torch.tensor([task.labels.index(example.label) for example in examples])
-    scores, answers = logits.softmax(-1).max(-1)
-    artifact.metrics = {
-        "accuracy": float(multiclass_accuracy(logits, targets, len(task.labels), average="micro")),
-        "f1": float(multiclass_f1_score(logits, targets, len(task.labels), average="macro")),
-    }
+    given = answers(task, Artifact.read(folder), payloads)
+    truths = [example.truth for example in examples]
+    artifact.metrics = {name: measure(name)(given, truths) for name in task.metrics}
     digits = len(str(len(examples) - 1))
     answered = [
-        (Sample(f"{place:0{digits}}{example.suffix}", example.label, task.labels[answer], score), payload)
-        for place, (example, payload, answer, score) in enumerate(
-            zip(examples, payloads, answers.tolist(), scores.tolist(), strict=True)
-        )
+        (Sample(f"{place:0{digits}}{example.suffix}", example.truth, answer), payload)
+        for place, (example, payload, answer) in enumerate(zip(examples, payloads, given, strict=True))
     ]
     files.write_test_set(folder / files.TEST, answered)
-    files.write_samples(folder / files.SAMPLES, chosen(answered))
+    files.write_samples(folder / files.SAMPLES, chosen(task, answered))
     files.write_calibration(folder / files.CALIBRATION, spread(data.splits["train"]))
     artifact.write(task.network, task.transform)
-    report.draw(folder / files.REPORT, artifact, answered, Path(cli.trainer.loggers[-1].log_dir) / "metrics.csv")
+    log = Path(cli.trainer.loggers[-1].log_dir) / "metrics.csv"
+    report.write(folder / files.REPORT, {"curves.png": report.curves(log)} | task.figures(answered))
     return artifact
 
 
-def predict(artifact: Artifact, payloads: list[bytes]) -> Tensor:
-    """-> (payloads, num_classes) logits, float32."""
+def answers(task: Task, artifact: Artifact, payloads: list[bytes]) -> list:
+    """What the written artifact answers each input."""
     network, transform = artifact.build_network(), artifact.build_transform()
+    given = []
     with torch.inference_mode():
-        batches = [
-            network(*transform.collate([transform(payload) for payload in payloads[start : start + BATCH_SIZE]]))
-            for start in range(0, len(payloads), BATCH_SIZE)
-        ]
-    return torch.cat(batches)
+        for start in range(0, len(payloads), BATCH_SIZE):
+            samples = [transform(payload) for payload in payloads[start : start + BATCH_SIZE]]
+            outputs = network(*transform.collate(samples))
+            given += [task.answer(output, sample) for output, sample in zip(outputs, samples, strict=True)]
+    return given
 
 
-def chosen(answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
-    """The first right answer of each label, so that the samples show what the model can do; at most a few."""
-    first = {sample.label: (sample, payload) for sample, payload in reversed(answered) if sample.answer == sample.label}
+def chosen(task: Task, answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
+    """The first right answer of each kind, so that the samples show what the model can do; at most a few."""
+    first = {task.kind(sample): (sample, payload) for sample, payload in reversed(answered) if task.is_right(sample)}
     return sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES] or answered[:1]
 
 

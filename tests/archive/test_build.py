@@ -84,7 +84,7 @@ def test_weights_that_answer_differently_are_refused_and_the_old_archive_stays(p
     old = build(picture_artifact, RECIPE, store).read_bytes()
     expected = picture_artifact / "samples" / "expected.json"
     samples = json.loads(expected.read_text())
-    samples[0]["score"] -= 0.01
+    samples[0]["answer"][0]["score"] -= 0.01
     expected.write_text(json.dumps(samples))
     with pytest.raises(WrongAnswer, match="training says"):
         build(picture_artifact, RECIPE, store)

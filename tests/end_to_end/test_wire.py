@@ -17,7 +17,7 @@ def test_raw_bytes_are_answered_best_first(bundle, model):
     answer = bundle.predict(model, payload)
     scores = [entry["score"] for entry in answer.json()]
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.json()[0]["label"] == sample["answer"]
+    assert answer.json()[0]["label"] == sample["answer"][0]["label"]
     assert len(scores) == 5 and scores == sorted(scores, reverse=True) and sum(scores) <= 1.0001
 
 
@@ -89,6 +89,6 @@ def test_a_body_beyond_the_limit_is_refused_and_the_next_one_answered(bundle):
 def test_an_explanation_names_the_answer_and_what_spoke_for_it(bundle, model):
     sample, payload = bundle.samples(model)[0]
     answer = bundle.explain(model, payload).json()
-    assert answer["label"] == sample["answer"]
+    assert answer["label"] == sample["answer"][0]["label"]
     evidence = {"digits": "heatmap", "sounds": "moments", "intents": "words"}[model]
     assert len(answer[evidence]) > 0

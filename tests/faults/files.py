@@ -17,7 +17,7 @@ import soundfile
 from PIL import Image
 
 from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
-from model_defs.vision import EPS
+from model_defs.picture import EPS
 
 ODD = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 UNREADABLE, TOO_LARGE, WRONG_KIND, WRONG_VALUE = 400, 413, 415, 422

@@ -28,7 +28,7 @@ class Offline:
         self.is_text = self.name == "intents"
         with zipfile.ZipFile(folder / "test.zip") as file:
             entries = json.loads(file.read("expected.json"))
-            self.test_set = [(Best(entry["answer"], entry["score"]), file.read(entry["file"])) for entry in entries]
+            self.test_set = [(Best(**entry["answer"][0]), file.read(entry["file"])) for entry in entries]
 
     def best(self, payload: bytes) -> Best | None:
         """The answer; None where there is none."""

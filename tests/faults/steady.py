@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import requests
 
+from model_defs.agreement import difference
 from serving.client import Client
 from serving.home import ServerError
 from tests.bundle import Bundle
@@ -114,6 +115,5 @@ def judged(answer: requests.Response, entry: dict) -> str:
             return f"{answer.status_code} {answer.json()['type']}"
         except (ValueError, KeyError, TypeError):
             return f"{answer.status_code} {answer.text[:80]!r}"
-    best = answer.json()[0]
-    is_right = best["label"] == entry["answer"] and abs(best["score"] - entry["score"]) <= TOLERANCE
-    return RIGHT if is_right else f"wrong: {best}"
+    wrong = difference(answer.json(), entry["answer"], TOLERANCE)
+    return f"wrong: {wrong}" if wrong else RIGHT

@@ -324,12 +324,12 @@ def test_every_sample_is_checked_at_every_size(pictures):
 
 
 @pytest.mark.parametrize("place", [0, 3])
-@pytest.mark.parametrize("change", [{"score": 0.999}, {"answer": "hexagon ⬡"}])
+@pytest.mark.parametrize("change", [{"score": 0.999}, {"label": "hexagon ⬡"}])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_sample_that_is_answered_otherwise_stops_the_worker(handler, place, change, batch_size):
     file = handler.artifact.folder / "samples" / "expected.json"
     expected = json.loads(file.read_bytes())
-    expected[place] |= change
+    expected[place]["answer"][0] |= change
     file.write_text(json.dumps(expected))
     with pytest.raises(WrongAnswer, match=f"sample {place}.* got 200 .*; training says .* within 0.001"):
         handler.warm_up(batch_size)

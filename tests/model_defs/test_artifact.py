@@ -12,8 +12,8 @@ from model_defs.artifact import Artifact, Sample, versions, write_samples, write
 from model_defs.text import BagOfWords, Words
 
 SAMPLES = [
-    (Sample("0.txt", label="nice", answer="nice", score=0.75), "schön".encode()),
-    (Sample("1.txt", label="nasty", answer="nice", score=1 / 3), b"bad\r\n\x00"),
+    (Sample("0.txt", truth="nice", answer=[{"label": "nice", "score": 0.75}]), "schön".encode()),
+    (Sample("1.txt", truth="nasty", answer=[{"label": "nice", "score": 1 / 3}]), b"bad\r\n\x00"),
 ]
 
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image, ImageOps
 
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind
-from model_defs.vision import FORMATS, Picture, SmallCNN, Standardise, TorchvisionClassifier, flatten
+from model_defs.picture import FORMATS, flatten
+from model_defs.vision import Letterbox, Picture, SmallCNN, Standardise, TorchvisionClassifier
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "I;16B", "F"]
 
@@ -289,3 +290,23 @@ def test_a_resnet_for_small_pictures_keeps_their_size_at_first():
 def test_small_pictures_are_only_for_resnets():
     with pytest.raises(ValueError, match="'squeezenet1_1' is not one"):
         TorchvisionClassifier(7, "squeezenet1_1", small_pictures=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((40, 30), (24, 32)), ((30, 90), (32, 11)), ((64, 64), (32, 32)), ((500, 1), (1, 32))]
+)
+def test_a_letterbox_keeps_the_whole_picture_and_its_proportions(size, shape):
+    sample = Letterbox(size=32)(encode(Image.new("RGB", size, "white")))
+    assert sample.pixels.shape[1:] == shape and (sample.width, sample.height) == size and (sample.pixels == 255).all()
+
+
+def test_a_batch_of_letterboxes_is_grey_beside_the_pictures():
+    letterbox = Letterbox(size=32)
+    (batch,) = letterbox.collate([letterbox(encode(Image.new("RGB", size, "white"))) for size in ((40, 30), (30, 90))])
+    assert batch.shape == (2, 3, 32, 32) and batch.dtype == torch.uint8
+    assert (batch[0, :, :24] == 255).all() and (batch[0, :, 24:] == 127).all() and (batch[1, :, :, 11:] == 127).all()
+
+
+def test_a_letterbox_takes_a_limited_number_of_pixels():
+    with pytest.raises(TooLarge, match=r"40 x 30 pixels; this model takes 1,000 at most"):
+        Letterbox(size=32, max_pixels=1_000)(encode(Image.new("RGB", (40, 30))))

@@ -37,7 +37,7 @@ class Echo:
         return [{"label": text.strip() if len(text) < 10_000 else f"{len(text)} characters", "score": 0.5}]
 """
 SAMPLES = {
-    "samples/expected.json": '[{"file": "0.bin", "label": "hello", "answer": "hello", "score": 0.5}]',
+    "samples/expected.json": '[{"file": "0.bin", "truth": "hello", "answer": [{"label": "hello", "score": 0.5}]}]',
     "samples/0.bin": "hello",
 }
 RECIPE = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 20\nstartupTimeout: 60\n"

@@ -14,9 +14,10 @@ pytestmark = pytest.mark.server
 
 
 def test_set(file, entries):
+    file.with_name("model.json").write_text('{"metrics": {"accuracy": 1.0, "f1": 1.0}}')
     with zipfile.ZipFile(file, "w") as archive:
         for entry in entries:
-            archive.writestr(entry["file"], entry.pop("body", entry["answer"]))
+            archive.writestr(entry["file"], entry.pop("body", entry["truth"]))
         archive.writestr("expected.json", json.dumps(entries))
     return file
 
@@ -25,12 +26,14 @@ test_set.__test__ = False
 
 
 def entry(place: int, **changes) -> dict:
-    return {"file": f"{place}.bin", "label": f"text {place}", "answer": f"text {place}", "score": 0.5} | changes
+    text = f"text {place}"
+    return {"file": f"{place}.bin", "truth": text, "answer": [{"label": text, "score": changes.pop("score", 0.5)}]} | changes
 
 
 def test_an_agreeing_server_has_no_disagreements(home, tmp_path):
     figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", [entry(place) for place in range(40)]), clients=4)
-    assert (figures.inputs, figures.accuracy, figures.offline_accuracy, figures.disagreements) == (40, 1.0, 1.0, [])
+    assert (figures.inputs, figures.metric, figures.value, figures.offline) == (40, "accuracy", 1.0, 1.0)
+    assert figures.disagreements == []
     assert figures.requests_per_second > 0 and figures.p99 >= figures.p50 > 0
 
 
@@ -41,12 +44,12 @@ def test_another_label_another_score_and_a_failure_are_each_a_disagreement(home,
         entry(2, score=0.502),
         entry(3, body=b"\xff"),  # the echo cannot decode it and fails
         entry(4, score=0.5005),
-        entry(5, body="environment"),  # answered with an object that has no label
+        entry(5, body="environment"),  # answered with an object, not a list
     ]
     figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", entries), clients=2)
     assert [line.partition(":")[0] for line in figures.disagreements] == ["1.bin", "2.bin", "3.bin", "5.bin"]
-    assert figures.accuracy == pytest.approx(3 / 6)
-    assert figures.failures == 2 and "4 disagreements (2 got no answer) in 6" in str(figures)
+    assert figures.value == pytest.approx(3 / 6)
+    assert figures.failures == 1 and "4 disagreements (1 got no answer) in 6" in str(figures)
 
 
 @pytest.mark.parametrize(("entries", "status"), [([entry(0)], 0), ([entry(0, body="other")], 1), ([entry(0, body=b"\xff")], 1)])

@@ -29,7 +29,8 @@ def artifacts(tmp_path):
     samples = tmp_path / "echo" / "samples"
     samples.mkdir(parents=True)
     (samples / "0.bin").write_text("hello")
-    (samples / "expected.json").write_text(json.dumps([{"file": "0.bin", "label": "hello", "answer": "hello", "score": 0.5}]))
+    sample = {"file": "0.bin", "truth": "hello", "answer": [{"label": "hello", "score": 0.5}]}
+    (samples / "expected.json").write_text(json.dumps([sample]))
     return tmp_path
 
 

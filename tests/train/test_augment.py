@@ -1,8 +1,21 @@
 """train/augment.py: a changed sample is still a sample of the same kind."""
 
 import torch
+from torchvision import tv_tensors
 
-from train.augment import Dropped, Noise, Shift
+from train.augment import Dropped, Grain, Noise, Shift
+
+
+def test_grain_changes_a_picture_a_little_and_its_boxes_and_masks_not_at_all():
+    torch.manual_seed(0)
+    pixels = torch.full((3, 50, 50), 100, dtype=torch.uint8)
+    alone = Grain(most=20)(pixels)
+    assert alone.dtype == torch.uint8 and 0 < (alone.float() - 100).std() < 20 and abs(alone.float().mean() - 100) < 2
+    boxes = tv_tensors.BoundingBoxes([[1, 2, 3, 4]], format="XYXY", canvas_size=(50, 50))
+    mask = tv_tensors.Mask(torch.ones(50, 50, dtype=torch.uint8))
+    picture, target = Grain()(tv_tensors.Image(pixels), {"boxes": boxes, "mask": mask, "labels": torch.tensor([1])})
+    assert not torch.equal(picture, pixels)
+    assert torch.equal(target["boxes"], boxes) and torch.equal(target["mask"], mask) and target["labels"].tolist() == [1]
 
 
 def test_a_shifted_sound_is_the_same_sound_elsewhere():

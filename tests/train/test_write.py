@@ -36,10 +36,11 @@ def test_the_test_set_travels_with_the_answers_of_the_written_weights(artifact):
         for entry in expected[:20]:
             with torch.inference_mode():
                 scores = network(*transform.collate([transform(file.read(entry["file"]))]))[0].softmax(-1)
-            assert artifact.labels[int(scores.argmax())] == entry["answer"]
-            assert float(scores.max()) == pytest.approx(entry["score"], abs=1e-5)
+            best = entry["answer"][0]
+            assert artifact.labels[int(scores.argmax())] == best["label"]
+            assert float(scores.max()) == pytest.approx(best["score"], abs=1e-5)
     assert len(expected) == artifact.data["examples"]["test"]
-    accuracy = sum(entry["answer"] == entry["label"] for entry in expected) / len(expected)
+    accuracy = sum(entry["answer"][0]["label"] == entry["truth"] for entry in expected) / len(expected)
     assert artifact.metrics["accuracy"] == pytest.approx(accuracy)
 
 
@@ -52,8 +53,8 @@ def test_calibration_inputs_are_spread_over_the_training_split(artifact):
 
 def test_the_samples_are_right_answers_of_different_labels(artifact):
     samples = [sample for sample, _ in artifact.samples()]
-    assert len({sample.label for sample in samples}) == len(samples) > 1
-    assert all(sample.label == sample.answer for sample in samples)
+    assert len({sample.truth for sample in samples}) == len(samples) > 1
+    assert all(sample.answer[0]["label"] == sample.truth for sample in samples)
 
 
 def test_training_twice_gives_the_same_weights_and_calibration_inputs(artifact, tmp_path):

@@ -11,7 +11,8 @@ import soundfile
 import torchaudio
 
 from train.data import synth
-from train.data.examples import DOWNLOADS, DataError, Example, Examples, class_folders, has_class_folders, open_set, split
+from train.data.examples import DOWNLOADS, DataError, Example, Examples, open_set, split
+from train.data.folders import class_folders, has_class_folders
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
 

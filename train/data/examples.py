@@ -1,19 +1,21 @@
-"""Where `(bytes, label)` come from: what all data sets share.
+"""Where examples come from, each the bytes of an input and what is true of it: what all data sets share.
 
 A data set says what its examples are; here they are split, read once before the first epoch, and handed out in batches.
-Knows nothing of a modality: the transform decodes, and its `collate` is the one that serves.
+Knows nothing of a modality, whose transform decodes and collates as when serving; nor of losses, whose targets `targets.py`
+makes of what is true.
 """
 
 import hashlib
+import json
 import random
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningDataModule
@@ -23,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from model_defs.errors import InputError
 from model_defs.transform import Transform
+from train.targets import Targets
 
 DOWNLOADS = "data/downloads"
 MOST_NAMED = 5  # unreadable examples that an error lists
@@ -38,13 +41,13 @@ class Example(NamedTuple):
 
     Args:
         payload: its bytes, or the file that holds them.
-        label: what it is.
+        truth: what is true of it, in the terms of `model_defs/measures.py`: a label; boxes; masks.
         source: where it stands, for messages: a path, or `train.csv:17`.
         suffix: how a file of it is named: ".png".
     """
 
     payload: bytes | Path
-    label: str
+    truth: Any
     source: str
     suffix: str
 
@@ -53,13 +56,14 @@ class Example(NamedTuple):
 
 
 class Examples(LightningDataModule):
-    """The base of every data set: a subclass says what `read` gives.
+    """The base of every data set: a subclass says what `read` gives, and where a truth is more than a label, `labels_of`.
 
     Args:
         root: where the data lies, or is downloaded to.
         batch_size: examples in a batch.
         num_workers: processes that decode; of use where `cache` is off.
         validation: share of the training split that is kept for choosing the epoch, where the set has no split for that.
+        classes: only the examples of these labels; all if left out.
         cache: keep decoded samples in memory, so that each is decoded once.
         seed: of every random split.
     """
@@ -70,14 +74,17 @@ class Examples(LightningDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         validation: float = 0.1,
+        classes: list[str] | None = None,
         cache: bool = True,
         seed: int = 0,
     ):
         super().__init__()
         self.root, self.batch_size, self.num_workers = Path(root), batch_size, num_workers
-        self.validation, self.cache, self.seed = validation, cache, seed
+        self.validation, self.classes, self.cache, self.seed = validation, classes, cache, seed
         self.splits: dict[str, list[Example]] = {}
         self.samples: dict[str, list] = {}
+
+    FEWEST_LABELS = 2  # to learn from
 
     def read(self) -> dict[str, list[Example]]:
         """The examples of "train", "test" and, where the set has one, "validation".
@@ -93,22 +100,30 @@ class Examples(LightningDataModule):
         if not 0 < self.validation < 1:
             raise DataError(f"validation={self.validation} is not a share of the training split: give more than 0, less than 1")
         splits = self.read()
+        if self.classes:
+            splits = {name: list(filter(self.is_wanted, found)) for name, found in splits.items()}
         if "validation" not in splits:
             splits["train"], splits["validation"] = split(splits["train"], self.validation, self.seed)
-        self.labels = sorted({example.label for example in splits["train"]}, key=natural)
+        self.labels = sorted({label for example in splits["train"] for label in self.labels_of(example.truth)}, key=natural)
         for name, examples in splits.items():
             if not examples:
                 raise DataError(f"{self.root}: the {name} split has no examples")
             for example in examples:
-                if example.label not in self.labels:
-                    raise DataError(f"{example.source}: the label {example.label!r} is in no training example")
-        if len(self.labels) < 2:
-            raise DataError(f"{self.root}: every example is {self.labels[0]!r}; at least two labels are expected")
+                for label in self.labels_of(example.truth) - {*self.labels}:
+                    raise DataError(f"{example.source}: the label {label!r} is in no training example")
+        if len(self.labels) < self.FEWEST_LABELS:
+            raise DataError(
+                f"{self.root}: every example is {', '.join(self.labels) or 'without a label'}; "
+                f"labels expected: {self.FEWEST_LABELS} or more"
+            )
         self.splits = splits
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.labels)
+    def labels_of(self, truth: Any) -> set[str]:
+        """The labels that a truth speaks of."""
+        return {truth}
+
+    def is_wanted(self, example: Example) -> bool:
+        return self.labels_of(example.truth) <= {*self.classes}
 
     def fit(self, transform: Transform) -> None:
         """Let the transform learn from the training split what it needs; most need nothing."""
@@ -144,7 +159,7 @@ class Examples(LightningDataModule):
     def fingerprint(self) -> str:
         """SHA-256 over every example's split, label and bytes, whatever their order and their files' names."""
         entries = sorted(
-            f"{name} {example.label} {hashlib.sha256(example.read()).hexdigest()}"
+            f"{name} {as_text(example.truth)} {hashlib.sha256(example.read()).hexdigest()}"
             for name, examples in self.splits.items()
             for example in examples
         )
@@ -165,20 +180,20 @@ class Examples(LightningDataModule):
         return self.loader("test", None)
 
     def loader(self, name: str, augment: Callable | None, **options) -> DataLoader:
-        transform = self.trainer.lightning_module.transform
-        samples = Samples(self.splits[name], self.samples[name] if self.cache else None, transform, augment, self.labels)
+        task = self.trainer.lightning_module
+        targets = task.targets(self.labels, augment)
+        samples = Samples(self.splits[name], self.samples[name] if self.cache else None, task.transform, targets)
         if len(samples) < self.batch_size:
             options["drop_last"] = False
-        collate_fn = partial(collate, transform)
+        collate_fn = partial(collate, task.transform, targets)
         return DataLoader(samples, self.batch_size, num_workers=self.num_workers, collate_fn=collate_fn, **options)
 
 
 class Samples(Dataset):
-    """(decoded and, for training, augmented sample, label's number) by place."""
+    """(decoded and, for training, augmented sample, its target) by place."""
 
-    def __init__(self, examples: list[Example], cached: list | None, transform: Transform, augment, labels: list[str]):
-        self.examples, self.cached, self.transform, self.augment = examples, cached, transform, augment
-        self.numbers = {label: number for number, label in enumerate(labels)}
+    def __init__(self, examples: list[Example], cached: list | None, transform: Transform, targets: Targets):
+        self.examples, self.cached, self.transform, self.targets = examples, cached, transform, targets
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -186,13 +201,18 @@ class Samples(Dataset):
     def __getitem__(self, place: int) -> tuple:
         example = self.examples[place]
         sample = self.cached[place] if self.cached else self.transform(example.read())
-        return self.augment(sample) if self.augment else sample, self.numbers[example.label]
+        return self.targets(sample, example.truth)
 
 
-def collate(transform: Transform, pairs: Sequence[tuple]) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Pairs of `Samples` -> the network's inputs, and (B,) int64. Not inside `loader`: workers that are spawned unpickle it."""
-    decoded, numbers = zip(*pairs, strict=True)
-    return transform.collate(list(decoded)), torch.tensor(numbers)
+def collate(transform: Transform, targets: Targets, pairs: Sequence[tuple]) -> tuple[tuple[Tensor, ...], Any]:
+    """Pairs of `Samples` -> the network's inputs, and the batch's targets. Not inside `loader`: spawned workers unpickle it."""
+    samples, found = zip(*pairs, strict=True)
+    return transform.collate(list(samples)), targets.collate(list(found))
+
+
+def as_text(truth: Any) -> str:
+    """A truth in one line; a label is its own."""
+    return truth if isinstance(truth, str) else json.dumps(truth, sort_keys=True)
 
 
 def natural(label: str) -> list:
@@ -201,10 +221,11 @@ def natural(label: str) -> list:
 
 
 def split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """The rest, and `share` of each label's examples, chosen at random; at least one of each label that has two."""
+    """The rest, and `share` of each label's examples, chosen at random; at least one of each label that has two. Examples of
+    which more than a label is true are chosen from all alike."""
     by_label: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        by_label[example.label].append(example)
+        by_label[example.truth if isinstance(example.truth, str) else ""].append(example)
     chosen: set[int] = set()
     generator = random.Random(seed)
     for label in sorted(by_label):
@@ -230,58 +251,3 @@ def open_set(source: Callable, root: Path, **options):
             f"{source.__name__} is not in {root}/ and cannot be downloaded ({error}); "
             "give a folder that holds it, or one of class folders, with DATA=<folder>"
         ) from error
-
-
-def has_class_folders(root: Path, suffixes: set[str]) -> bool:
-    """Whether `class_folders` is what reads `root`: it has `train/`, or two folders with files of these kinds."""
-    if (root / "train").is_dir():
-        return True
-    if not root.is_dir():
-        return False
-    return sum(any(file.suffix.lower() in suffixes for file in folder.iterdir()) for folder in folders(root)) > 1
-
-
-def class_folders(root: Path, suffixes: set[str], seed: int) -> dict[str, list[Example]]:
-    """`root/train/<class>/*`, `root/test/<class>/*` and, if there, `root/validation/<class>/*` (or `val`); or `root/<class>/*`,
-    of which a fifth becomes the test split.
-
-    Raises:
-        DataError: no such folder, no class folders, or one without a file of these kinds.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; say where the data lies with DATA=<folder>")
-    if not (root / "train").is_dir():
-        train, test = split(list(in_classes(root, suffixes)), 0.2, seed)
-        return {"train": train, "test": test}
-    names = {"train": ("train",), "test": ("test",), "validation": ("validation", "val", "valid")}
-    found = {
-        name: list(in_classes(root / folder, suffixes))
-        for name, spellings in names.items()
-        for folder in spellings
-        if (root / folder).is_dir()
-    }
-    if "test" not in found:
-        raise DataError(f"{root}: has train/ and no test/; put some of each class into {root / 'test'}/<class>/")
-    return found
-
-
-def in_classes(folder: Path, suffixes: set[str]) -> Iterator[Example]:
-    """The files of each sub-folder, which is named for what they are; hidden ones are left out."""
-    classes = folders(folder)
-    if len(classes) < 2:
-        raise DataError(f"{folder}: {len(classes)} class folders; at least two are expected, such as {folder}/cat/1.jpg")
-    for place in classes:
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in suffixes and not is_hidden(file, place))
-        if not files:
-            kinds = " ".join(sorted(suffixes)[:12])
-            raise DataError(f"{place}: no file of a kind that this model reads ({kinds} ...); remove the folder or fill it")
-        yield from (Example(file, place.name, str(file), file.suffix.lower()) for file in files)
-
-
-def folders(root: Path) -> list[Path]:
-    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry, root))
-
-
-def is_hidden(file: Path, root: Path) -> bool:
-    """Whether the file, or a folder between it and `root`, has a name that begins with a dot."""
-    return any(part.startswith(".") for part in file.relative_to(root).parts)

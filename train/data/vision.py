@@ -12,8 +12,9 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from model_defs.vision import FORMATS
-from train.data.examples import DOWNLOADS, Example, Examples, class_folders, has_class_folders, open_set, split
+from model_defs.picture import FORMATS
+from train.data.examples import DOWNLOADS, Example, Examples, open_set, split
+from train.data.folders import class_folders, has_class_folders
 
 SUFFIXES = {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
 

@@ -53,7 +53,7 @@ def test_yesno_recordings_are_cut_in_eight_and_split_by_recording(tmp_path):
     tested = data.splits["test"]
     assert data.labels == ["no", "yes"] and len(tested) == 8
     name = next(name for name in names if name in tested[0].source)
-    assert [example.label for example in tested] == ["yes" if digit == "1" else "no" for digit in name.split("_")]
+    assert [example.truth for example in tested] == ["yes" if digit == "1" else "no" for digit in name.split("_")]
     whole, _ = soundfile.read(tmp_path / "waves_yesno" / f"{name}.wav", dtype="int16")
     parts = [soundfile.read(io.BytesIO(example.read()), dtype="int16")[0] for example in tested]
     assert (np.concatenate(parts) == whole).all()

@@ -8,6 +8,7 @@ import torch
 
 from model_defs.text import Words
 from train.data.examples import DataError, Example, Examples, natural, split
+from train.targets import Numbers
 
 
 def examples(count: int = 40) -> list[Example]:
@@ -34,7 +35,7 @@ def data():
 
 def test_a_split_is_stratified_repeatable_and_without_overlap():
     rest, chosen = split(examples(40), 0.25, seed=3)
-    assert [example.label for example in chosen].count("odd") == [example.label for example in chosen].count("even") == 5
+    assert [example.truth for example in chosen].count("odd") == [example.truth for example in chosen].count("even") == 5
     assert not {example.source for example in rest} & {example.source for example in chosen}
     assert len(rest) + len(chosen) == 40
     assert split(examples(40), 0.25, seed=3)[1] == chosen != split(examples(40), 0.25, seed=4)[1]
@@ -42,7 +43,7 @@ def test_a_split_is_stratified_repeatable_and_without_overlap():
 
 def test_a_label_with_one_example_stays_where_it_is():
     rest, chosen = split([*examples(4), Example(b"x", "rare", "x", ".txt")], 0.5, seed=0)
-    assert "rare" in {example.label for example in rest} and "rare" not in {example.label for example in chosen}
+    assert "rare" in {example.truth for example in rest} and "rare" not in {example.truth for example in chosen}
 
 
 def test_numbered_labels_stand_in_the_order_of_their_numbers():
@@ -51,7 +52,7 @@ def test_numbered_labels_stand_in_the_order_of_their_numbers():
 
 def test_validation_is_taken_from_training_and_never_from_test(data):
     assert data.counts() == {"train": 36, "test": 10, "validation": 4}
-    assert data.labels == ["even", "odd"] and data.num_classes == 2
+    assert data.labels == ["even", "odd"]
 
 
 def test_an_empty_split_is_refused():
@@ -73,8 +74,8 @@ def test_a_validation_share_that_leaves_nothing_is_refused(share):
 
 
 def test_a_single_label_is_refused():
-    same = [example._replace(label="even") for example in examples()]
-    with pytest.raises(DataError, match="every example is 'even'; at least two labels"):
+    same = [example._replace(truth="even") for example in examples()]
+    with pytest.raises(DataError, match="every example is even; labels expected: 2 or more"):
         Made({"train": same, "test": same}).setup()
 
 
@@ -110,7 +111,7 @@ def test_the_fingerprint_knows_a_changed_byte_and_a_changed_label_but_not_the_or
     same, first = fingerprint(examples()), examples()[0]
     assert fingerprint(examples()[::-1]) == same
     assert fingerprint([first._replace(payload=b"text !"), *examples()[1:]]) != same
-    assert fingerprint([first._replace(label="odd"), *examples()[1:]]) != same
+    assert fingerprint([first._replace(truth="odd"), *examples()[1:]]) != same
 
 
 def test_many_unreadable_examples_are_counted_and_the_first_five_listed():
@@ -127,7 +128,7 @@ def with_task(data: Examples, augment=None) -> Examples:
     data.setup()
     transform = Words(ngrams=1)
     transform.tokens = ["<unk>", "text", *map(str, range(40))]
-    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(transform=transform, augment=augment))
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(transform=transform, augment=augment, targets=Numbers))
     data.check(transform)
     return data
 
@@ -164,7 +165,8 @@ def test_batches_hold_collated_samples_and_label_numbers(cache):
     data.setup()
     transform = Words()
     transform.tokens = ["<unk>", "text"]
-    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(transform=transform, augment=lambda sample: sample[:1]))
+    task = SimpleNamespace(transform=transform, augment=lambda sample: sample[:1], targets=Numbers)
+    data.trainer = SimpleNamespace(lightning_module=task)
     data.check(transform)
     for (numbers, offsets), targets in data.train_dataloader():
         assert numbers.tolist() == [1] * 8 and offsets.tolist() == list(range(8))

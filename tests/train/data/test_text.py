@@ -46,7 +46,7 @@ def test_ag_news_in_its_own_format(tmp_path, monkeypatch):
     data = ready(AG_NEWS(root=str(tmp_path)))
     assert set(data.labels) == {"World", "Sports", "Business", "Sci/Tech"} and data.counts()["test"] == 16
     first = data.test_examples()[0]
-    assert first.label == "World" and first.read() == b'Title 1, 0 Says "so" here'
+    assert first.truth == "World" and first.read() == b'Title 1, 0 Says "so" here'
 
 
 def test_imdb_in_its_own_format(tmp_path, monkeypatch):

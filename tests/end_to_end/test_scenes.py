@@ -1,0 +1,99 @@
+"""Boxes and masks from a real server: a detector and a segmenter, trained for a few epochs, beside each other.
+
+`huggingface_hub.InferenceClient` asks for both, unchanged.
+"""
+
+import base64
+import io
+
+import pytest
+from huggingface_hub import InferenceClient
+from PIL import Image
+
+from archive.__main__ import RECIPES
+from archive.build import build
+from model_defs.agreement import pixels
+from serving import server
+from serving.client import Client
+from serving.evaluate import evaluate
+from serving.home import Home
+from tests.bundle import Bundle
+from tests.servers import free_ports
+from train.__main__ import quiet, train
+
+pytestmark = pytest.mark.server
+OVERRIDES = {
+    "shapes": ["--trainer.max_epochs=10", "--data.pictures=300", "--model.learning_rate=0.005"],
+    "shapes_masks": ["--trainer.max_epochs=5", "--data.pictures=150"],
+}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """A server of its own, so that the tests of classifiers need not wait for this training."""
+    folder = tmp_path_factory.mktemp("scenes")
+    quiet()
+    for name, overrides in OVERRIDES.items():
+        train(name, overrides, folder / "artifacts", folder / "runs")
+        build(folder / "artifacts" / name, RECIPES / f"{name}.yaml", folder / "store")
+    home = Home(folder / ".torchserve")
+    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
+    try:
+        for name in OVERRIDES:
+            Client.of(home).register(name, "1.0", home.workers_log)
+        yield Bundle(home, folder / "artifacts", folder / "store")
+    finally:
+        server.stop(home)
+
+
+def test_what_is_served_is_what_was_trained(scenes):
+    # Boxes at random are worth less than 0.001; a few epochs leave few answers above the usual threshold, yet not such ones.
+    for name, metric, chance in (("shapes", "mean_average_precision", 0.003), ("shapes_masks", "mean_iou", 0.02)):
+        figures = evaluate(scenes.home, name, scenes.artifacts / name / "test.zip", clients=8)
+        assert figures.disagreements == [] and figures.metric == metric
+        assert figures.value == pytest.approx(figures.offline, abs=1e-6) and figures.value > chance
+
+
+def test_hugging_face_finds_objects(scenes):
+    _, payload = scenes.samples("shapes")[0]
+    client = InferenceClient(model=scenes.url("shapes"), token=scenes.key)
+    found = client.object_detection(payload, threshold=0.05)
+    width, height = Image.open(io.BytesIO(payload)).size
+    assert found and all(0.05 <= one.score <= 1 and 0 <= one.box.xmin < one.box.xmax <= width for one in found)
+    assert all(0 <= one.box.ymin < one.box.ymax <= height for one in found)
+
+
+def test_hugging_face_segments_a_picture(scenes):
+    sample, payload = next((sample, payload) for sample, payload in scenes.samples("shapes_masks") if sample["answer"])
+    client = InferenceClient(model=scenes.url("shapes_masks"), token=scenes.key)
+    found = client.image_segmentation(payload)
+    assert [one.label for one in found] == [one["label"] for one in sample["answer"]]
+    assert all(one.mask.size == Image.open(io.BytesIO(payload)).size and one.mask.mode == "L" for one in found)
+
+
+@pytest.mark.parametrize("model", OVERRIDES)
+def test_every_body_form_of_a_picture_gets_the_same_answer(scenes, model):
+    _, payload = scenes.samples(model)[0]
+    raw = scenes.post(model, data=payload, headers={"Content-Type": "image/png"}).json()
+    body = {"inputs": base64.b64encode(payload).decode(), "parameters": {"threshold": 0.5 if model == "shapes" else 0}}
+    assert scenes.post(model, json=body).json() == raw
+    assert scenes.post(model, files={"data": payload}).json() == raw
+
+
+@pytest.mark.parametrize("model", OVERRIDES)
+def test_a_bad_picture_gets_its_own_4xx(scenes, model):
+    _, payload = scenes.samples(model)[0]
+    bad = scenes.post(model, data=payload[:100], headers={"Content-Type": "image/png"})
+    assert bad.status_code == 400 and "the PNG ends after 100 bytes" in bad.json()["message"]
+    wrong = scenes.post(model, files={"data": payload}, data={"threshold": "2"})
+    assert wrong.status_code == 422 and "threshold" in wrong.json()["message"]
+
+
+def test_a_mask_is_of_the_size_of_a_photograph_held_upright(scenes):
+    _, payload = scenes.samples("shapes_masks")[0]
+    turned, exif = Image.open(io.BytesIO(payload)).resize((1_200, 900)).rotate(90, expand=True), Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    turned.save(file, "JPEG", exif=exif)
+    for one in scenes.post("shapes_masks", data=file.getvalue(), headers={"Content-Type": "image/jpeg"}).json():
+        assert pixels(one["mask"]).shape == (900, 1_200)

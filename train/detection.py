@@ -1,0 +1,53 @@
+"""Learning to find things in a picture: boxes around them, and masks of them. The losses are the networks' own."""
+
+from typing import Any
+
+from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision
+
+from model_defs import answers
+from train.targets import Boxes, framed
+from train.task import Batch, Task
+
+
+class Detection(Task):
+    """Boxes around things."""
+
+    targets = Boxes
+    metrics = ("mean_average_precision", "average_precision_50")
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.precision = MeanAveragePrecision()
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        (pixels,), targets = batch
+        for target in targets:
+            if "masks" in target:
+                target["masks"] = framed([target["masks"]], pixels.shape[2:], fill=0)[0]
+        loss = sum(self.network(pixels, targets).values())
+        self.log_all(batch, train_loss=loss)
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        (pixels,), targets = batch
+        found = self.network(pixels).float()  # (B, detections, 6 or more)
+        given = [{"boxes": one[:, :4], "scores": one[:, 4], "labels": one[:, 5].long() + 1} for one in found]
+        self.precision.update(given, [{name: target[name] for name in ("boxes", "labels")} for target in targets])
+
+    def on_validation_epoch_end(self) -> None:
+        figures = self.precision.compute()
+        self.log_dict({"val_map": figures["map"], "val_map_50": figures["map_50"]}, prog_bar=True)
+        self.precision.reset()
+
+    def answer(self, output: Tensor, sample: Any) -> list[dict]:
+        return answers.boxes(output, sample, self.labels)
+
+
+class InstanceSegmentation(Detection):
+    """Boxes around things, and a mask of each."""
+
+    metrics = ("mask_average_precision",)
+
+    def answer(self, output: Tensor, sample: Any) -> list[dict]:
+        return answers.instances(output, sample, self.labels)
