@@ -103,11 +103,14 @@ def evaluate(
         asked = threads.map(ask, range(len(expected)))
         answers = list(track(asked, f"evaluating {model}", len(expected), transient=True, disable=not sys.stdout.isatty()))
     elapsed = time.perf_counter() - started
+    # An answer of another kind than the offline one is as good as none.
+    kinds = [type(entry["answer"]) for entry in expected]
+    usable = [given if type(given) is kind else None for (given, _, _), kind in zip(answers, kinds, strict=True)]
     latencies = sorted(seconds for _, _, seconds in answers)
     return Figures(
         inputs=len(expected),
         metric=metric,
-        value=worth(metric, [answer for answer, _, _ in answers], truths),
+        value=worth(metric, usable, truths),
         offline=offline,
         disagreements=[wrong for _, wrong, _ in answers if wrong],
         failures=sum(answer is None for answer, _, _ in answers),
