@@ -52,7 +52,11 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
         outputs = built(*transform.collate(decoded))
     answer = answer or (lambda output, sample: top(output, LABELS))
     answers = [answer(output, sample) for output, sample in zip(outputs, decoded, strict=True)]
-    samples = [(Sample(name, None, given), payload) for (name, payload), given in zip(payloads.items(), answers, strict=True)]
+    truths = [given[0]["label"] if given else None for given in answers]
+    samples = [
+        (Sample(name, truth, given), payload)
+        for (name, payload), truth, given in zip(payloads.items(), truths, answers, strict=True)
+    ]
     files.write_samples(folder / files.SAMPLES, samples)
     files.write_test_set(folder / files.TEST, samples)
     files.write_calibration(folder / files.CALIBRATION, list(payloads.items()))

@@ -69,9 +69,13 @@ def answers(task: Task, artifact: Artifact, payloads: list[bytes]) -> list:
 
 
 def chosen(task: Task, answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
-    """The first right answer of each kind, so that the samples show what the model can do; at most a few."""
+    """The first right answer of each kind, so that the samples show what the model can do; at most a few. Where none is right,
+    the first input that is answered with anything."""
     first = {task.kind(sample): (sample, payload) for sample, payload in reversed(answered) if task.is_right(sample)}
-    return sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES] or answered[:1]
+    return (
+        sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES]
+        or sorted(answered, key=lambda pair: not pair[0].answer)[:1]
+    )
 
 
 def spread(examples: list[Example]) -> list[tuple[str, bytes]]:

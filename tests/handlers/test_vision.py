@@ -128,7 +128,7 @@ def test_fewer_detections_are_the_best_ones(detector):
 )
 def test_parameters_out_of_range_are_refused(detector, parameters, said):
     fields = {name: str(value) for name, value in parameters.items()}
-    (answer,) = detector.answer([Row({"data": PICTURES["0.jpg"], **fields}, "multipart/form-data")]).answers
+    (answer,) = detector.answer([Row({"data": PICTURES["0.jpg"], **fields}, "multipart/form-data; boundary=x")]).answers
     assert answer.code == 422 and said in json.loads(answer.body)["message"]
 
 

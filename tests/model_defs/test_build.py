@@ -19,7 +19,7 @@ def test_the_nearest_name_is_offered_or_all_names(word, known, said):
 
 def test_a_class_is_found_by_its_path():
     assert find_class("model_defs.vision.SmallCNN") is SmallCNN
-    assert find_class("model_defs.vision.Transform") is Transform  # of the same package
+    assert find_class("model_defs.picture.Transform") is Transform  # of the same package
 
 
 @pytest.mark.parametrize("class_path", ["os.system", "subprocess.Popen", "torch.nn.Linear", "SmallCNN", "", ".vision.SmallCNN",

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
 from model_defs.answers import CORNERS, png
 from model_defs.measures import as_label_masks
+from model_defs.vision import TURNED
 from train.data import drawn
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
 from train.data.vision import SUFFIXES
@@ -174,12 +175,29 @@ class MaskFolder(Scenes):
                     numbers = np.asarray(Image.open(mask))
                 except OSError as error:
                     raise DataError(f"{mask}: no mask of {file} ({error})") from None
-                if numbers.ndim != 2 or not {*np.unique(numbers).tolist()} <= names.keys():
-                    raise DataError(f"{mask}: not one number a pixel, each with its line in labels.txt: {sorted(names)}")
+                if numbers.shape != upright_shape(file):
+                    shape = " x ".join(map(str, upright_shape(file)))
+                    raise DataError(f"{mask}: not one number for each of the {shape} pixels of {file}, held upright")
+                if not {*np.unique(numbers).tolist()} <= names.keys():
+                    raise DataError(f"{mask}: has a number without a line in labels.txt; known are {sorted(names)}")
                 found = [number for number in np.unique(numbers).tolist() if number]
                 truth = [{"label": names[number], "mask": png(numbers == number)} for number in found]
                 examples.append(Example(file, truth, str(file), file.suffix.lower()))
         return examples
+
+
+def upright_shape(file: Path) -> tuple[int, int]:
+    """(height, width) of a picture as its EXIF says that it be held.
+
+    Raises:
+        DataError: not a picture.
+    """
+    try:
+        with Image.open(file) as picture:
+            is_turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
+            return picture.size if is_turned else picture.size[::-1]
+    except OSError as error:
+        raise DataError(f"{file}: not a picture ({error}); mend or remove it") from None
 
 
 class ShapesMasks(MaskFolder):

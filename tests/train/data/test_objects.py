@@ -142,8 +142,12 @@ def test_a_folder_of_pictures_and_masks_is_read_by_its_numbers(tmp_path):
 
 def test_masks_that_do_not_fit_are_named(tmp_path):
     masked(tmp_path / "one", value=9)
-    with pytest.raises(DataError, match=r"0\.png: not one number a pixel, each with its line in labels\.txt: \[0, 1, 2, 255\]"):
+    with pytest.raises(DataError, match=r"0\.png: has a number without a line in labels\.txt; known are \[0, 1, 2, 255\]"):
         ready(MaskFolder(root=str(tmp_path / "one")))
+    masked(tmp_path / "other")
+    Image.new("RGB", (30, 40)).save(tmp_path / "other" / "images" / "2.jpg")
+    with pytest.raises(DataError, match=r"2\.png: not one number for each of the 40 x 30 pixels of .*2\.jpg, held upright"):
+        ready(MaskFolder(root=str(tmp_path / "other")))
     masked(tmp_path / "two")
     (tmp_path / "two" / "masks" / "3.png").unlink()
     with pytest.raises(DataError, match=r"3\.png: no mask of .*3\.jpg"):
