@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageDraw
 
 from model_defs.answers import CORNERS, png
 from model_defs.measures import as_label_masks
-from model_defs.vision import TURNED
+from model_defs.picture import TURNED
 from train.data import drawn
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
 from train.data.vision import SUFFIXES
