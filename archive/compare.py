@@ -45,10 +45,12 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison
     try:
         test_set = artifact.test_set()
     except FileNotFoundError:
+        test_set = []
+    if not test_set:
         raise ArchiveError(
-            f"no test.zip in {artifact.folder}/ to compare runtime {settings.runtime} {settings.precision} on; "
+            f"no test.zip with inputs in {artifact.folder}/ to compare runtime {settings.runtime} {settings.precision} on; "
             f"make train MODEL={artifact.name} writes one"
-        ) from None
+        )
     samples, held_out = artifact.samples(), test_set[:: math.ceil(len(test_set) / MOST_HELD_OUT)]
     eager = base.load(artifact.folder, {"class_path": settings.class_path, "init_args": settings.init_args})
     pairs = answer_both(eager, handler, samples + held_out, batch_size)

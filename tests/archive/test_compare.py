@@ -83,7 +83,7 @@ def test_a_lower_precision_may_lose_as_much_of_the_metric_as_the_recipe_says(pic
 
 def test_without_a_test_set_nothing_is_compared_and_the_error_says_what_writes_one(picture_artifact):
     (picture_artifact / "test.zip").unlink()
-    with pytest.raises(ArchiveError, match=r"no test\.zip .*make train MODEL=pictures"):
+    with pytest.raises(ArchiveError, match=r"no test\.zip with inputs .*make train MODEL=pictures"):
         measured(picture_artifact, precision="bf16")
 
 
