@@ -13,6 +13,7 @@ import yaml
 
 from archive import bom
 from archive.build import build
+from handlers.settings import Settings
 from model_defs.vision import Picture, SmallCNN
 from serving.home import ServerError
 from serving.trust import verify
@@ -75,7 +76,7 @@ def test_a_setting_that_the_packed_code_does_not_know(complaint, recipe):
     recipe["handler"]["precison"] = "bf16"
     assert complaint({RECIPE: yaml.safe_dump(recipe)}) == (
         "digits-2.0.mar: model-config.yaml: handler: unknown key 'precison'; this archive's code knows: "
-        "class_path, init_args, runtime, precision, threads, decoders, tolerance"
+        + ", ".join(Settings.__struct_fields__)
     )
 
 
