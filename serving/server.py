@@ -239,8 +239,9 @@ def wait_for_end(processes: list[psutil.Process]) -> None:
 
 
 def has_ended(process: psutil.Process) -> bool:
+    """Java's first thread may be gone while the others still write."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.Error:
         return True
 

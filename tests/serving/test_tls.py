@@ -64,7 +64,7 @@ def test_the_client_does_not_send_its_token_to_another_certificate(own, tmp_path
     running = home.require()
     running.certificate = str(self_signed(tmp_path)[0])
     with pytest.raises(ServerError, match="cannot be reached"):
-        Client(running, home.keys(), retries=0).predict("echo", b"hello")
+        Client(running, home.keys(), retrying=0).predict("echo", b"hello")
 
 
 def test_the_printed_curl_line_trusts_the_certificate(own):
