@@ -160,7 +160,7 @@ def scale(home: Home, arguments: argparse.Namespace) -> None:
     """change a model's number of workers"""
     client = Client.of(home)
     version = arguments.version or client.describe(arguments.model, "")[0]["modelVersion"]
-    client.scale(arguments.model, arguments.workers, version)
+    client.scale(arguments.model, arguments.workers, version, home.workers_log)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 

@@ -140,12 +140,7 @@ class Client:
         Raises:
             ServerError: no such archive, or a worker cannot start; the model is not hosted then.
         """
-        read_from = log.stat().st_size if log and log.exists() else 0
-
-        def check() -> None:
-            if log and (death := death_in(log, read_from, f"{model}_{version}")):
-                raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}")
-
+        check = watch(log, model, version)
         # Not synchronously: TorchServe would wait in a thread that serves callers' connections, and they would wait with it.
         self.manage("POST", "/models", url=f"{model}-{version}.mar", synchronous="false")
         try:
@@ -158,9 +153,10 @@ class Client:
     def unregister(self, model: str, version: str) -> None:
         self.manage("DELETE", f"/models/{model}/{version}")
 
-    def scale(self, model: str, workers: int, version: str | None = None) -> None:
-        """Start or end workers, and return when that is done."""
+    def scale(self, model: str, workers: int, version: str | None = None, log: Path | None = None) -> None:
+        """Start or end workers, and return when that is done; for `log` and the errors see `register`."""
         version = version or self.describe(model, "")[0]["modelVersion"]
+        check = watch(log, model, version)
         path = f"/models/{model}/{version}"
         self.manage("PUT", path, min_worker=workers, max_worker=workers, synchronous="false")
         deadline = time.monotonic() + READY
@@ -169,7 +165,7 @@ class Client:
                 raise ServerError(f"{model} {version}: not {workers} workers after {READY} s; see: make status")
             time.sleep(POLLING)
         if workers:
-            self.wait_ready(model, version)
+            self.wait_ready(model, version, check=check)
 
     def set_default(self, model: str, version: str) -> None:
         self.manage("PUT", f"/models/{model}/{version}/set-default")
@@ -251,6 +247,17 @@ class Client:
             raise Unreachable(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
         except requests.Timeout:
             raise ServerError(f"{url} gave no answer in {self.patience:.0f} s; see: make status") from None
+
+
+def watch(log: Path | None, model: str, version: str) -> Callable[[], None]:
+    """What raises a ServerError once the log tells, from now on, of a worker of the model that cannot start."""
+    read_from = log.stat().st_size if log and log.exists() else 0
+
+    def check() -> None:
+        if log and (death := death_in(log, read_from, f"{model}_{version}")):
+            raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}")
+
+    return check
 
 
 def death_in(log: Path, start: int, worker: str) -> str | None:

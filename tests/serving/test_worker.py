@@ -86,7 +86,7 @@ def test_a_local_folder_is_not_run_by_another_name_of_python_either(evil, client
     with pytest.raises(ServerError, match=r"refused POST /models with (500: Failed to start workers|400: Virtual environment)"):
         client.manage("POST", "/models", initial_workers=1, synchronous="true", url=str(folder))
     with contextlib.suppress(ServerError):
-        client.scale("evil", 1)
+        client.manage("PUT", "/models/evil", min_worker=1, synchronous="true")
     with contextlib.suppress(ServerError):
         client.unregister("evil", "1.0")
     assert not evil.ran() and "evil" not in client.names()
