@@ -172,12 +172,14 @@ def launch(home: Home, file: Path, settings: dict[str, str], temporary: str) -> 
 
 def wait_until_up(home: Home, server: Running) -> None:
     """Return when the server answers and its tokens are there for curl."""
-    deadline = time.monotonic() + STARTING
+    # One client for all tries: Python swallows a Ctrl-C that meets it while it clears a client away.
+    client, deadline = Client(server, {}, PATIENCE, retrying=0), time.monotonic() + STARTING
     while time.monotonic() < deadline:
         if home.running() is None:
             said = home.log_tail("console.log") or home.log_tail("server.log")
             raise ServerError(f"TorchServe ended as it started; it said:\n{said}")
-        if Client(server, home.keys(), PATIENCE, retrying=0).is_up():
+        client.keys = home.keys()
+        if client.is_up():
             home.write_headers()
             return
         time.sleep(0.1)
