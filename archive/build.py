@@ -53,11 +53,12 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
         stage(artifact, staged)
         section = yaml.safe_load(recipe.read_text(encoding="utf-8"))["handler"]
         (staged / SCHEMA).write_text(json.dumps(recipes.schema(), indent=1), encoding="utf-8")
-        export.export(Artifact.read(artifact), checked.handler, staged)
+        trained = Artifact.read(artifact)
+        export.export(trained, checked.handler, staged)
         device = "cuda:0" if checked.handler.precision == "fp16" and torch.cuda.is_available() else "cpu"
         handler = base.load(staged, section, device)
         if not compare.is_reference(checked.handler):
-            compare.compare(Artifact.read(artifact), handler, checked.batchSize).write(staged)
+            compare.compare(trained, handler, checked.batchSize).write(staged)
         handler.warm_up(checked.batchSize)
         made = run_archiver(artifact.name, version, staged, recipe, temporary)
         normalised = temporary / final.name

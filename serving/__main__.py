@@ -24,9 +24,9 @@ from rich.table import Table
 
 from serving import config, server, trust
 from serving.client import BYTES, TYPES, Client
-from serving.evaluate import TOLERANCE, evaluate
+from serving.evaluate import evaluate
 from serving.home import FOLDER, HEADERS, Home, ServerError
-from serving.hosting import Hosting
+from serving.hosting import TOLERANCE, Hosting
 
 TEXT = TYPES[".txt"]
 SHOWN = 300  # characters of an answer
@@ -158,9 +158,7 @@ def rollback(home: Home, arguments: argparse.Namespace) -> None:
 
 def scale(home: Home, arguments: argparse.Namespace) -> None:
     """change a model's number of workers"""
-    client = Client.of(home)
-    version = arguments.version or client.describe(arguments.model, "")[0]["modelVersion"]
-    client.scale(arguments.model, arguments.workers, version, home.workers_log)
+    version = Client.of(home).scale(arguments.model, arguments.workers, arguments.version, home.workers_log)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 

@@ -153,8 +153,8 @@ class Client:
     def unregister(self, model: str, version: str) -> None:
         self.manage("DELETE", f"/models/{model}/{version}")
 
-    def scale(self, model: str, workers: int, version: str | None = None, log: Path | None = None) -> None:
-        """Start or end workers, and return when that is done; for `log` and the errors see `register`."""
+    def scale(self, model: str, workers: int, version: str | None = None, log: Path | None = None) -> str:
+        """Start or end workers, and return when that is done, with the version; for `log` and the errors see `register`."""
         version = version or self.describe(model, "")[0]["modelVersion"]
         check = watch(log, model, version)
         path = f"/models/{model}/{version}"
@@ -166,6 +166,7 @@ class Client:
             time.sleep(POLLING)
         if workers:
             self.wait_ready(model, version, check=check)
+        return version
 
     def set_default(self, model: str, version: str) -> None:
         self.manage("PUT", f"/models/{model}/{version}/set-default")

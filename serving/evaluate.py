@@ -20,8 +20,8 @@ from model_defs.agreement import difference
 from model_defs.measures import measure
 from serving.client import BYTES, TYPES, Client
 from serving.home import Home, ServerError
+from serving.hosting import TOLERANCE
 
-TOLERANCE = 1e-3  # of a number
 MOST_LISTED = 5
 
 

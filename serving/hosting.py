@@ -15,6 +15,7 @@ from model_defs.agreement import difference
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
 from serving.home import Home, ServerError, replace
+from serving.papers import MANIFEST, SAMPLES
 from serving.trust import sums, verify
 
 TOLERANCE = 1e-3  # of a number, unless the archive's recipe says otherwise
@@ -137,9 +138,9 @@ class Hosting:
             ServerError: an answer differs.
         """
         with zipfile.ZipFile(self.archive(model, version)) as file:
-            if "samples/expected.json" not in file.namelist():
+            if SAMPLES not in file.namelist():
                 raise ServerError(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
-            samples = json.loads(file.read("samples/expected.json"))
+            samples = json.loads(file.read(SAMPLES))
             bodies = [file.read(f"samples/{sample['file']}") for sample in samples]
         tolerance = self.tolerance(model, version)
         for sample, body in zip(samples, bodies, strict=True):
@@ -163,7 +164,7 @@ class Hosting:
         if not self.archive(model, version).exists():  # hosted still, and taken from the store since
             return TOLERANCE
         with zipfile.ZipFile(self.archive(model, version)) as file:
-            recipe = yaml.safe_load(file.read(json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]["configFile"]))
+            recipe = yaml.safe_load(file.read(json.loads(file.read(MANIFEST))["model"]["configFile"]))
             measured = json.loads(file.read(COMPARISON)) if COMPARISON in file.namelist() else {}
         return recipe.get("handler", {}).get("tolerance", TOLERANCE) + measured.get("largest_difference", 0)
 

@@ -207,9 +207,9 @@ def come_to_rest(home: Home, server: Running, draining: float) -> None:
     token, which nobody is told, it refuses what comes.
     """
     home.write(msgspec.structs.replace(server, is_stopping=True))
-    client = Client(server, home.keys(), max(draining, 0.1), retrying=0)
     if not draining:
         return
+    client = Client(server, home.keys(), draining, retrying=0)
     home.hold_back()
     if client.keys:
         client.rotate("inference")

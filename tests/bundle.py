@@ -15,6 +15,7 @@ from archive.build import build
 from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.home import Home
+from serving.hosting import Hosting
 from tests.servers import free_ports
 
 # Enough to answer well; the full trainings are `make train`'s.
@@ -93,9 +94,9 @@ def serving(artifacts: Path, folder: Path, changes: dict) -> Iterator[Bundle]:
     home = Home(folder / ".torchserve")
     server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
     try:
-        client = Client.of(home)
+        hosting = Hosting(home)
         for name in OVERRIDES:
-            client.register(name, "1.0", home.workers_log)
+            hosting.host(name, "1.0")
         yield Bundle(home, artifacts, folder / "store")
     finally:
         server.stop(home)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
 from model_defs.picture import EPS
+from tests.sounds import sound_file
 
 ODD = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 UNREADABLE, TOO_LARGE, WRONG_KIND, WRONG_VALUE = 400, 413, 415, 422
@@ -112,22 +113,13 @@ def pictures(payload: bytes) -> list[bytes]:
     return [encoded(seen, format) for format in formats if format in Image.SAVE]
 
 
-def heard(samples: np.ndarray, rate: int, format: str, subtype: str | None = None) -> bytes:
-    stream = io.BytesIO()
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    with soundfile.SoundFile(stream, "w", rate, channels, subtype, format=format) as file:
-        for start in range(0, len(samples), 50_000):  # libsndfile's Vorbis encoder overflows the stack on millions at once
-            file.write(samples[start : start + 50_000])
-    return stream.getvalue()
-
-
 def sounds(payload: bytes) -> list[bytes]:
     """One sound in many formats, a little longer than what a model hears."""
     samples, rate = soundfile.read(io.BytesIO(payload))
     long = np.tile(samples, 3)
     formats = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "GSM610"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"),
                ("MP3", None), ("AIFF", None), ("AU", None), ("CAF", None)]  # fmt: skip
-    return [heard(long, rate, *format) for format in formats]
+    return [sound_file(long, rate, *format) for format in formats]
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
@@ -163,7 +155,7 @@ def wide_pictures() -> list[bytes]:
 
 def sound_bombs() -> list[bytes]:
     """Silence: kilobytes that become more samples than are decoded, with a header that does not say how many."""
-    silence = bytearray(heard(np.zeros(MOST_DECODED + BLOCK, np.float32), 655_350, "FLAC"))
+    silence = bytearray(sound_file(np.zeros(MOST_DECODED + BLOCK, np.float32), 655_350, "FLAC"))
     silence[21] &= 0xF0
     silence[22:26] = bytes(4)
     return [bytes(silence)]
@@ -173,8 +165,8 @@ def long_sounds() -> list[bytes]:
     """Ten minutes."""
     noise = np.random.default_rng(0).normal(0, 0.1, 600 * 8_000).astype(np.float32)
     silence = np.zeros_like(noise)
-    return [heard(noise, 8_000, "WAV", "PCM_16"), heard(noise, 8_000, "WAV", "GSM610"), heard(noise, 8_000, "MP3"),
-            heard(silence, 8_000, "FLAC"), heard(silence, 8_000, "OGG")]  # fmt: skip
+    return [sound_file(noise, 8_000, "WAV", "PCM_16"), sound_file(noise, 8_000, "WAV", "GSM610"), sound_file(noise, 8_000, "MP3"),
+            sound_file(silence, 8_000, "FLAC"), sound_file(silence, 8_000, "OGG")]  # fmt: skip
 
 
 # --- how files are damaged

@@ -31,9 +31,6 @@ RECOVERY = 60  # seconds
 def doomed(artifacts, tmp_path_factory):
     """A server of this file's own, as `make serve` starts it."""
     with serving(artifacts, tmp_path_factory.mktemp("doomed"), {}) as served:
-        hosting = Hosting(served.home)
-        for model in ("digits", "intents", "sounds"):  # remembered, as `make serve` does
-            hosting.host(model, "1.0")
         yield served
         served.client.look_again()
 

@@ -18,7 +18,6 @@ def hosting(production, tmp_path_factory):
     recipe.write_bytes((production.store.parent / f"{MODEL}.yaml").read_bytes())
     build(production.artifacts / MODEL, recipe, production.store, "2.0")
     hosting = Hosting(production.home)
-    hosting.host(MODEL, "1.0")
     yield hosting
     hosting.promote(MODEL, "1.0")
 

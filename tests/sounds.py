@@ -1,0 +1,16 @@
+"""Sounds as files, for the tests of several folders."""
+
+import io
+
+import numpy as np
+import soundfile
+
+
+def sound_file(samples: np.ndarray, rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
+    """(frames,) or (frames, channels) -> a file of libsndfile's."""
+    stream = io.BytesIO()
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with soundfile.SoundFile(stream, "w", rate, channels, subtype, format=format) as file:
+        for start in range(0, len(samples), 50_000):  # libsndfile's Vorbis encoder overflows the stack on millions at once
+            file.write(samples[start : start + 50_000])
+    return stream.getvalue()
