@@ -4,8 +4,6 @@ A body is the raw bytes of a file, UTF-8 text, `{"inputs": ..., "parameters": {.
 of TorchServe: an engine hands over Rows.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,20 +14,31 @@ from handlers.batch import Refusal
 from handlers.deadline import Late
 from model_defs.build import did_you_mean
 from model_defs.errors import InputError, OutputError, TooLarge, Unreadable, WrongKind, WrongValue
+from model_defs.structured import from_base64, inputs_of, parsed, shape
 
 STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400, OutputError: 500}
 PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
-JSON_KEYS = ("inputs", "parameters")
-FORM = "multipart/form-data"
+JSON, FORM = "application/json", "multipart/form-data"
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What a model takes: its name in messages, the media types that fit, and how to send one."""
+    """What a model takes.
+
+    Args:
+        name: in messages.
+        media: the media types that fit.
+        hint: how to send one.
+        is_text: rather than a file's bytes.
+        is_json: any JSON value, whatever the media type says of it.
+        parts: of a JSON object, the keys that a form may hold as fields of its own.
+    """
 
     name: str
     media: tuple[str, ...]
     hint: str
     is_text: bool = False
+    is_json: bool = False
+    parts: tuple[str, ...] = ()
 
 
 PICTURE = Kind("a picture", ("image/",), "send the bytes of a JPEG, PNG or WebP file: curl -T picture.jpg URL")
@@ -57,9 +66,15 @@ class Row(msgspec.Struct):
 
 
 class Request(msgspec.Struct):
-    """One request as a handler sees it; `parameters` is of the handler's own `Parameters` type."""
+    """One request as a handler sees it.
 
-    payload: bytes | str
+    Args:
+        payload: a file's bytes; text, as bytes where it could not be decoded; or a JSON value.
+        parameters: of the handler's own `Parameters` type.
+        explain, client: the row's.
+    """
+
+    payload: Any
     parameters: Any
     explain: bool = False
     client: str = ""
@@ -74,19 +89,23 @@ def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     """
     media = row.content_type.partition(";")[0].strip().lower()
     names = [name for name in PAYLOAD_FIELDS if name in row.fields]
+    parts = {name: plain(row.fields[name]) for name in accepts.parts if name in row.fields}
     if media.startswith("multipart/") and not (media == FORM and "boundary=" in row.content_type.lower()):
         raise WrongKind(f"{media} without a boundary, or not {FORM}, is not taken apart; send curl's -F data=@file")
-    if not names:
+    if not names and not parts:
         raise missing(row, media, accepts)
-    if len(names) > 1:
-        raise WrongValue(f"the form has both {names[0]!r} and {names[1]!r}; send one input a request")
-    given = row.fields[names[0]]
-    if media == "application/json":
-        return read_json(given, row, accepts, parameters)
+    if len(names) + bool(parts) > 1:
+        one, other = [*names, *parts][:2]
+        raise WrongValue(f"the form has both {one!r} and {other!r}; send one input a request")
     if media.startswith(MEDIA) and not media.startswith(accepts.media):
         raise WrongKind(f"{media} was sent; this model takes {accepts.name}: {accepts.hint}")
-    options = {name: value for name, value in row.fields.items() if name not in PAYLOAD_FIELDS}
-    return Request(as_bytes_or_text(given, accepts), read_options(options, parameters), row.explain, row.client)
+    if not parts and (media == JSON or (accepts.is_json and media != FORM)):
+        given = row.fields[names[0]]
+        is_read = media == JSON or not isinstance(given, str)  # what is sent as text/* comes as text
+        return read_json(given if is_read else parsed(given), row, accepts, parameters)
+    payload = parts or as_payload(row.fields[names[0]], accepts)
+    options = {name: value for name, value in row.fields.items() if name not in (*PAYLOAD_FIELDS, *accepts.parts)}
+    return Request(payload, read_options(options, parameters), row.explain, row.client)
 
 
 def missing(row: Row, media: str, accepts: Kind) -> InputError:
@@ -94,50 +113,39 @@ def missing(row: Row, media: str, accepts: Kind) -> InputError:
     if media == "application/x-www-form-urlencoded":
         return WrongKind(f"a form-encoded body, curl's default for -d, does not reach the model; {accepts.hint}")
     if row.fields:
-        return WrongValue(f"the form has the fields {', '.join(map(repr, row.fields))}; put the input into 'data'")
+        wanted = " and ".join(map(repr, accepts.parts)) or "'data'"
+        return WrongValue(f"the form has the fields {', '.join(map(repr, row.fields))}; put the input into {wanted}")
     return Unreadable(f"the body is empty; {accepts.hint}")
 
 
 def read_json(given: Any, row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     """`{"inputs": ..., "parameters": {...}}`, as huggingface_hub's InferenceClient sends it."""
-    if isinstance(given, bytes | bytearray):  # a charset in the header, or JSON that the engine could not parse
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError) as error:
-            raise Unreadable(f'the body is not JSON ({error}); send {{"inputs": ..., "parameters": {{...}}}}') from None
-    extra = set(given) - set(JSON_KEYS) if isinstance(given, dict) else ()
-    if extra:
-        raise WrongValue(f"a JSON body has no key {min(extra)!r}{did_you_mean(min(extra), JSON_KEYS)}")
-    if not isinstance(given, dict) or "inputs" not in given:
-        raise WrongValue(f'a JSON body is {{"inputs": ..., "parameters": {{...}}}}; this one is {shape(given)}')
-    inputs = given["inputs"]
-    if not isinstance(inputs, str):
-        wanted = "text" if accepts.is_text else "base64 in a string"
-        raise WrongValue(f"'inputs' is {shape(inputs)}; this model takes {accepts.name}, as {wanted}, one a request")
-    payload = inputs if accepts.is_text else from_base64(inputs)
+    if isinstance(given, bytes | bytearray):  # a charset in the header, or none, or JSON that the engine could not parse
+        given = parsed(given)
+    payload = inputs_of(given)
+    if not accepts.is_json:
+        if not isinstance(payload, str):
+            wanted = "text" if accepts.is_text else "base64 in a string"
+            raise WrongValue(f"'inputs' is {shape(payload)}; this model takes {accepts.name}, as {wanted}, one a request")
+        payload = payload if accepts.is_text else from_base64(payload)
     options = given.get("parameters")
     return Request(payload, convert({} if options is None else options, parameters, strict=True), row.explain, row.client)
 
 
-def from_base64(text: str) -> bytes:
-    """The bytes; a `data:` URL's head is skipped."""
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        return base64.b64decode(text.translate(WHITESPACE), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Unreadable(f"'inputs' is not base64 ({error}); send the file's bytes in base64") from None
-
-
-WHITESPACE = str.maketrans("", "", " \t\r\n")
-
-
-def as_bytes_or_text(given: Any, accepts: Kind) -> bytes | str:
+def as_payload(given: Any, accepts: Kind) -> Any:
+    """A field of a form, or a body that is not JSON; for the errors see `read`."""
+    if accepts.is_json:
+        return parsed(given) if isinstance(given, bytes | bytearray | str) else given  # a part may say that it is JSON
     if isinstance(given, bytes | bytearray):
-        return bytes(given)
+        return plain(given)
     if isinstance(given, str) and accepts.is_text:
         return given
     raise WrongKind(f"{shape(given)} was sent; this model takes {accepts.name}: {accepts.hint}")
+
+
+def plain(given: Any) -> Any:
+    """TorchServe's bytearray -> bytes; the rest as it is."""
+    return bytes(given) if isinstance(given, bytearray) else given
 
 
 def read_options(options: dict[str, Any], parameters: type[msgspec.Struct]) -> msgspec.Struct:
@@ -174,14 +182,6 @@ def choices(error: msgspec.ValidationError, parameters: type[msgspec.Struct]) ->
     properties = msgspec.json.schema(parameters)["$defs"][parameters.__name__]["properties"]
     values = properties.get(name, {}).get("enum", [])
     return f"; it is one of {', '.join(map(repr, values))}" if values else ""
-
-
-def shape(value: Any) -> str:
-    """What a value is, in a caller's words, without the value."""
-    if isinstance(value, dict):
-        return f"an object with the keys {', '.join(sorted(map(repr, value))[:5])}" if value else "an empty object"
-    names = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
-    return names.get(type(value), type(value).__name__)
 
 
 def refuse(error: Exception) -> Refusal:

@@ -6,13 +6,15 @@ import pytest
 
 from handlers.classifier import ClassifierParameters
 from handlers.deadline import Late
-from handlers.request import PICTURE, SOUND, TEXT, Request, Row, read, refuse
+from handlers.request import PICTURE, SOUND, TEXT, Kind, Request, Row, read, refuse
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
 BYTES = b"\x89PNG \xff and so on"
 BASE64 = base64.b64encode(BYTES).decode()
 JSON = "application/json"
 FORM = "multipart/form-data; boundary=x"
+SERIES = Kind("a series", ("text/",), "send JSON", is_json=True)
+CAPTIONED = Kind("a picture and a text", ("text/",), "send JSON, or a form", is_json=True, parts=("image", "text"))
 
 
 def given(body, content_type: str = "", accepts=PICTURE) -> Request:
@@ -117,6 +119,35 @@ def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
     assert read(Row({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ({"inputs": [1, 2.5], "parameters": {"top_k": 3}}, JSON),
+        (bytearray(b'{"inputs": [1, 2.5], "parameters": {"top_k": 3}}'), "application/json; charset=utf-8"),
+        (b'{"inputs": [1, 2.5], "parameters": {"top_k": 3}}', ""),
+        (b'{"inputs": [1, 2.5], "parameters": {"top_k": 3}}', "application/octet-stream"),
+        ('{"inputs": [1, 2.5], "parameters": {"top_k": 3}}', "text/plain"),
+    ],
+    ids=["parsed", "with a charset", "without a type", "bytes", "text"],
+)
+def test_a_model_of_json_takes_any_value_whatever_the_header_says(body, content_type):
+    assert given(body, content_type, SERIES) == Request([1, 2.5], ClassifierParameters(top_k=3))
+
+
+@pytest.mark.parametrize("value", [bytearray(b"[1, 2]"), "[1, 2]", [1, 2]], ids=["bytes", "text", "parsed"])
+def test_a_forms_field_holds_json(value):
+    request = form(SERIES, data=value, top_k=b"3")
+    assert (request.payload, request.parameters.top_k) == ([1, 2], 3)
+
+
+def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
+    request = form(CAPTIONED, image=bytearray(BYTES), text="a cat", top_k=b"3")
+    assert (request.payload, request.parameters.top_k) == ({"image": BYTES, "text": "a cat"}, 3)
+    assert form(CAPTIONED, text=b"a cat").payload == {"text": b"a cat"}  # what is missing, the transform says
+    assert form(CAPTIONED, data=b'{"text": "a cat"}').payload == {"text": "a cat"}
+    assert read(Row({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"  # gRPC
+
+
 # --- bodies that are wrong: what is wrong, and what to do
 
 
@@ -144,6 +175,20 @@ def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
         ({"body": BYTES}, "image/png", TEXT, WrongKind, "image/png was sent; this model takes a text: send UTF-8"),
         ({"body": BYTES}, "audio/wav", PICTURE, WrongKind, "audio/wav was sent; this model takes a picture"),
         ({"body": BYTES}, "Image/PNG", SOUND, WrongKind, "image/png was sent; this model takes a sound"),
+        ({"body": BYTES}, "image/png", SERIES, WrongKind, "image/png was sent; this model takes a series: send JSON"),
+        ({"body": BYTES}, "", SERIES, Unreadable, "the body is not JSON ("),
+        ({"body": "nonsense"}, "text/plain", SERIES, Unreadable, "the body is not JSON ("),
+        ({"body": b'"inputs"'}, "", SERIES, WrongValue, "this one is text"),
+        (
+            {"body": b"[1, 2]"},
+            JSON,
+            SERIES,
+            WrongValue,
+            'a JSON body is {"inputs": ..., "parameters": {...}}; this one is a list',
+        ),
+        ({"data": b"[1, "}, FORM, SERIES, Unreadable, "the body is not JSON ("),
+        ({"image": BYTES, "data": b"{}"}, FORM, CAPTIONED, WrongValue, "both 'data' and 'image'; send one input a request"),
+        ({"picture": BYTES}, FORM, CAPTIONED, WrongValue, "has the fields 'picture'; put the input into 'image' and 'text'"),
     ],
 )
 def test_a_wrong_body_is_refused_with_what_to_do(fields, content_type, accepts, error, message):
