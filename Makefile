@@ -3,6 +3,7 @@
 #   MODEL=name      one model, or several in quotes; without it, the three starter models
 #   DATA=folder     where a training's data lies
 #   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
+#   GOAL=...        what `make tune` is after: throughput, latency, or a bound such as "p99<50ms"
 #   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, or both
 #   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
 
@@ -19,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens test chaos faults soak test-next lint fix lock clean FORCE
+.PHONY: help setup artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak test-next lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -28,6 +29,8 @@ help: ## print this list
 # --- the server and its models
 
 setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino"
+
+artifacts: $(MODEL:%=artifacts/%/model.json)
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
@@ -73,6 +76,20 @@ verify: $(VENV)/.train ## check every archive of model_store/, or ARGS=file: the
 rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and refuse the old ones from then on
 	@$(PYTHON) -m serving rotate-tokens $(ARGS)
 
+# --- how fast
+
+tune: artifacts $(VENV)/.bench ## find the fastest recipe for MODEL on this machine, write it, rebuild the archive; GOAL="p99<50ms"
+	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.tune $$model $(GOAL:%=--goal "%") $(ARGS); $(MAKE) --no-print-directory archive MODEL=$$model; done
+
+bench: MODEL = resnet18 sounds intents
+bench: $(VENV)/.bench ## measure the bundle beside TorchServe's stock handlers: pictures, sounds, texts; ARGS="vision --rounds 5"
+	@$(MAKE) --no-print-directory artifacts MODEL="$(MODEL)"
+	@$(PYTHON) -m bench $(ARGS)
+
+bench-peers: $(VENV)/.bench ## measure it beside Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI too, each in an environment of its own
+	@$(MAKE) --no-print-directory artifacts MODEL=resnet18
+	@$(PYTHON) -m bench vision --peers $(ARGS)
+
 # --- working on the project
 
 test: $(VENV)/.dev ## run all tests, with servers of their own on free ports; ARGS="-k text"
@@ -99,7 +116,7 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 	@$(PYTHON) -m ruff format
 
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
-	@for group in serve train dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	@for group in serve train bench dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
 	@for extra in onnxruntime openvino; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done

@@ -14,14 +14,16 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import msgspec
 import torch
-import yaml
 
 from archive import bom, compare, export
 from archive import recipe as recipes
 from archive.errors import ArchiveError
 from handlers import base
+from handlers.base import Handler
 from handlers.runtimes import RUNTIMES
+from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
 
 ENTRY = "torchserve.py"  # in `handlers/`; at the root of the archive, where TorchServe looks for it
@@ -45,25 +47,45 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
     if checked.deviceType != "cpu" and RUNTIMES[checked.handler.runtime].devices == ("cpu",):
         raise ArchiveError(f"{recipe}: runtime {checked.handler.runtime} runs on the CPU only; write deviceType: cpu")
     store.mkdir(parents=True, exist_ok=True)
-    final = store / f"{artifact.name}-{version}.mar"
     # A folder of its own for each build: the archiver empties <tmp>/<model> first, whoever's it is.
     with tempfile.TemporaryDirectory(prefix=f".{artifact.name}-", dir=store) as work:
-        staged, temporary = Path(work) / "staged", Path(work) / "tmp"
-        temporary.mkdir()
-        stage(artifact, staged)
-        section = yaml.safe_load(recipe.read_text(encoding="utf-8"))["handler"]
-        (staged / SCHEMA).write_text(json.dumps(recipes.schema(), indent=1), encoding="utf-8")
-        trained = Artifact.read(artifact)
-        export.export(trained, checked.handler, staged)
-        device = "cuda:0" if checked.handler.precision == "fp16" and torch.cuda.is_available() else "cpu"
-        handler = base.load(staged, section, device)
-        if not compare.is_reference(checked.handler):
-            compare.compare(trained, handler, checked.batchSize).write(staged)
-        handler.warm_up(checked.batchSize)
-        made = run_archiver(artifact.name, version, staged, recipe, temporary)
-        normalised = temporary / final.name
+        staged, trained = Path(work, "staged"), Artifact.read(artifact)
+        prove(trained, assemble(trained, checked.handler, staged), checked.batchSize)
+        return pack(artifact.name, staged, recipe, store, version)
+
+
+def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:
+    """Stage what goes into the archive beside the recipe; the handler over it, as it will serve. For the errors see `build`."""
+    stage(artifact.folder, staged)
+    export.export(artifact, settings, staged)
+    device = "cuda:0" if settings.precision == "fp16" and torch.cuda.is_available() else "cpu"
+    return base.load(staged, msgspec.to_builtins(settings), device)
+
+
+def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = compare.MOST_HELD_OUT) -> None:
+    """Compare the handler with the eager network, write the figures beside it, and let it answer the samples in batches of each size.
+
+    Args:
+        batch_size: the largest.
+        most: inputs of the test set to compare on.
+
+    Raises:
+        ArchiveError: too far from the eager network.
+        WrongAnswer: a sample is not answered as in training.
+    """
+    if not compare.is_reference(handler.settings):
+        compare.compare(artifact, handler, batch_size, most).write(handler.artifact.folder)
+    handler.warm_up(batch_size)
+
+
+def pack(name: str, staged: Path, recipe: Path, store: Path, version: str) -> Path:
+    """The staged files and the recipe -> the archive, and its line in `SHA256SUMS`."""
+    final = store / f"{name}-{version}.mar"
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=store) as work:
+        made = run_archiver(name, version, staged, recipe, Path(work))
+        normalised = Path(work, final.name)
         normalise(made, normalised)
-        bom.add(normalised, artifact.name, version)
+        bom.add(normalised, name, version)
         normalised.replace(final)
     record(final)
     return final
@@ -80,6 +102,7 @@ def stage(artifact: Path, staged: Path) -> None:
                 target = staged / package / module.relative_to(source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(module, target)
+    (staged / SCHEMA).write_text(json.dumps(recipes.schema(), indent=1), encoding="utf-8")
 
 
 def run_archiver(name: str, version: str, staged: Path, recipe: Path, temporary: Path) -> Path:

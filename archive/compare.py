@@ -30,13 +30,14 @@ def is_reference(settings: Settings) -> bool:
     return settings.runtime == "eager" and settings.precision == "fp32" and not settings.channels_last
 
 
-def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison:
+def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = MOST_HELD_OUT) -> Comparison:
     """Let the handler and an eager one answer the same inputs.
 
     Args:
         artifact: with its test set.
         handler: with the runtime in question.
         batch_size: of the recipe; the inputs are sent in batches of so many.
+        most: inputs of the test set to compare on.
 
     Raises:
         ArchiveError: no test set, an input without an answer, or answers too far apart.
@@ -51,7 +52,7 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int) -> Comparison
             f"no test.zip with inputs in {artifact.folder}/ to compare runtime {settings.runtime} {settings.precision} on; "
             f"make train MODEL={artifact.name} writes one"
         )
-    samples, held_out = artifact.samples(), test_set[:: math.ceil(len(test_set) / MOST_HELD_OUT)]
+    samples, held_out = artifact.samples(), test_set[:: math.ceil(len(test_set) / most)]
     eager = base.load(artifact.folder, {"class_path": settings.class_path, "init_args": settings.init_args})
     pairs = answer_both(eager, handler, samples + held_out, batch_size)
     metric, truths = next(iter(artifact.metrics), "accuracy"), [sample.truth for sample, _ in held_out]

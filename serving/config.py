@@ -4,6 +4,7 @@ Knows nothing of processes.
 """
 
 import contextlib
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -71,3 +72,14 @@ def properties(settings: dict[str, str]) -> str:
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
     units = (lines.encode("utf-16-be")[place : place + 2] for place in range(0, len(lines.encode("utf-16-be")), 2))
     return "".join(chr(unit[1]) if unit[0] == 0 and unit[1] < 128 else f"\\u{unit.hex()}" for unit in units)
+
+
+def free_ports() -> list[str]:
+    """Settings that put a server on ports which nobody has."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(5)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in sockets]
+    addresses = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(ADDRESSES, ports, strict=False)]
+    return [*addresses, f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]

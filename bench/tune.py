@@ -1,0 +1,200 @@
+"""Find the recipe under which a model is served best on this machine, and write it: `make tune MODEL=digits`.
+
+python -m bench.tune digits                          # the most answers a second from 16 clients
+python -m bench.tune digits --goal "p99<50ms"        # the most within a bound; or --goal latency: the shortest wait of one client
+
+Every runtime and precision that is installed is built and compared with the eager network, as `make archive` does; those
+outside the accuracy bound are refused. The fastest are served, in several layouts of workers, threads and batches, by a server
+of their own and under load. The recipe gets the best, with a comment that says when, where and how much.
+"""
+
+import argparse
+import contextlib
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import torch
+from rich.console import Console
+from rich.live import Live
+
+from archive import build, recipe
+from archive.errors import ArchiveError
+from bench import front, hosts, rewrite
+from bench.candidates import Candidate, layouts, networks, refinements
+from bench.goal import CLIENTS, Goal, GoalError
+from bench.load import LoadError, Measured, Target, measure
+from handlers.base import WrongAnswer
+from handlers.request import Row
+from handlers.runtimes.runtime import Unavailable
+from handlers.settings import Settings
+from model_defs.artifact import Artifact
+from serving.client import BYTES, TYPES, Client
+from serving.home import Home, ServerError
+from serving.hosting import Hosting
+
+RECIPES, ARTIFACTS = Path("archive/recipes"), Path("artifacts")
+WIDTH = 150  # characters of the table
+SECONDS = 3.0  # of load at each number of clients
+FASTEST = 3  # runtimes that are served
+COMPARED = 200  # test inputs at most, while tuning; `make archive` compares the winner on all of them
+TRIED = 1.0  # seconds for which a network is tried without a server
+
+
+class Trial(msgspec.Struct):
+    """A candidate, and what came of serving it at each number of clients; or why it was not served."""
+
+    candidate: Candidate
+    measured: list[Measured] = []
+    reason: str = ""
+
+
+class Tuning:
+    """One model's search.
+
+    Args:
+        artifact: of the model.
+        file: its recipe.
+        goal: what is better.
+        seconds: after which no further trial begins.
+        folder: for archives and the server.
+        sent: the file that every request holds; a sample of the artifact if None.
+    """
+
+    def __init__(self, artifact: Artifact, file: Path, goal: Goal, seconds: float, folder: Path, sent: Path | None = None):
+        self.artifact, self.file, self.goal, self.folder = artifact, file, goal, folder
+        self.deadline = time.monotonic() + seconds
+        self.given = recipe.read(file)
+        self.trials: list[Trial] = []
+        samples = sorted(artifact.samples(), key=lambda pair: len(pair[1]))
+        sample, self.payload = samples[len(samples) // 2]  # of middle size
+        self.suffix = Path(sample.file).suffix
+        if sent:
+            self.payload, self.suffix = sent.read_bytes(), sent.suffix
+        self.store = folder / "store"
+        self.store.mkdir()
+
+    def run(self) -> Trial:
+        """The best trial.
+
+        Raises:
+            ArchiveError: no runtime answers within the bound.
+        """
+        with Live(front.table(self.trials, self.goal), console=Console(width=WIDTH), refresh_per_second=2) as live:
+            self.show = lambda doing="": live.update(front.table(self.trials, self.goal, doing))
+            fastest = self.fastest(networks(torch.cuda.is_available()))
+            with self.served() as hosting:
+                for one in fastest:
+                    for layout in layouts(one):
+                        self.serve(layout, hosting)
+                for one in refinements(self.best().candidate):
+                    self.serve(one, hosting)
+        return self.best()
+
+    def best(self) -> Trial:
+        served = [trial for trial in self.trials if trial.measured]
+        if not served:
+            raise ArchiveError("no runtime could be served; the table says why")
+        return max(served, key=lambda trial: self.goal.score(trial.measured))
+
+    def fastest(self, all_of_them: list[Candidate]) -> list[Candidate]:
+        """The fastest networks of those that answer as the eager one does."""
+        speeds = {}
+        for one in all_of_them:
+            self.show(f"building {one.network}")
+            try:
+                handler = build.assemble(self.artifact, self.settings(one), self.staged(one))
+                speeds[one] = self.speed(handler, one.batch), handler
+            except (ArchiveError, Unavailable) as error:
+                self.trials.append(Trial(one, reason=str(error)))
+        proven = []
+        for one, (speed, handler) in sorted(speeds.items(), key=lambda item: item[1][0], reverse=True):
+            if len(proven) == FASTEST:
+                self.trials.append(Trial(one, reason=f"slower: {speed:,.0f} inputs/s without a server"))
+                continue
+            self.show(f"comparing {one.network} with eager fp32")
+            try:
+                build.prove(self.artifact, handler, one.batch, COMPARED)
+                proven.append(one)
+            except (ArchiveError, WrongAnswer) as error:
+                self.trials.append(Trial(one, reason=str(error)))
+        return proven
+
+    def settings(self, one: Candidate) -> Settings:
+        """The recipe's handler section with the candidate's runtime."""
+        kept = {"class_path", "init_args", "tolerance", "metric_loss"}
+        given = {name: value for name, value in msgspec.to_builtins(self.given.handler).items() if name in kept}
+        return msgspec.convert(given | one.handler(), Settings)
+
+    def speed(self, handler, batch: int) -> float:
+        """Inputs a second in this process, decoding included, after one batch that is not counted."""
+        rows = [Row({"body": self.payload})] * batch
+        handler.answer(rows)
+        start, batches = time.perf_counter(), 0
+        while time.perf_counter() < start + TRIED:
+            handler.answer(rows)
+            batches += 1
+        return batches * batch / (time.perf_counter() - start)
+
+    def staged(self, one: Candidate) -> Path:
+        return self.folder / f"{one.runtime}-{one.precision}-{one.channels_last}"
+
+    @contextlib.contextmanager
+    def served(self):
+        """A server for the trials."""
+        with hosts.bundle(self.store, self.folder / ".torchserve", []):
+            yield Hosting(Home(self.folder / ".torchserve"))
+
+    def serve(self, one: Candidate, hosting: Hosting) -> None:
+        """Host the candidate and measure it, unless it was tried already or the time is up."""
+        if time.monotonic() > self.deadline or any(trial.candidate == one for trial in self.trials):
+            return
+        self.show(f"serving {one}")
+        version = f"0.{len(self.trials)}"
+        changed = self.folder / "recipe.yaml"
+        changed.write_text(rewrite.changed(self.file.read_text(encoding="utf-8"), one), encoding="utf-8")
+        try:
+            build.pack(self.artifact.name, self.staged(one), changed, self.store, version)
+            hosting.host(self.artifact.name, version)
+            measured = [measure(self.target(hosting.client, version), clients, SECONDS) for clients in CLIENTS]
+            hosting.drop(self.artifact.name, version)
+            self.trials.append(Trial(one, measured))
+        except ServerError as error:
+            self.trials.append(Trial(one, reason=str(error)))
+        hosting.archive(self.artifact.name, version).unlink(missing_ok=True)
+        self.show()
+
+    def target(self, client: Client, version: str) -> Target:
+        headers = client.token("inference") | {"Content-Type": TYPES.get(self.suffix, BYTES)}
+        return Target(client.url(self.artifact.name, version), self.payload, headers)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.tune", description="Find a model's fastest recipe on this machine.")
+    parser.add_argument("model", metavar="MODEL", help="a folder in artifacts/ and a recipe in archive/recipes/")
+    parser.add_argument("--goal", default="throughput", help="throughput, latency, or a bound: p99<50ms (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=9, help="after which nothing more is tried (default: %(default)s)")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="what every request holds (default: a sample of the artifact)")
+    parser.add_argument("--dry-run", action="store_true", help="leave the recipe as it is")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
+    file, artifact = RECIPES / f"{arguments.model}.yaml", ARTIFACTS / arguments.model
+    try:
+        goal = Goal(arguments.goal)
+        with tempfile.TemporaryDirectory(prefix="tune-") as folder:
+            tuning = Tuning(Artifact.read(artifact), file, goal, 60 * arguments.minutes, Path(folder), arguments.input)
+            best = tuning.run()
+    except (GoalError, ArchiveError, LoadError, ServerError, recipe.RecipeError) as error:
+        sys.exit(f"error: {error}")
+    picture = front.draw(tuning.trials, best, artifact / "report" / "tuning.png")
+    print(f"best for {goal.text}: {best.candidate}; the picture: {picture}")
+    if not arguments.dry_run:
+        rewrite.write(file, best.candidate, front.said(best, goal))
+        print(f"written into {file}")
+
+
+if __name__ == "__main__":
+    main()

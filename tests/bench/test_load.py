@@ -1,0 +1,63 @@
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from bench import load
+from bench.load import LoadError, Target, measure, summed_up
+
+pytestmark = pytest.mark.skipif(load.shutil.which(load.TOOL) is None, reason="h2load is not installed")
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay open
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200 if body == self.headers["Expected"].encode() else 400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def url():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_the_body_and_the_headers_arrive_and_the_answers_are_timed(url):
+    found = measure(Target(url, b"a body", {"Expected": "a body"}), clients=2, seconds=1)
+    assert found.rate > 10
+    assert found.others == {}
+    assert 0 < found.p50 <= found.p99
+    assert found.tool < 1
+
+
+def test_what_is_refused_is_no_answer(url):
+    found = measure(Target(url, b"another", {"Expected": "a body"}), clients=2, seconds=1)
+    assert found.rate == 0
+    assert set(found.others) == {400}
+
+
+def test_in_the_open_loop_so_many_are_sent_as_were_asked_for(url):
+    found = measure(Target(url, b"x", {"Expected": "x"}), clients=4, seconds=1, rate=40)
+    assert found.rate == pytest.approx(40, rel=0.25)
+
+
+def test_where_nobody_listens_there_is_no_figure():
+    with pytest.raises(LoadError, match=r"got nothing from http://127\.0\.0\.1:9/"):
+        measure(Target("http://127.0.0.1:9/", b"x"), clients=1, seconds=0.5)
+
+
+def test_only_what_ends_within_the_time_counts():
+    begins = np.arange(0, 4_000_000, 100_000)  # µs, ten a second
+    lines = np.stack([begins, np.full(len(begins), 200), np.full(len(begins), 10_000)], axis=1)
+    found = summed_up(lines, clients=1, asked=0, seconds=2, tool=0.0)
+    assert found.rate == 10
+    assert found.p50 == found.p99 == 10

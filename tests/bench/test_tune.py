@@ -1,0 +1,33 @@
+"""The whole search, on a small network and for seconds instead of minutes: real builds, a real server, real load."""
+
+import shutil
+
+import pytest
+
+from archive import recipe
+from bench import front, load, tune
+from bench.candidates import Candidate
+from bench.goal import Goal
+from model_defs.artifact import Artifact
+
+pytestmark = [pytest.mark.server, pytest.mark.skipif(shutil.which(load.TOOL) is None, reason="h2load is not installed")]
+
+
+def test_the_best_of_what_was_served_is_found_and_what_cannot_be_built_is_told(picture_artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        tune, "networks", lambda has_gpu: [Candidate("eager", "fp32", False), Candidate("onnxruntime", "int8", False)]
+    )
+    monkeypatch.setattr(tune, "SECONDS", 0.4)
+    file = tmp_path / "pictures.yaml"
+    shutil.copyfile("archive/recipes/digits.yaml", file)
+    (picture_artifact / "calibration.zip").unlink()
+    tuning = tune.Tuning(Artifact.read(picture_artifact), file, Goal("latency"), 12, tmp_path)
+    best = tuning.run()
+    served = [trial for trial in tuning.trials if trial.measured]
+    assert best in served and best.candidate.runtime == "eager"
+    assert best.measured[0].p50 == min(trial.measured[0].p50 for trial in served)
+    assert "calibration.zip" in next(trial.reason for trial in tuning.trials if trial.candidate.precision == "int8")
+    assert front.draw(tuning.trials, best, tmp_path / "tuning.png").stat().st_size > 10_000
+    tune.rewrite.write(file, best.candidate, front.said(best, tuning.goal))
+    assert recipe.read(file).minWorkers == best.candidate.workers
+    assert file.read_text().startswith("# make tune, 20")
