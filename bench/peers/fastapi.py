@@ -1,0 +1,28 @@
+"""FastAPI under uvicorn: each picture alone, in the thread pool where plain functions run. No batches.
+
+POST /predict: the picture's bytes, application/octet-stream. Answers `[{"label", "score"}, ...]`.
+"""
+
+from typing import Annotated
+
+import uvicorn
+from fastapi import Body, FastAPI
+
+from bench.peers.options import options
+from bench.work import load
+
+
+def build() -> FastAPI:
+    app, work = FastAPI(), load(options())
+
+    @app.post("/predict")
+    def predict(picture: Annotated[bytes, Body(media_type="application/octet-stream")]) -> list[dict]:
+        (answer,) = work.predict([picture])
+        return answer
+
+    return app
+
+
+if __name__ == "__main__":
+    chosen = options(workers=1)
+    uvicorn.run("bench.peers.fastapi:build", factory=True, port=chosen.port, workers=chosen.workers, access_log=False)

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Usage: install.sh VENV PEER LOCK. Makes the virtual environment PEER, installs what LOCK lists, and lets it see VENV's packages.
+# A .pth file's folders come last on the path: what the peer brings itself wins, and torch is not installed a second time.
+set -eu
+venv=$1 peer=$2 lock=$3
+packages='import sysconfig; print(sysconfig.get_path("purelib"))'
+echo "making $peer from $lock: up to a minute"
+"$venv/bin/python" -m venv --clear "$peer"
+"$peer/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r "$lock" || {
+    echo "error: pip could not install $lock (see above); make bench-peers PEERS=... leaves a peer out" >&2
+    exit 1
+}
+"$venv/bin/python" -c "$packages" >"$("$peer/bin/python" -c "$packages")/shared.pth"
