@@ -4,6 +4,9 @@ POST /v2/models/classifier/infer: the picture's bytes, with `Inference-Header-Co
 for a raw body as the one input. Answers V2 JSON: the outputs `label` and `score`, 5 each.
 """
 
+import os
+import sysconfig
+
 import numpy as np
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
@@ -26,6 +29,8 @@ def infer(picture: np.ndarray) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
+    # Triton's own Python backend takes this Python's library, not another one of the same version that the system has.
+    os.environ["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
     server = TritonConfig(http_address="127.0.0.1", http_port=chosen.port, allow_grpc=False, allow_metrics=False)
     with Triton(config=server) as triton:
         triton.bind(
