@@ -38,7 +38,11 @@ async def serve() -> None:
         unused = free.getsockname()[1]  # it cannot do without gRPC
     server = MLServer(
         Settings(
-            host="127.0.0.1", http_port=chosen.port, grpc_port=unused, metrics_endpoint=None, debug=False,
+            host="127.0.0.1",
+            http_port=chosen.port,
+            grpc_port=unused,
+            metrics_endpoint=None,
+            debug=False,
             parallel_workers=chosen.workers,
         )  # fmt: skip
     )

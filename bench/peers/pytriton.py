@@ -1,7 +1,8 @@
 """Triton with its Python front, nvidia-pytriton: Triton batches the bodies, one Python function answers a batch.
 
 POST /v2/models/classifier/infer: the picture's bytes, with `Inference-Header-Content-Length: 0`, which is Triton's extension
-for a raw body as the one input. Answers V2 JSON: the outputs `label` and `score`, 5 each.
+for a raw body as the one input. Answers with the same extension: JSON that names the outputs `label` and `score`, 5 each, and
+behind it their bytes.
 """
 
 import os

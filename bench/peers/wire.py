@@ -6,6 +6,7 @@ Knows nothing of processes, and imports no peer: it is read in our own environme
 import base64
 import difflib
 import json
+import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -21,13 +22,13 @@ class Wire(msgspec.Struct, frozen=True):
         path: of the POST.
         headers: of each request.
         wrap: a picture file's bytes -> the body.
-        read: an answer's JSON -> `[{"label", "score"}, ...]`, best first.
+        read: an answer's body -> `[{"label", "score"}, ...]`, best first.
     """
 
     path: str = "/predict"
     headers: Mapping[str, str] = MappingProxyType({"Content-Type": BYTES})
     wrap: Callable[[bytes], bytes] = bytes
-    read: Callable[[object], list[dict]] = list
+    read: Callable[[bytes], list[dict]] = json.loads
 
     def answer(self, body: bytes) -> list[dict]:
         """
@@ -35,9 +36,8 @@ class Wire(msgspec.Struct, frozen=True):
             ValueError: the body is not an answer of this peer.
         """
         try:
-            answer = self.read(json.loads(body))
-            return [{"label": str(entry["label"]), "score": float(entry["score"])} for entry in answer]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            return [{"label": str(entry["label"]), "score": float(entry["score"])} for entry in self.read(body)]
+        except (ValueError, TypeError, KeyError, IndexError, struct.error) as error:
             raise ValueError(f"not an answer: {body[:200]!r} ({error!r})") from None
 
 
@@ -54,9 +54,36 @@ def v2_request(picture: bytes) -> bytes:
     return json.dumps({"inputs": [given]}).encode()
 
 
-def v2_answer(answer: dict) -> list[dict]:
-    """A V2 answer with the outputs `label` and `score`."""
-    columns = {output["name"]: output["data"] for output in answer["outputs"]}
+def v2_answer(body: bytes) -> list[dict]:
+    """V2 JSON with the outputs `label` and `score`."""
+    return rows({output["name"]: output["data"] for output in json.loads(body)["outputs"]})
+
+
+def binary_answer(body: bytes) -> list[dict]:
+    """V2 with Triton's binary tensor extension: JSON that says how many bytes each output takes, then these, end to end."""
+    head, place = json.JSONDecoder().raw_decode(body.decode("latin-1"))  # in which a byte is a character
+    columns = {}
+    for output in head["outputs"]:
+        size = output["parameters"]["binary_data_size"]
+        columns[output["name"]] = BINARY[output["datatype"]](body[place : place + size])
+        place += size
+    return rows(columns)
+
+
+def binary_texts(content: bytes) -> list[str]:
+    """Each behind its length, as Triton writes BYTES."""
+    texts, place = [], 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<I", content, place)
+        texts.append(content[place + 4 : place + 4 + length].decode())
+        place += 4 + length
+    return texts
+
+
+BINARY = {"BYTES": binary_texts, "FP32": lambda content: [value for (value,) in struct.iter_unpack("<f", content)]}
+
+
+def rows(columns: dict[str, list]) -> list[dict]:
     return [{"label": label, "score": score} for label, score in zip(columns["label"], columns["score"], strict=True)]
 
 
@@ -65,11 +92,11 @@ PEERS = {
     "fastapi": Wire(),
     "litserve": Wire(),
     "bentoml": Wire(
-        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}, wrap=form, read=lambda answer: answer[0]
+        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}, wrap=form, read=lambda body: json.loads(body)[0]
     ),
     "mlserver": Wire(V2, {"Content-Type": "application/json"}, v2_request, v2_answer),
     "ray_serve": Wire("/"),
-    "pytriton": Wire(V2, {"Content-Type": BYTES, "Inference-Header-Content-Length": "0"}, read=v2_answer),
+    "pytriton": Wire(V2, {"Content-Type": BYTES, "Inference-Header-Content-Length": "0"}, read=binary_answer),
     "mosec": Wire("/inference"),
 }
 
