@@ -11,6 +11,7 @@ MODEL   ?= digits sounds intents
 VENV    ?= .venv
 PYTHON  := $(VENV)/bin/python
 CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py)
+PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
 MAKEFLAGS += --no-builtin-rules
 # A model's archive. An older version is never built again: it is what a rollback brings back.
 newest  = $(patsubst model_store/$(1)-%.mar,%,$(lastword $(shell ls model_store/$(1)-[0-9]*.mar 2>/dev/null | sort -V)))
@@ -120,6 +121,8 @@ lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.tx
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
 	@for extra in onnxruntime openvino; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
+	@for peer in $(PEERS); do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
 
 clean: ## stop the server; remove archives, logs and caches (artifacts/ and .venv stay)
 	@if [ -d .torchserve ]; then $(PYTHON) -m serving stop; fi
@@ -133,6 +136,11 @@ $(VENV)/.%: requirements/%.txt
 
 .venv-next/.next: requirements/next.txt
 	@requirements/install.sh .venv-next $<
+	@touch $@
+
+# A peer's environment lies beside ours, whose torch it sees; made anew when its lock has changed.
+.venv-bench/%/.installed: bench/requirements/%.txt | $(VENV)/.train
+	@bench/requirements/install.sh $(VENV) $(@D) $<
 	@touch $@
 
 # Trained anew when its config has changed, and whenever `make train` is told DATA or ARGS.
@@ -151,4 +159,4 @@ train/configs/%.yaml:
 archive/recipes/%.yaml:
 	@echo "error: no $@; there are: $(basename $(notdir $(wildcard archive/recipes/*.yaml)))" >&2; exit 1
 
-.PRECIOUS: artifacts/%/model.json $(VENV)/.%
+.PRECIOUS: artifacts/%/model.json $(VENV)/.% .venv-bench/%/.installed

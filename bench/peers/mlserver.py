@@ -36,16 +36,8 @@ async def serve() -> None:
     chosen = options(workers=1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         unused = free.getsockname()[1]  # it cannot do without gRPC
-    server = MLServer(
-        Settings(
-            host="127.0.0.1",
-            http_port=chosen.port,
-            grpc_port=unused,
-            metrics_endpoint=None,
-            debug=False,
-            parallel_workers=chosen.workers,
-        )  # fmt: skip
-    )
+    settings = {"host": "127.0.0.1", "http_port": chosen.port, "grpc_port": unused, "metrics_endpoint": None, "debug": False}
+    server = MLServer(Settings(**settings, parallel_workers=chosen.workers))
     model = ModelSettings(
         name="classifier", implementation=Classifier, max_batch_size=chosen.batch, max_batch_time=chosen.delay_ms / 1000
     )

@@ -33,7 +33,7 @@ UNWANTED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", OPTIONS)
 
 
 class PeerError(RuntimeError):
-    """A peer that is not installed, did not start, or answers something else; the message says what to do or holds its log's end."""
+    """A peer that is not installed, did not start, or answers something else; the message has what to do, or its log's end."""
 
 
 class Peer(msgspec.Struct):

@@ -8,6 +8,7 @@ import struct
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.peers import running
@@ -26,7 +27,7 @@ def test_every_peer_has_its_file_its_lock_and_its_group():
 
 
 def test_an_unknown_peer_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="no peer 'fastapy'; did you mean 'fastapi'?"):
+    with pytest.raises(ValueError, match="no peer 'fastapy'; did you mean 'fastapi'"):
         wire("fastapy")
     with pytest.raises(ValueError, match="no peer 'x'; known: fastapi, litserve"):
         wire("x")
@@ -85,14 +86,7 @@ def test_the_command_line_says_what_the_servers_own_processes_then_read(monkeypa
     chosen = Options(port=8000, archive="x.mar", runtime="fast", threads=2, delay_ms=0.5)
     monkeypatch.setattr(sys, "argv", ["peer", *running.command_line(chosen)])
     read = options(workers=3)
-    assert (read.port, read.archive, read.runtime, read.threads, read.workers, read.delay_ms) == (
-        8000,
-        "x.mar",
-        "fast",
-        2,
-        3,
-        0.5,
-    )
+    assert read == msgspec.structs.replace(chosen, workers=3)
     monkeypatch.setattr(sys, "argv", ["worker"])
     assert options() == read
 
@@ -100,7 +94,10 @@ def test_the_command_line_says_what_the_servers_own_processes_then_read(monkeypa
 def test_a_peer_without_its_environment_says_what_makes_it(monkeypatch, tmp_path):
     monkeypatch.setattr(running, "ROOT", tmp_path)
     monkeypatch.setattr(running, "ENVIRONMENTS", tmp_path / ".venv-bench")
-    with pytest.raises(running.PeerError, match="make .venv-bench/mosec/.installed"), running.started("mosec", "x", "eager", b""):
+    with (
+        pytest.raises(running.PeerError, match=r"make \.venv-bench/mosec/\.installed"),
+        running.started("mosec", "x", "fast", b""),
+    ):
         pass
 
 
