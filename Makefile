@@ -87,7 +87,7 @@ bench: $(VENV)/.bench ## measure the bundle beside TorchServe's stock handlers: 
 	@$(MAKE) --no-print-directory artifacts MODEL="$(MODEL)"
 	@$(PYTHON) -m bench $(ARGS)
 
-bench-peers: $(VENV)/.bench ## measure it beside Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI too, each in an environment of its own
+bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## measure it beside Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI too, each in an environment of its own
 	@$(MAKE) --no-print-directory artifacts MODEL=resnet18
 	@$(PYTHON) -m bench vision --peers $(ARGS)
 

