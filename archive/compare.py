@@ -19,8 +19,9 @@ from handlers.comparison import Comparison
 from handlers.request import Row
 from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
+from model_defs.agreement import is_number
 from model_defs.artifact import Artifact, Sample
-from model_defs.measures import measure
+from model_defs.measures import loss, measure
 
 MOST_HELD_OUT = 1000  # of the test set, evenly spread
 
@@ -84,7 +85,7 @@ def refuse_outside_bounds(made: Comparison, settings: Settings) -> None:
         )
     else:
         is_within, bound = (
-            made.eager - made.served <= settings.metric_loss,
+            loss(made.metric, made.eager, made.served) <= settings.metric_loss,
             f"it may lose {settings.metric_loss:g} of the metric: take another precision, or raise metric_loss in the recipe",
         )
     if not is_within:
@@ -110,12 +111,27 @@ def answers(handler: Handler, rows: list[Row]) -> list[Any]:
     return [msgspec.json.decode(answer.body) for answer in given]
 
 
-def difference(one: list[dict], other: list[dict]) -> float:
-    """The largest difference of a label's score, over the labels that both answers list."""
-    scores = {entry["label"]: entry["score"] for entry in one}
-    return max((abs(entry["score"] - scores[entry["label"]]) for entry in other if entry["label"] in scores), default=1.0)
+def difference(one: Any, other: Any) -> float:
+    """The largest difference of two numbers in the same place, relative where they are above 1; 1 where the answers are not of
+    one shape. Of ranked labels it is that of a label's score, over the labels that both answers list."""
+    if one == other:
+        return 0.0
+    if is_number(one) and is_number(other):
+        return abs(one - other) / max(1.0, abs(one))
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return max((difference(one[key], other[key]) for key in one), default=0.0)
+    if is_ranked(one) and is_ranked(other):
+        scores = {entry["label"]: entry["score"] for entry in one}
+        return max((abs(entry["score"] - scores[entry["label"]]) for entry in other if entry["label"] in scores), default=1.0)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return max(map(difference, one, other), default=0.0)
+    return 1.0
 
 
-def label(answer: list[dict]) -> str | None:
-    """The first; None where nothing was found in a picture."""
-    return answer[0]["label"] if answer else None
+def is_ranked(answer: Any) -> bool:
+    return isinstance(answer, list) and all(isinstance(entry, dict) and entry.keys() >= {"label", "score"} for entry in answer)
+
+
+def label(answer: Any) -> str | None:
+    """The first; None where nothing was found in a picture, or an answer has no labels."""
+    return answer[0]["label"] if answer and is_ranked(answer) else None

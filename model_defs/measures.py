@@ -5,9 +5,10 @@ artifact names its metrics, and a metric's name is its function's. Knows neither
 be computed is imported when it is.
 """
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,51 @@ def mean_iou(answers: Answers, truths: list[list[dict]]) -> float:
     return statistics.fmean(both[label] / either[label] for label in either if either[label])
 
 
+def mean_absolute_error(answers: Answers, truths: list[dict]) -> float:
+    """How far the answers' numbers lie from the true ones, in their unit; infinite where an answer is missing."""
+    return statistics.fmean(abs(given - real) for given, real in numbers(answers, truths))
+
+
+def r2(answers: Answers, truths: list[dict]) -> float:
+    """The share of the numbers' variance that the answers explain: 1 at best, 0 for answering their mean."""
+    pairs = list(numbers(answers, truths))
+    mean = statistics.fmean(real for _, real in pairs)
+    return 1 - sum((given - real) ** 2 for given, real in pairs) / max(sum((real - mean) ** 2 for _, real in pairs), 1e-12)
+
+
+def relative_error(answers: Answers, truths: list[dict]) -> float:
+    """Of forecasts: their mean absolute error over that of the seasonal-naive forecast of the same steps, which repeats the
+    last season; below 1 they are better."""
+    return mean_absolute_error(answers, truths) / max(seasonal_naive_error(answers, truths), 1e-12)
+
+
+def seasonal_naive_error(answers: Answers, truths: list[dict]) -> float:
+    """Of forecasts: the mean absolute error of the seasonal-naive one, whatever the answers are."""
+    return mean_absolute_error([{"forecast": truth["seasonal_naive"]} for truth in truths], truths)
+
+
 MEASURES = {
     function.__name__: function
-    for function in (accuracy, f1, mean_average_precision, average_precision_50, mask_average_precision, mean_iou)
+    for function in (
+        *(accuracy, f1, mean_average_precision, average_precision_50, mask_average_precision, mean_iou),
+        *(mean_absolute_error, r2, relative_error, seasonal_naive_error),
+    )
 }
+ERRORS = {"mean_absolute_error", "relative_error", "seasonal_naive_error"}  # the less, the better; of the others the more
+
+
+def loss(name: str, before: float, after: float) -> float:
+    """By how much the second figure of the metric is worse than the first."""
+    return after - before if name in ERRORS else before - after
+
+
+def numbers(answers: Answers, truths: list[dict]) -> Iterator[tuple[float, float]]:
+    """Each number of the answers, `{"value": 3.5}` or `{"forecast": [3.5, ...]}`, with the true one of its key and place."""
+    for answer, truth in zip(answers, truths, strict=True):
+        given = {name: math.inf for name in ("value", "forecast") if name in truth} if answer is None else answer
+        for name, value in given.items():
+            one, other = (each if isinstance(each, list) else [each] for each in (value, truth[name]))
+            yield from zip(one * len(other) if answer is None else one, other, strict=True)
 
 
 def first_labels(answers: Answers) -> list[str | None]:

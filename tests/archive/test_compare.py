@@ -102,3 +102,19 @@ def test_a_test_input_that_is_refused_ends_the_comparison(picture_artifact):
             file.writestr(entry["file"], b"no picture")
     with pytest.raises(ArchiveError, match="of the artifact got 400"):
         measured(picture_artifact, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ([{"label": "a", "score": 0.5}], [{"label": "a", "score": 0.25}], 0.25),
+        ([], [], 0.0),
+        ([], [{"label": "a", "score": 0.5}], 1.0),
+        ({"value": 200.0}, {"value": 201.0}, 0.005),
+        ({"forecast": [0.5, 0.25]}, {"forecast": [0.5, 0.5]}, 0.25),
+        ({"forecast": [0.5]}, {"forecast": [0.5, 0.5]}, 1.0),
+        ([{"text": "a"}], [{"text": "b"}], 1.0),
+    ],
+)
+def test_answers_of_any_shape_are_apart_by_their_numbers(one, other, apart):
+    assert compare.difference(one, other) == pytest.approx(apart)

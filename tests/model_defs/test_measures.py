@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model_defs.answers import png
-from model_defs.measures import measure
+from model_defs.measures import loss, measure
 
 pytest.importorskip("torchmetrics", reason="metrics are computed where training is installed")
 
@@ -70,3 +70,26 @@ def test_pixels_of_which_nothing_is_known_do_not_count():
 def test_an_unknown_metric_names_the_nearest():
     with pytest.raises(ValueError, match="no metric 'acuracy'; did you mean 'accuracy'"):
         measure("acuracy")
+
+
+def test_errors_of_numbers_are_in_their_unit():
+    truths, found = [{"value": 1.0}, {"value": 3.0}], [{"value": 2.0}, {"value": 3.0}]
+    assert measure("mean_absolute_error")(found, truths) == 0.5
+    assert measure("r2")(found, truths) == 0.5
+    assert measure("r2")([{"value": 2.0}] * 2, truths) == 0
+
+
+def test_a_forecast_is_measured_beside_the_seasonal_naive_one():
+    truths = [{"forecast": [1.0, 2.0], "seasonal_naive": [3.0, 2.0]}, {"forecast": [5.0], "seasonal_naive": [4.0]}]
+    found = [{"forecast": [1.5, 2.5]}, {"forecast": [5.5]}]
+    assert measure("seasonal_naive_error")(found, truths) == 1
+    assert measure("relative_error")(found, truths) == 0.5 == measure("mean_absolute_error")(found, truths)
+
+
+def test_a_missing_number_is_as_bad_as_can_be():
+    assert measure("mean_absolute_error")([None], [{"forecast": [1.0], "seasonal_naive": [1.0]}]) == float("inf")
+    assert measure("r2")([None, {"value": 1.0}], [{"value": 1.0}, {"value": 2.0}]) == -float("inf")
+
+
+def test_of_an_error_less_is_better():
+    assert loss("accuracy", 0.9, 0.7) == pytest.approx(0.2) and loss("relative_error", 0.7, 0.9) == pytest.approx(0.2)

@@ -3,7 +3,6 @@
 Knows nothing of how a text becomes numbers, but for the vocabulary that it chooses: `model_defs/text.py` decodes.
 """
 
-import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from torchtext.vocab import build_vocab_from_iterator  # noqa: E402
 
 from model_defs.text import Words  # noqa: E402
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split  # noqa: E402
-
-csv.field_size_limit(10_000_000)  # characters; a review is longer than the csv module's own limit allows
+from train.data.spreadsheet import records  # noqa: E402
 
 
 class CSV(Examples):
@@ -119,39 +117,6 @@ def rows(file: Path, label: str, text: str) -> Iterator[Example]:
             if not row[column].strip():
                 raise DataError(f"{file}:{line}: the {column} is empty; fill it or remove the row")
         yield Example(row[text].encode(), row[label].strip(), f"{file}:{line}", ".txt")
-
-
-def records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """A CSV file's rows that are not blank, each with the line where it begins: a quoted field may go on for many.
-
-    Raises:
-        DataError: no such file, not CSV, not text.
-    """
-    line = 1
-    try:
-        # A byte that is not UTF-8 comes through as a lone surrogate: a strict decoder reads ahead and cannot say in which line.
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
-            reader = csv.reader(opened, strict=True)
-            for fields in reader:
-                if wrong := not_text(fields):
-                    raise DataError(f"{file}:{line}: {wrong}")
-                if fields:
-                    yield line, fields
-                line = reader.line_num + 1
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
-    except csv.Error as error:
-        raise DataError(f"{file}:{line}: not CSV: {error}; quote texts that hold commas, quotes or line breaks") from None
-
-
-def not_text(fields: list[str]) -> str | None:
-    """What no text holds: a byte that was not UTF-8, or NUL, which Python's csv lets pass from 3.11 on."""
-    joined = "".join(fields)
-    try:
-        joined.encode()
-    except UnicodeEncodeError as error:
-        return f"not UTF-8: byte 0x{ord(joined[error.start]) - 0xDC00:02x}; save the file as UTF-8"
-    return "a NUL character, which no text holds; save the file as UTF-8" if "\0" in joined else None
 
 
 def root_cause(error: BaseException) -> BaseException:
