@@ -1,0 +1,78 @@
+"""Learning how a series of numbers goes on."""
+
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+from model_defs import sequence
+from model_defs.artifact import Sample
+from model_defs.measures import measure
+from model_defs.structured import inputs_of, parsed
+from train.targets import Targets
+from train.task import Batch, Task
+
+SHOWN = 6  # forecasts in the report
+
+
+class Futures(Targets):
+    """`{"forecast": [...], "seasonal_naive": [...]}` -> both as (2, horizon); a batch of them is (B, 2, horizon) float32."""
+
+    def __call__(self, sample: Tensor, truth: dict[str, list[float]]) -> tuple[Tensor, list[list[float]]]:
+        return self.augment(sample) if self.augment else sample, [truth["forecast"], truth["seasonal_naive"]]
+
+    def collate(self, targets: list) -> Tensor:
+        return torch.tensor(targets, dtype=torch.float32)
+
+
+class Forecasting(Task):
+    """The next steps of a series, by a network that gives them in its own unit and knows its `deviation`."""
+
+    targets = Futures
+    metrics = ("relative_error", "mean_absolute_error", "seasonal_naive_error")
+
+    def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The mean absolute errors of the network and of the seasonal-naive forecast, in deviations."""
+        inputs, targets = batch
+        truth, naive = targets.unbind(1)  # (B, horizon) each
+        scale = self.network.deviation
+        return l1_loss(self.network(*inputs).float() / scale, truth / scale), l1_loss(naive / scale, truth / scale)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        loss, _ = self.errors(batch)
+        self.log_all(batch, train_loss=loss)
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        loss, naive = self.errors(batch)
+        self.log_all(batch, val_loss=loss, val_relative_error=loss / naive)
+
+    def answer(self, output: Tensor, sample: Any) -> dict[str, list[float]]:
+        return sequence.forecast(output)
+
+    def kind(self, sample: Sample) -> str:
+        return sample.file
+
+    def is_right(self, sample: Sample) -> bool:
+        return measure("relative_error")([sample.answer], [sample.truth]) < 1
+
+    def figures(self, answered: list[tuple[Sample, bytes]]) -> dict[str, Figure | None]:
+        """What was known, what came, and what was forecast."""
+        chosen = answered[:: max(1, len(answered) // SHOWN)][:SHOWN]
+        figure = Figure(figsize=(12, 2.4 * -(-len(chosen) // 2)))
+        for axes in figure.subplots(-(-len(chosen) // 2), 2, squeeze=False).flat:
+            axes.set_axis_off()
+        for axes, (sample, payload) in zip(figure.axes, chosen, strict=False):
+            axes.set_axis_on()
+            known = inputs_of(parsed(payload))
+            axes.plot(range(-len(known), 0), known, color="grey")
+            for name, values, style in (
+                ("true", sample.truth["forecast"], "k-"),
+                ("seasonal naive", sample.truth["seasonal_naive"], "C1:"),
+                ("forecast", sample.answer["forecast"], "C0-"),
+            ):
+                axes.plot(values, style, label=name)
+        figure.axes[0].legend()
+        return {"forecasts.png": figure}
