@@ -123,5 +123,5 @@ class Joined(nn.Module):
 
     def forward(self, pixels: Tensor, numbers: Tensor, offsets: Tensor) -> Tensor:
         seen, read = self.network(self.standardise(pixels)), self.embedding(numbers, offsets)  # (B, width) each
-        seen, read = seen * (self.uses != "text"), read * (self.uses != "image")
+        seen, read = seen * float(self.uses != "text"), read * float(self.uses != "image")
         return self.head(torch.cat([seen, read, seen * read], dim=1))

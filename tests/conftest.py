@@ -41,7 +41,7 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
     torch.manual_seed(0)
     spec = complete({"class_path": path_of(network), "init_args": init_args}, {"num_classes": len(LABELS), **transform.facts()})
     built = network(**spec["init_args"]).eval()
-    init_args = {name: getattr(transform, name) for name in TRANSFORM_ARGUMENTS[type(transform)]}
+    init_args = {name: getattr(transform, name) for name in TRANSFORM_ARGUMENTS.get(type(transform), ())}
     written = Artifact(
         name=folder.name, network=spec, transform={"class_path": path_of(type(transform)), "init_args": init_args},
         labels=LABELS, metrics={}, data={}, versions=files.versions(), folder=folder,
@@ -52,7 +52,7 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
         outputs = built(*transform.collate(decoded))
     answer = answer or (lambda output, sample: top(output, LABELS))
     answers = [answer(output, sample) for output, sample in zip(outputs, decoded, strict=True)]
-    truths = [given[0]["label"] if given else None for given in answers]
+    truths = [given[0]["label"] if given and isinstance(given, list) else None for given in answers]
     samples = [
         (Sample(name, truth, given), payload)
         for (name, payload), truth, given in zip(payloads.items(), truths, answers, strict=True)

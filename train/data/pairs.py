@@ -77,7 +77,7 @@ class Questions(CSVPairs):
         count: for training; a fifth as many are for testing.
     """
 
-    def __init__(self, root: str = DOWNLOADS, count: int = 3_000, **options: Any):
+    def __init__(self, root: str = DOWNLOADS, count: int = 2_500, **options: Any):
         super().__init__(root, **options)
         self.count = count
 

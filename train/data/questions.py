@@ -9,13 +9,13 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from train.data.drawn import SHAPES, ground
+from train.data.drawn import SHAPES
 
 SIDE = 64  # pixels
 COLOURS = {"red": (210, 30, 30), "green": (30, 160, 40), "blue": (30, 60, 220), "yellow": (240, 215, 30)}
 KINDS = ("circle", "square", "star", "triangle")
 COUNTS = ("one", "two", "three")
-RADII = (9, 12)  # pixels
+RADII = (11, 14)  # pixels
 PLACES = ((16, 16), (48, 16), (16, 48), (48, 48))  # so that no shape hides another
 ASKED = {
     "colour": ("what colour is it?", "which colour do you see?", "tell me the colour", "how is it painted?"),
@@ -34,12 +34,13 @@ def question(seed: int) -> tuple[Image.Image, str, str]:
 
 
 def draw(facts: dict[str, str], random: np.random.Generator) -> Image.Image:
-    picture = ground(SIDE, SIDE, random)
+    grey = int(random.integers(140, 256))
+    picture = Image.new("RGB", (SIDE, SIDE), (grey, grey, grey))
     pen = ImageDraw.Draw(picture)
     paint = tuple(int(value) for value in np.clip(np.array(COLOURS[facts["colour"]]) + random.normal(0, 12, 3), 0, 255))
     places = random.permutation(len(PLACES))[: 1 + COUNTS.index(facts["count"])]
     for place in places:
-        x, y = np.array(PLACES[place]) + random.uniform(-3, 3, 2)
+        x, y = np.array(PLACES[place]) + random.uniform(-2, 2, 2)
         outline = SHAPES[facts["shape"]](random.uniform(0, 2 * math.pi))
         radius = random.uniform(*RADII)
         pen.polygon([(x + radius * px, y + radius * py) for px, py in outline], paint, outline="black")

@@ -136,7 +136,7 @@ class Demand(CSVSeries):
         length: hours in each.
     """
 
-    def __init__(self, root: str = DOWNLOADS, count: int = 20, length: int = 1_000, **options: Any):
+    def __init__(self, root: str = DOWNLOADS, count: int = 40, length: int = 1_000, **options: Any):
         super().__init__(root, **options)
         self.count, self.length = count, length
 

@@ -1,0 +1,71 @@
+"""handlers/sequences.py: series of different lengths share a batch, a wrong one is refused alone, a horizon is chosen."""
+
+import json
+import math
+
+import pytest
+
+from archive.export import export
+from handlers.base import load
+from handlers.request import Row
+from handlers.settings import Settings
+from model_defs import sequence
+from model_defs.artifact import Artifact
+from model_defs.sequence import Recurrent, Series
+from model_defs.structured import body
+from tests.conftest import write
+
+SECTION = {"class_path": "handlers.sequences.Forecaster", "threads": 1}
+KNOWN = [[float(value % 5) for value in range(length)] for length in (4, 9, 6)]
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    series = Series()
+    series.mean, series.deviation, series.season, series.history, series.horizon = 2.0, 1.5, 4, 8, 6
+    files = {f"{place}.json": body(known) for place, known in enumerate(KNOWN)}
+    return write(tmp_path / "series", Recurrent, series, files, lambda output, _: sequence.forecast(output), width=8)
+
+
+def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
+    given = handler.answer([Row({"body": one}, "application/json", **options) for one in bodies]).answers
+    return [(answer.code, json.loads(answer.body)) for answer in given]
+
+
+def test_a_worker_answers_its_samples_as_in_training(artifact):
+    load(artifact, SECTION).warm_up(4)
+
+
+def test_a_batch_of_series_of_which_some_are_wrong(artifact):
+    bodies = [
+        *({"inputs": known} for known in KNOWN),
+        {"inputs": [1.0, 2.0, math.nan, 3.0]},
+        {"inputs": [1, 2]},
+        {"inputs": KNOWN[0], "parameters": {"horizon": 7}},
+        {"inputs": KNOWN[0], "parameters": {"horizon": 0}},
+        {"inputs": KNOWN[0], "parameters": {"horizon": "3"}},
+        {"inputs": KNOWN[0], "parameters": {"steps": 3}},
+    ]
+    found = answers(load(artifact, SECTION), *bodies)
+    assert [code for code, _ in found] == [200] * 3 + [422] * 6
+    assert all(len(answer["forecast"]) == 6 for _, answer in found[:3])
+    assert "horizon 7; this model forecasts 6 steps at most" in found[5][1]["message"]
+
+
+def test_a_caller_chooses_how_far_ahead(artifact):
+    (_, whole), (_, part) = answers(
+        load(artifact, SECTION), {"inputs": KNOWN[1]}, {"inputs": KNOWN[1], "parameters": {"horizon": 2}}
+    )
+    assert part["forecast"] == whole["forecast"][:2]
+
+
+def test_a_forecaster_gives_no_explanations_and_says_so(artifact):
+    ((code, answer),) = answers(load(artifact, SECTION), {"inputs": KNOWN[0]}, explain=True)
+    assert code == 501 and "/predictions" in answer["message"]
+
+
+@pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
+def test_series_are_forecast_alike_by_another_runtime(artifact, runtime):
+    section = SECTION | {"runtime": runtime}
+    export(Artifact.read(artifact), Settings(**section), artifact)
+    load(artifact, section).warm_up(4)

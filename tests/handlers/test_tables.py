@@ -1,0 +1,72 @@
+"""handlers/tables.py: rows share a batch, a wrong one is refused alone, an explanation names columns."""
+
+import json
+
+import pytest
+
+from archive.export import export
+from handlers.base import load
+from handlers.request import Row
+from handlers.settings import Settings
+from model_defs import table
+from model_defs.artifact import Artifact
+from model_defs.structured import body
+from model_defs.table import Columns, Perceptron, Regressor
+from tests.conftest import write
+
+ROWS = [{"age": 25 + 10 * place, "job": job} for place, job in enumerate(["baker", "nurse", None])]
+SECTIONS = {
+    "TableClassifier": {"class_path": "handlers.tables.TableClassifier", "threads": 1},
+    "TableRegressor": {"class_path": "handlers.tables.TableRegressor", "threads": 1},
+}
+
+
+@pytest.fixture
+def handler(tmp_path):
+    def make(name: str, **settings):
+        columns = Columns()
+        columns.numbers, columns.categories, columns.target = {"age": (40.0, 10.0)}, {"job": ["baker", "nurse"]}, (100.0, 20.0)
+        files = {f"{place}.json": body(row) for place, row in enumerate(ROWS)}
+        network, answer = (Perceptron, None) if name == "TableClassifier" else (Regressor, lambda output, _: table.value(output))
+        return load(write(tmp_path / "rows", network, columns, files, answer), SECTIONS[name] | settings)
+
+    return make
+
+
+def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
+    given = handler.answer([Row({"body": one}, "application/json", **options) for one in bodies]).answers
+    return [(answer.code, json.loads(answer.body)) for answer in given]
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_worker_answers_its_samples_as_in_training(handler, name):
+    handler(name).warm_up(4)
+
+
+def test_seven_rows_and_one_with_an_unknown_job(handler):
+    bodies = [{"inputs": ROWS[place % 3]} for place in range(7)] + [{"inputs": {"age": 30, "job": "nurze"}}]
+    *good, (code, refused) = answers(handler("TableClassifier"), *bodies)
+    assert [code for code, _ in good] == [200] * 7 and len(good[0][1]) == 3
+    assert code == 422 and "did you mean 'nurse'?" in refused["message"]
+
+
+def test_a_regressor_answers_one_number_and_takes_no_parameters(handler):
+    served = handler("TableRegressor")
+    (code, answer), (refused, _) = answers(served, {"inputs": ROWS[0]}, {"inputs": ROWS[0], "parameters": {"top_k": 1}})
+    assert code == 200 and 50 < answer["value"] < 150
+    assert refused == 422
+
+
+def test_an_explanation_weighs_each_column(handler):
+    ((code, answer),) = answers(handler("TableClassifier"), {"inputs": ROWS[2]}, explain=True)
+    weights = {entry["column"]: entry["weight"] for entry in answer["columns"]}
+    assert code == 200 and list(weights) == ["age", "job"]
+    assert weights["age"] != 0 and weights["job"] == 0  # it was unknown already
+    assert answers(handler("TableRegressor"), {"inputs": ROWS[0]}, explain=True)[0][0] == 501
+
+
+@pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
+def test_rows_are_answered_alike_by_another_runtime(handler, runtime):
+    folder, section = handler("TableClassifier").artifact.folder, SECTIONS["TableClassifier"] | {"runtime": runtime}
+    export(Artifact.read(folder), Settings(**section), folder)
+    load(folder, section).warm_up(4)

@@ -1,0 +1,81 @@
+"""train/data/series.py: the beginning of each series trains, its end is for testing; what cannot be used is named."""
+
+import numpy as np
+import pytest
+
+from model_defs.sequence import Series
+from model_defs.structured import inputs_of, parsed
+from train.data.demand import demand
+from train.data.examples import DataError
+from train.data.series import CSVSeries, Demand
+
+SMALL = {"season": 4, "history": 12, "horizon": 4, "stride": 3}
+
+
+def written(tmp_path, text: str):
+    (tmp_path / "series.csv").write_text(text, encoding="utf-8")
+    return str(tmp_path / "series.csv")
+
+
+def ready(data):
+    data.setup()
+    series = Series()
+    data.fit(series)
+    data.check(series)
+    return data, series
+
+
+def test_no_test_value_is_known_to_training(tmp_path):
+    root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
+    data, series = ready(CSVSeries(root, **SMALL))
+    seen = [max(example.truth["forecast"]) for name in ("train", "validation") for example in data.splits[name]]
+    told = [min(example.truth["forecast"]) for example in data.splits["test"]]
+    assert max(seen) < 160 <= min(told)
+    assert series.mean == pytest.approx(np.mean(range(144))) and (series.season, series.history, series.horizon) == (4, 12, 4)
+
+
+def test_what_is_known_ends_where_the_forecast_begins_and_its_lengths_differ(tmp_path):
+    root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
+    data, _ = ready(CSVSeries(root, **SMALL))
+    lengths = set()
+    for example in data.splits["test"]:
+        known = inputs_of(parsed(example.read()))
+        lengths.add(len(known))
+        assert known[-1] + 1 == example.truth["forecast"][0] and example.truth["seasonal_naive"] == known[-4:]
+    assert len(lengths) > 3 and min(lengths) >= 4 and max(lengths) <= 12
+
+
+def test_a_column_of_names_holds_several_series(tmp_path):
+    rows = "".join(f"{value},{name}\n" for value in range(200) for name in ("a", "b"))
+    data, _ = ready(CSVSeries(written(tmp_path, "value,series\n" + rows), **SMALL))
+    assert {example.source.split(": ")[1] for example in data.splits["train"]} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("when\n3\n", "series.csv:1: no column 'value'; the header is when"),
+        ("value\n3\nx\n", "series.csv:3: the value is 'x'; fill gaps"),
+        ("value\nnan\n", "series.csv:2: the value is 'nan'"),
+        ("value,series\n3\n", "series.csv:2: 1 fields; the header has 2"),
+        ("value\n3\n4\n5\n", "too short for the train split"),
+        ("value\n", "no series; a CSV file with a column 'value' is expected"),
+    ],
+)
+def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+    with pytest.raises(DataError) as caught:
+        CSVSeries(written(tmp_path, text), **SMALL).setup()
+    assert message in str(caught.value)
+
+
+def test_no_folder_and_a_history_shorter_than_a_season_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        CSVSeries(str(tmp_path / "nowhere")).setup()
+    with pytest.raises(DataError, match="a history holds a season or more"):
+        CSVSeries(season=24, history=12)
+
+
+def test_the_same_seed_makes_the_same_demand():
+    assert demand(3, 100) == demand(3, 100) != demand(4, 100)
+    data, _ = ready(Demand(count=2, length=400))
+    assert min(data.counts().values()) > 0 and data.labels == []

@@ -1,0 +1,98 @@
+"""train/data/tables.py: columns get their kind from what they hold; what cannot be used is named with its line."""
+
+import pytest
+
+from model_defs.structured import inputs_of, parsed
+from model_defs.table import Columns
+from train.data.examples import DataError
+from train.data.tables import BreastCancer, CSVTable, Diabetes, NumberTable, Trips, Wine
+
+HEADER = "age,job,label\n"
+ROWS = "".join(f"{20 + place},{'nurse' if place % 2 else 'baker'},{'yes' if place % 3 else 'no'}\n" for place in range(30))
+
+
+def ready(data):
+    data.setup()
+    columns = Columns()
+    data.fit(columns)
+    data.check(columns)
+    return data, columns
+
+
+def csv(tmp_path, text: str = HEADER + ROWS, name: str = "rows.csv"):
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_csv_becomes_rows_of_numbers_and_categories(tmp_path):
+    data, columns = ready(CSVTable(str(csv(tmp_path))))
+    assert data.labels == ["no", "yes"] and list(columns.numbers) == ["age"]
+    assert columns.categories == {"job": ["baker", "nurse"]}
+    row = inputs_of(parsed(data.splits["train"][0].read()))
+    assert isinstance(row["age"], float) and row["job"] in ("baker", "nurse") and "label" not in row
+
+
+def test_a_folder_has_its_own_test_set_and_numbers_may_be_categories(tmp_path):
+    csv(tmp_path, name="train.csv")
+    csv(tmp_path, HEADER + "25,nurse,yes\n20,baker,no\n", "test.csv")
+    data, columns = ready(CSVTable(str(tmp_path), categorical=["age"], leave_out=["job"]))
+    assert data.counts()["test"] == 2 and list(columns.categories) == ["age"] and not columns.numbers
+
+
+def test_an_empty_cell_is_an_unknown_value(tmp_path):
+    data, columns = ready(CSVTable(str(csv(tmp_path, HEADER + ROWS + ",,yes\n" * 5))))
+    assert list(columns.numbers) == ["age"] and columns.categories == {"job": ["baker", "nurse"]}
+    rows = [inputs_of(parsed(example.read())) for examples in data.splits.values() for example in examples]
+    assert sum(row == {"age": None, "job": None} for row in rows) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column 'label'; the header is missing"),
+        ("age,job\n1,nurse\n", "rows.csv:1: no column 'label'; the header is age,job"),
+        (HEADER + "1,nurse\n", "rows.csv:2: 2 fields; the header has 3"),
+        (HEADER + "1,nurse,\n", "rows.csv:2: the label is empty"),
+        (HEADER + "1,nurse,yes\n", "the test split has no examples"),
+    ],
+)
+def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+    with pytest.raises(DataError) as caught:
+        CSVTable(str(csv(tmp_path, text))).setup()
+    assert message in str(caught.value)
+
+
+def test_a_test_row_of_another_kind_than_in_training_is_told_with_its_line(tmp_path):
+    csv(tmp_path, name="train.csv")
+    csv(tmp_path, HEADER + "old,nurse,yes\n20,pilot,no\n", "test.csv")
+    with pytest.raises(
+        DataError, match=r"test\.csv:2: 'age' is text; send a number\n.*test\.csv:3: 'job' has no category 'pilot'"
+    ):
+        ready(CSVTable(str(tmp_path)))
+
+
+def test_what_is_no_number_cannot_be_told_as_one(tmp_path):
+    with pytest.raises(DataError, match=r"rows\.csv:2: the label is 'yes'; this model learns numbers"):
+        NumberTable(str(csv(tmp_path, HEADER + "1,nurse,yes\n"))).setup()
+
+
+@pytest.mark.parametrize(("kind", "counts"), [(BreastCancer, (30, 2)), (Wine, (13, 3))])
+def test_scikit_learns_tables_are_there(kind, counts):
+    data, columns = ready(kind())
+    assert (len(columns.numbers), len(data.labels)) == counts and not columns.categories
+
+
+def test_what_is_told_of_a_table_may_be_a_number():
+    data, columns = ready(Diabetes())
+    assert data.labels == [] and len(columns.numbers) == 10
+    mean, deviation = columns.target
+    assert 140 < mean < 160 and 70 < deviation < 85
+
+
+def test_the_same_seed_makes_the_same_trips():
+    one, other, another = (Trips(count=40, seed=seed) for seed in (0, 0, 1))
+    for data in (one, other, another):
+        data.setup()
+    assert one.fingerprint() == other.fingerprint() != another.fingerprint()
+    assert one.counts() == {"train": 36, "test": 10, "validation": 4}

@@ -1,0 +1,24 @@
+"""train/regression.py, train/forecasting.py: numbers are learned better than by answering their mean, or the last season."""
+
+import pytest
+
+from train.__main__ import train
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "is_learned"),
+    [
+        ("diabetes", ["--trainer.max_epochs=15"], lambda metrics: metrics["r2"] > 0.3),
+        (
+            "demand",
+            ["--trainer.max_epochs=4", "--data.count=6", "--model.network.width=16"],
+            lambda metrics: metrics["relative_error"] < 0.95,
+        ),
+    ],
+)
+def test_a_short_training_learns_something(name, overrides, is_learned, tmp_path):
+    artifact = train(name, overrides, tmp_path / "artifacts", tmp_path / "runs")
+    assert is_learned(artifact.metrics), artifact.metrics
+    report = {file.name for file in (tmp_path / "artifacts" / name / "report").iterdir()}
+    assert "curves.png" in report and report & {"values.png", "forecasts.png"}
+    assert all(sample.file.endswith(".json") for sample, _ in artifact.samples())
