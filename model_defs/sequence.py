@@ -111,6 +111,8 @@ class Recurrent(nn.Module):
         self.register_buffer("repeated", repeated, persistent=False)  # which value of the last season stands for which step
         self.cell = CELLS[cell](2, width, layers, batch_first=True)
         self.head = nn.Linear(width + self.season, len(repeated))
+        for parameter in self.head.parameters():  # it begins as the seasonal-naive forecast
+            nn.init.zeros_(parameter)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         starts = (lengths - self.season)[:, None]  # (B, 1)

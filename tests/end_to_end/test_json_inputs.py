@@ -21,9 +21,8 @@ OVERRIDES = {  # and the first metric, with what guessing comes to
     "trips": (["--trainer.max_epochs=4", "--data.count=800"], "accuracy", lambda value: value > 0.5),
     "demand": (
         [
-            "--trainer.max_epochs=3",
+            "--trainer.max_epochs=6",
             "--data.count=8",
-            "--data.stride=12",
             "--model.network.width=16",
             "--model.learning_rate=0.01",
         ],

@@ -11,7 +11,7 @@ from train.__main__ import train
         ("diabetes", ["--trainer.max_epochs=15"], lambda metrics: metrics["r2"] > 0.3),
         (
             "demand",
-            ["--trainer.max_epochs=4", "--data.count=6", "--model.network.width=16"],
+            ["--trainer.max_epochs=6", "--data.count=8", "--model.network.width=16", "--model.learning_rate=0.01"],
             lambda metrics: metrics["relative_error"] < 0.95,
         ),
     ],
