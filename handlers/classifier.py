@@ -40,6 +40,10 @@ class Classifier(Handler):
 
     def scores(self, samples: list, target: int) -> Tensor:
         """(samples,): the probability of one label, by the eager network."""
-        inputs = (tensor.to(self.device) for tensor in self.transform.collate(samples))
+
+        def network(inputs: tuple[Tensor, ...]) -> Tensor:
+            return self.eager(*(tensor.to(self.device) for tensor in inputs))
+
         with torch.inference_mode():
-            return self.eager(*inputs).softmax(-1)[:, target].cpu()
+            outputs = self.transform.outputs(network, samples)
+            return torch.stack([output.softmax(-1).reshape(-1, len(self.labels))[:, target].mean() for output in outputs]).cpu()
