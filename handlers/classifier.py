@@ -32,7 +32,7 @@ class Classifier(Handler):
     def explain(self, output: Tensor, sample: Any, request: Request) -> dict:
         """`{"label", "score"}` of the best answer, and what spoke for it."""
         (best,) = answers.top(output, self.labels, 1, request.parameters.function_to_apply)
-        return best | self.attributions(sample, request, int(output.argmax()))
+        return best | self.attributions(sample, request, self.labels.index(best["label"]))
 
     def attributions(self, sample: Any, request: Request, target: int) -> dict:
         """What in the sample spoke for the label of number `target`."""

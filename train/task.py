@@ -21,6 +21,7 @@ from model_defs.artifact import Sample
 from model_defs.build import build, complete
 from model_defs.transform import Transform
 from train import report
+from train.augment import Inside
 from train.targets import Numbers, Targets
 from train.transfer import Transfer, freeze, load_weights, parameter_groups
 
@@ -54,7 +55,9 @@ class Task(LightningModule):
         super().__init__()
         self.save_hyperparameters()  # keeps network and transform as {class_path, init_args}: what model.json will say
         self.transform = transform
-        self.augment = v2.Compose(augment) if augment else None
+        self.inside = [module for module in augment or [] if isinstance(module, Inside)]
+        outside = [module for module in augment or [] if not isinstance(module, Inside)]
+        self.augment = v2.Compose(outside) if outside else None
         self.transfer = transfer or Transfer()
         self.frozen: list[nn.Module] = []
 
@@ -67,6 +70,8 @@ class Task(LightningModule):
         self.spec = complete(self.hparams.network, self.facts())
         # Channels last suits convolutions: a quarter faster on a CPU, more on a GPU; other weights are left as they are.
         self.network = build(self.spec).to(memory_format=torch.channels_last)
+        for augmentation in self.inside:
+            augmentation.attach(self.network, lambda: self.training)
         data.equip(self.network, self.transform)
         if self.transfer.weights:
             new = load_weights(self.network, self.transfer.weights, self.spec["init_args"].get("name"))
