@@ -156,7 +156,7 @@ def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
                 )
             blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))
             heard += len(blocks[-1])
-            if heard > math.ceil(seconds * rate):
+            if heard >= seconds * rate + 1:
                 raise TooLarge(f"more than {seconds:g} s of sound, which is all that this model hears; send it in parts")
     return np.concatenate(blocks), rate
 

@@ -89,8 +89,8 @@ class Pieces(Padded):
         return text.split()
 
     def number(self, words: list[str]) -> Tensor:
-        """As `encode`, of some of the words; of none the unknown one is read."""
-        return self.encode(" ".join(words) or "[UNK]")
+        """As `encode`, of some of the words, or of none."""
+        return torch.tensor(self.tokenizer.encode(" ".join(words)).ids or [self.pad])
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor, Tensor]:
         """-> numbers (B, longest), and 1 where one is a piece, 0 where it only fills up (B, longest)."""

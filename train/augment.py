@@ -108,12 +108,18 @@ class SpecAugment(Inside):
 
 
 class Dropped(nn.Module):
-    """(n,) n-gram numbers -> the same without a random `share` of them, though never none."""
+    """(n,) numbers of words or pieces -> the same without a random `share` of them, though never none.
 
-    def __init__(self, share: float = 0.1):
+    Args:
+        first: so many at the beginning are never left out: 1 where a transformer's answer stands at the first.
+    """
+
+    def __init__(self, share: float = 0.1, first: int = 0):
         super().__init__()
-        self.share = share
+        self.share, self.first = share, first
 
     def forward(self, numbers: Tensor) -> Tensor:
-        kept = numbers[torch.rand(len(numbers)) >= self.share]
+        chance = torch.rand(len(numbers))
+        chance[: self.first] = 1
+        kept = numbers[chance >= self.share]
         return kept if len(kept) else numbers

@@ -5,6 +5,8 @@ Weights are taken from safetensors alone; a folder that has only pickles is refu
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ from model_defs.transformer import extra
 from train.task import Classification
 
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")  # of a repository on the Hub: no pickles, no code
-FROM_SAFETENSORS = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
 
 
 class Pretrained(Classification):
@@ -26,30 +27,38 @@ class Pretrained(Classification):
 
     def __init__(self, *args: Any, pretrained: str | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.source = fetched(pretrained) if pretrained else None
+        self.pretrained = pretrained
 
     def setup(self, stage: str) -> None:
-        if not self.source:
+        if not self.pretrained:
             return super().setup(stage)
         if self.hparams.network["init_args"].get("config"):
-            raise SpecError(f"pretrained: {self.source} says what its network is; leave the network's config out")
-        transformers = extra("transformers")
-        try:
-            self.transform.written = transformers.AutoTokenizer.from_pretrained(
-                self.source, use_fast=True, local_files_only=True, trust_remote_code=False
-            ).backend_tokenizer.to_str()
-            super().setup(stage)
+            raise SpecError(f"pretrained: {self.pretrained} says what its network is; leave the network's config out")
+        self.folder = fetched(self.pretrained)
+        transformers, alone = extra("transformers"), {"local_files_only": True, "trust_remote_code": False}
+        with refused(self.folder):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, use_fast=True, **alone)
+            self.transform.written = tokenizer.backend_tokenizer.to_str()
+        super().setup(stage)
+        with refused(self.folder):
             given = transformers.AutoModelForSequenceClassification.from_pretrained(
-                self.source, num_labels=len(self.labels), ignore_mismatched_sizes=True, **FROM_SAFETENSORS
+                self.folder, num_labels=len(self.labels), ignore_mismatched_sizes=True, use_safetensors=True, **alone
             )
-            self.network.network.load_state_dict(given.state_dict())
-        except (OSError, ValueError, RuntimeError, AttributeError) as error:
-            raise SpecError(f"{self.source} cannot be fine-tuned: {str(error).strip().splitlines()[0]}") from error
+        self.network.network.load_state_dict(given.state_dict())
 
     def facts(self) -> dict[str, Any]:
-        if not self.source:
+        if not self.pretrained:
             return super().facts()
-        return super().facts() | {"config": json.loads((self.source / "config.json").read_bytes())}
+        return super().facts() | {"config": json.loads((self.folder / "config.json").read_bytes())}
+
+
+@contextmanager
+def refused(folder: Path) -> Iterator[None]:
+    """What the package says of a folder that it cannot load, for whoever trains."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:
+        raise SpecError(f"{folder} cannot be fine-tuned: {str(error).strip().splitlines()[0]}") from error
 
 
 def fetched(source: str) -> Path:

@@ -66,6 +66,8 @@ class CSV(Examples):
 
     def fit(self, transform: Transform) -> None:
         """Let the transform learn its words or pieces from the training split alone, but for those that `vectors` brings."""
+        if self.vectors and not isinstance(transform, Words):
+            raise DataError(f"vectors: word vectors are for transforms of words; {type(transform).__name__} is none")
         learn(transform, (example.read().decode() for example in self.splits["train"]))
         if self.vectors:
             known = {*transform.tokens}
