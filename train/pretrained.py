@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model_defs.build import SpecError
 from model_defs.transformer import extra
 from train.task import Classification
@@ -30,8 +32,25 @@ class Pretrained(Classification):
         self.pretrained = pretrained
 
     def setup(self, stage: str) -> None:
+        """
+        Raises:
+            SpecError: no such folder or repository, pickles in place of safetensors, or too few positions for the texts.
+        """
         if not self.pretrained:
-            return super().setup(stage)
+            super().setup(stage)
+        else:
+            self.begin(stage)
+        longest = torch.ones(1, self.transform.max_tokens, dtype=torch.int64)
+        try:
+            with torch.inference_mode():
+                self.network(longest, longest)
+        except (IndexError, RuntimeError) as error:
+            raise SpecError(
+                f"the network has not as many positions as max_tokens, {self.transform.max_tokens}: give fewer"
+            ) from error
+
+    def begin(self, stage: str) -> None:
+        """`setup` with the folder's tokenizer, config and weights."""
         if self.hparams.network["init_args"].get("config"):
             raise SpecError(f"pretrained: {self.pretrained} says what its network is; leave the network's config out")
         self.folder = fetched(self.pretrained)

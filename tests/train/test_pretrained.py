@@ -79,3 +79,9 @@ def test_without_the_extra_training_says_what_installs_it(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(SpecError, match="needs tokenizers, which is not installed: make setup EXTRAS=transformers"):
         train("intents_transformer", SHORT, tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_more_pieces_than_the_network_has_positions_are_an_error(folder, tmp_path):
+    with pytest.raises(SpecError, match="the network has not as many positions as max_tokens, 65: give fewer"):
+        tuned(folder, tmp_path, "--model.transform.max_tokens=65")
+    assert tuned(folder, tmp_path, "--model.transform.max_tokens=64").metrics
