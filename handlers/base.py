@@ -107,7 +107,7 @@ class Handler:
 
     def inference(self, samples: list) -> list:
         """The batch's samples -> one output each."""
-        return list(self.runtime(self.transform.collate(samples)).unbind())
+        return self.transform.outputs(self.runtime, samples)
 
     def postprocess(self, output: Any, sample: Any, request: Request) -> Any:
         """One output -> what JSON can hold."""

@@ -32,7 +32,7 @@ class Classifier(Handler):
     def explain(self, output: Tensor, sample: Any, request: Request) -> dict:
         """`{"label", "score"}` of the best answer, and what spoke for it."""
         (best,) = answers.top(output, self.labels, 1, request.parameters.function_to_apply)
-        return best | self.attributions(sample, request, int(output.argmax()))
+        return best | self.attributions(sample, request, self.labels.index(best["label"]))
 
     def attributions(self, sample: Any, request: Request, target: int) -> dict:
         """What in the sample spoke for the label of number `target`."""
@@ -40,6 +40,10 @@ class Classifier(Handler):
 
     def scores(self, samples: list, target: int) -> Tensor:
         """(samples,): the probability of one label, by the eager network."""
-        inputs = (tensor.to(self.device) for tensor in self.transform.collate(samples))
+
+        def network(inputs: tuple[Tensor, ...]) -> Tensor:
+            return self.eager(*(tensor.to(self.device) for tensor in inputs))
+
         with torch.inference_mode():
-            return self.eager(*inputs).softmax(-1)[:, target].cpu()
+            outputs = self.transform.outputs(network, samples)
+            return torch.stack([output.softmax(-1).reshape(-1, len(self.labels))[:, target].mean() for output in outputs]).cpu()

@@ -29,10 +29,13 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 def top(logits: Tensor, labels: list[str], top_k: int = TOP_K, function: str = "softmax") -> list[dict]:
     """(num_classes,) logits -> `[{"label", "score"}, ...]`, best first, at most `top_k`.
 
+    Of (windows, num_classes) each score is the mean of its windows' scores.
+
     Raises:
         OutputError: a score is NaN or infinite, which JSON cannot hold.
     """
-    scores, places = SCORES[function](logits).topk(min(top_k, len(labels)))
+    scores = SCORES[function](logits)
+    scores, places = (scores if scores.dim() == 1 else scores.mean(dim=0)).topk(min(top_k, len(labels)))
     check(scores)
     return [{"label": labels[place], "score": score} for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
 

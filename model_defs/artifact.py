@@ -15,6 +15,7 @@ Knows nothing of how the weights were found, nor of requests.
 
 import json
 import platform
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,7 @@ MODEL, WEIGHTS, SAMPLES, REPORT = "model.json", "weights.safetensors", "samples"
 TEST, CALIBRATION = "test.zip", "calibration.zip"
 EXPECTED = "expected.json"
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
+RECORDED_IF_USED = ("tokenizers", "transformers")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -155,4 +157,5 @@ def expected(samples: list[Sample]) -> bytes:
 
 def versions() -> dict[str, str]:
     """Of Python and of each library that can change an answer."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in RECORDED}
+    used = [*RECORDED, *(name for name in RECORDED_IF_USED if name in sys.modules)]
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in used}

@@ -7,6 +7,7 @@ Knows nothing of labels, augmentation or HTTP.
 import contextlib
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 import soundfile
@@ -15,35 +16,45 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
+from model_defs.build import SpecError
 from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
 from model_defs.transform import Transform
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; outside them a header lies, and resampling would cost more than the sound is worth
 MOST_DECODED = 20_000_000  # samples, of all channels together: 40 minutes of a telephone's GSM, which take 2 to 4 s
 BLOCK = 1 << 16  # frames decoded at once
+TOGETHER = 32  # windows in one run of the network
 SDS = b"\xf0\x7e"  # the first two bytes
 
 
 class Sound(Transform):
     """Sound file of any rate, channel count and length -> (samples,) float32 in -1..1, mono at `sample_rate`.
 
-    The window of `seconds` is cut from the middle of a longer sound; a shorter one is centred in silence. Where the file
-    can be sought, only the window is decoded, so ten minutes cost no more than one second.
+    With one window, the middle of a longer sound is heard. Where the file can be sought, only that is decoded, so ten minutes
+    cost no more than one second. With several, the whole sound is heard, in windows that overlap, and none longer than they
+    reach is taken. A sound shorter than a window is centred in silence.
 
     Args:
         sample_rate: Hz.
-        seconds: length of the window.
+        seconds: length of the window, which is what the network hears at once.
+        windows: the most that a sound is heard in.
+        hop: seconds from the start of one window to that of the next; half a window if None. The last one ends with the sound.
     """
 
-    def __init__(self, sample_rate: int = 16_000, seconds: float = 1.0):
-        self.sample_rate, self.seconds = sample_rate, seconds
+    def __init__(self, sample_rate: int = 16_000, seconds: float = 1.0, windows: int = 1, hop: float | None = None):
+        if windows < 1 or (hop is not None and not 0 < hop <= seconds):
+            raise SpecError(f"{windows} windows, {hop} s apart: give 1 or more, each {seconds:g} s or less behind the one before")
+        self.sample_rate, self.seconds, self.windows, self.hop = sample_rate, seconds, windows, hop
         self.length = round(sample_rate * seconds)
+        self.stride = max(1, round(sample_rate * (seconds / 2 if hop is None else hop)))
+        self.longest = self.length + (windows - 1) * self.stride  # samples
 
     def __call__(self, payload: bytes) -> Tensor:
         """
         Raises:
             Unreadable: not a sound, corrupt, or without a single sample.
-            TooLarge: more than `MOST_DECODED` samples that would have to be decoded to find the middle.
+            TooLarge: more than `MOST_DECODED` samples that would have to be decoded to find the middle; with several windows, a
+                sound longer than they reach.
             WrongKind: a MIDI sample dump.
             WrongValue: a sample rate that no sound has, or samples that are NaN or infinite.
         """
@@ -52,7 +63,9 @@ class Sound(Transform):
         if payload.startswith(SDS):  # libsndfile prints a line for each block of one, into the log that TorchServe reads
             raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
         try:
-            frames, rate = middle(payload, self.seconds)
+            frames, rate = (
+                middle(payload, self.seconds) if self.windows == 1 else decode(payload, self.longest / self.sample_rate)
+            )
         except soundfile.SoundFileError as error:
             why = getattr(error, "error_string", str(error)).rstrip(".")
             raise Unreadable(
@@ -69,7 +82,34 @@ class Sound(Transform):
         mono = mono.astype(np.float32)
         if rate != self.sample_rate:
             mono = soxr.resample(mono, rate, self.sample_rate)
+        if self.windows > 1 and len(mono) > self.length:
+            return torch.from_numpy(np.ascontiguousarray(mono[: self.longest], dtype=np.float32))
         return torch.from_numpy(centred(mono, self.length))
+
+    def collate(self, samples: list[Tensor]) -> tuple[Tensor]:
+        """-> (B, samples of a window): the middle of each, which is all there is where a sound is heard in one window."""
+        starts = [(len(sample) - self.length) // 2 for sample in samples]
+        return (torch.stack([sample[start : start + self.length] for sample, start in zip(samples, starts, strict=True)]),)
+
+    def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list[Tensor]) -> list[Tensor]:
+        """One output a sample, with a row for each of its windows where it may have several: (windows, num_classes)."""
+        if self.windows == 1:
+            return super().outputs(network, samples)
+        heard = [torch.stack([sample[start : start + self.length] for start in self.starts(sample)]) for sample in samples]
+        found = torch.cat([network((windows,)) for windows in torch.cat(heard).split(TOGETHER)])
+        return list(found.split([len(windows) for windows in heard]))
+
+    def starts(self, sample: Tensor) -> list[int]:
+        """Where its windows begin: each a stride behind the one before, but for the last, which ends with the sound."""
+        last = len(sample) - self.length
+        return [*range(0, last, self.stride), last]
+
+    def spans(self, sample: Tensor) -> list[tuple[float, float]]:
+        """Where its windows begin and end, in seconds."""
+        return [
+            (round(start / self.sample_rate, 4), round(start / self.sample_rate + self.seconds, 4))
+            for start in self.starts(sample)
+        ]
 
     def facts(self) -> dict:
         return {"sample_rate": self.sample_rate}
@@ -82,9 +122,7 @@ class Sound(Transform):
 def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
     """The middle of a sound file, or all of a shorter one: (frames, channels) float32, and its sample rate in Hz."""
     with soundfile.SoundFile(io.BytesIO(payload)) as file:
-        rate = file.samplerate
-        if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-            raise WrongValue(f"a sample rate of {rate:,} Hz; this model takes {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[1]:,}")
+        rate = checked(file.samplerate)
         wanted = math.ceil(seconds * rate)
         if file.frames <= wanted:
             return file.read(wanted, dtype="float32", always_2d=True), rate
@@ -96,15 +134,20 @@ def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
                 if len(frames) == wanted:
                     return frames, rate
     # The coding cannot be sought, or the header says more than the file holds, as it does where a recorder wrote to a pipe.
-    frames = decode(payload)
+    frames, rate = decode(payload)
     start = max(0, (len(frames) - wanted) // 2)
     return frames[start : start + wanted], rate
 
 
-def decode(payload: bytes) -> np.ndarray:
-    """All of a sound file, from its start: (frames, channels) float32."""
+def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
+    """All of a sound file, from its start: (frames, channels) float32, and its sample rate in Hz.
+
+    Raises:
+        TooLarge: more than `MOST_DECODED` samples, or than so many seconds, whatever the header says.
+    """
     blocks: list[np.ndarray] = []
     with Stream(io.BytesIO(payload)) as file:
+        rate, heard = checked(file.samplerate), 0
         while not blocks or len(blocks[-1]):
             if len(blocks) * BLOCK * file.channels > MOST_DECODED:
                 raise TooLarge(
@@ -112,7 +155,16 @@ def decode(payload: bytes) -> np.ndarray:
                     "send the part that matters"
                 )
             blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))
-    return np.concatenate(blocks)
+            heard += len(blocks[-1])
+            if heard >= seconds * rate + 1:
+                raise TooLarge(f"more than {seconds:g} s of sound, which is all that this model hears; send it in parts")
+    return np.concatenate(blocks), rate
+
+
+def checked(rate: int) -> int:
+    if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+        raise WrongValue(f"a sample rate of {rate:,} Hz; this model takes {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[1]:,}")
+    return rate
 
 
 class Stream(soundfile.SoundFile):
@@ -161,22 +213,53 @@ class LogMel(nn.Module):
         return torch.view_as_real(spectrum).square().sum(-1)
 
 
+class Cepstrum(nn.Module):
+    """(B, 1, n_mels, frames) log-mel spectrogram -> (B, 1, n_mfcc, frames): its mel-frequency cepstral coefficients, the cosine
+    transform over the mel bands. Each is brought to the same size, by what training saw: the first are many times the last."""
+
+    def __init__(self, n_mels: int, n_mfcc: int):
+        super().__init__()
+        self.register_buffer("cosines", torchaudio.functional.create_dct(n_mfcc, n_mels, "ortho").T.contiguous())
+        self.standardise = nn.BatchNorm1d(n_mfcc)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        return self.standardise(torch.matmul(self.cosines, spectrogram[:, 0])).unsqueeze(1)
+
+
 class MelCNN(nn.Module):
-    """A convolutional network over the log-mel spectrogram.
+    """A convolutional network over the log-mel spectrogram, or over the cepstral coefficients (MFCC) of it.
 
     (B, samples) float32 -> (B, num_classes) logits.
+
+    Args:
+        n_mels: bands of the spectrogram.
+        n_mfcc: so many coefficients of it are what the network sees, 20 say; the spectrogram itself if None.
+        width: channels of the first layer.
     """
 
-    KEEP_EXACT = ("log_mel",)  # the modules that an int8 export leaves in fp32: power spectra span ten decimal powers
+    KEEP_EXACT = ("log_mel", "cepstrum")  # the modules that an int8 export leaves in fp32: power spectra span ten decimal powers
 
-    def __init__(self, num_classes: int, sample_rate: int | None = None, n_mels: int = 64, width: int = 16, dropout: float = 0.2):
+    def __init__(
+        self,
+        num_classes: int,
+        sample_rate: int | None = None,
+        n_mels: int = 64,
+        width: int = 16,
+        dropout: float = 0.2,
+        n_mfcc: int | None = None,
+    ):
         super().__init__()
+        if n_mfcc is not None and not 1 <= n_mfcc <= n_mels:
+            raise SpecError(f"n_mfcc: {n_mfcc} coefficients of {n_mels} mel bands; give 1 to {n_mels}")
+        # Neighbouring coefficients have nothing in common that a maximum of both could keep.
+        halves = 2 if n_mfcc is None else (1, 2)
 
         def block(inputs: int, outputs: int) -> list[nn.Module]:
             convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-            return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+            return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(halves)]
 
         self.log_mel = LogMel(sample_rate or 16_000, n_mels)
+        self.cepstrum = nn.Identity() if n_mfcc is None else Cepstrum(n_mels, n_mfcc)
         self.features = nn.Sequential(
             *block(1, width),  # (B, width, n_mels / 2, frames / 2)
             *block(width, 2 * width),
@@ -186,6 +269,6 @@ class MelCNN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(16 * width, num_classes))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        features = self.features(self.log_mel(waveform)).mean(dim=2)  # (B, 8 width, frames / 16): over pitch
+        features = self.features(self.cepstrum(self.log_mel(waveform))).mean(dim=2)  # (B, 8 width, frames / 16): over pitch
         pooled = torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)  # over time: how much, and the loudest moment
         return self.head(pooled)

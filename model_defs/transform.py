@@ -3,6 +3,7 @@
 The same object stands before the network in training and in serving. It knows nothing of labels, HTTP or augmentation.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ class Transform:
     def collate(self, samples: list) -> tuple[Tensor, ...]:
         """Samples -> the positional arguments of the network's `forward`, the batch first."""
         return (torch.stack(samples),)
+
+    def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list) -> list[Tensor]:
+        """One output a sample, in training as in serving. Here the network is run once, on all of them together.
+
+        Args:
+            network: of what `collate` gives.
+        """
+        return list(network(self.collate(samples)).unbind())
 
     def facts(self) -> dict[str, Any]:
         """What the network must know of its input, by the name of its parameter: `channels`, `vocab_size`."""

@@ -14,12 +14,17 @@ from model_defs.answers import top
 from model_defs.artifact import Artifact, Sample
 from model_defs.audio import MelCNN, Sound
 from model_defs.build import complete
+from model_defs.lstm import WordLSTM, WordSequence
 from model_defs.text import BagOfWords, Words
 from model_defs.transform import Transform
+from model_defs.transformer import Pieces, TransformersClassifier
 from model_defs.vision import Letterbox, Picture, SmallCNN
 
 pytest_plugins = ["tests.bundle"]
 LABELS = ["circle", "square", "star"]
+TEXTS = {
+    f"{place}.txt": text for place, text in enumerate([b"a round thing", b"five corners", b"a thing with corners", b"round"])
+}
 
 
 def pytest_addoption(parser):
@@ -49,7 +54,7 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
     written.write(built, transform)
     decoded = [transform(payload) for payload in payloads.values()]
     with torch.inference_mode():
-        outputs = built(*transform.collate(decoded))
+        outputs = transform.outputs(lambda inputs: built(*inputs), decoded)
     answer = answer or (lambda output, sample: top(output, LABELS))
     answers = [answer(output, sample) for output, sample in zip(outputs, decoded, strict=True)]
     truths = [given[0]["label"] if given and isinstance(given, list) else None for given in answers]
@@ -63,7 +68,14 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
     return folder
 
 
-TRANSFORM_ARGUMENTS = {Picture: ("size", "mode"), Letterbox: ("size",), Sound: ("sample_rate", "seconds"), Words: ("ngrams",)}
+TRANSFORM_ARGUMENTS = {
+    Picture: ("size", "mode"),
+    Letterbox: ("size",),
+    Sound: ("sample_rate", "seconds", "windows", "hop"),
+    Words: ("ngrams",),
+    WordSequence: ("max_words",),
+    Pieces: ("max_tokens",),
+}
 
 
 def png(seed: int) -> bytes:
@@ -73,8 +85,8 @@ def png(seed: int) -> bytes:
     return file.getvalue()
 
 
-def wav(seed: int) -> bytes:
-    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, 9_000)
+def wav(seed: int, length: int = 9_000) -> bytes:
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, length)
     file = io.BytesIO()
     soundfile.write(file, samples, 8_000, format="WAV")
     return file.getvalue()
@@ -94,5 +106,31 @@ def sound_artifact(tmp_path):
 def text_artifact(tmp_path):
     transform = Words(ngrams=2)
     transform.tokens = ["<unk>", "a", "round", "thing", "a round", "with", "corners", "five"]
-    texts = ["a round thing", "five corners", "a thing with corners", "round"]
-    return write(tmp_path / "texts", BagOfWords, transform, {f"{place}.txt": text.encode() for place, text in enumerate(texts)})
+    return write(tmp_path / "texts", BagOfWords, transform, TEXTS)
+
+
+@pytest.fixture
+def long_sound_artifact(tmp_path):
+    """Heard in up to five windows of half a second, a quarter apart."""
+    transform = Sound(sample_rate=8_000, seconds=0.5, windows=5)
+    payloads = {f"{seed}.wav": wav(seed, length=3_000 * (1 + seed)) for seed in range(4)}
+    return write(tmp_path / "long_sounds", MelCNN, transform, payloads, n_mfcc=20)
+
+
+@pytest.fixture
+def sequence_artifact(tmp_path):
+    transform = WordSequence(max_words=300)
+    transform.tokens = ["<unk>", "a", "round", "thing", "with", "corners", "five"]
+    return write(tmp_path / "sequences", WordLSTM, transform, TEXTS, dim=8, hidden=8)
+
+
+@pytest.fixture
+def transformer_artifact(tmp_path):
+    pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
+    from train.data.pieces import train_tokenizer
+
+    transform = Pieces(max_tokens=64)
+    transform.written = train_tokenizer([text.decode() for text in TEXTS.values()] * 2, 300)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = {"model_type": "bert", "max_position_embeddings": 64} | small
+    return write(tmp_path / "transformers", TransformersClassifier, transform, TEXTS, config=config)

@@ -1,15 +1,20 @@
 """What only training does to a sample, between decoding and the network, where no library does it.
 
 For pictures, name `torchvision.transforms.v2` in the config: its modules take the same uint8 tensors, and change boxes and masks
-along with them. Each module here takes one decoded sample and gives another of the same kind. Knows nothing of labels.
+along with them. Each module here takes one decoded sample and gives another of the same kind, but for those that work inside
+the network. Knows nothing of labels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torchaudio
 from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+
+from model_defs.build import SpecError
 
 
 class Grain(v2.Transform):
@@ -44,6 +49,14 @@ class Shift(nn.Module):
         return shifted
 
 
+class Anywhere(nn.Module):
+    """(samples,) -> the same sound begun at a random place, what stood before it put behind its end: of a long sound any window
+    is learned from, and not only the one in the middle."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return waveform.roll(int(torch.randint(len(waveform), ())))
+
+
 class Noise(nn.Module):
     """(samples,) -> the same sound under white noise, `least` to `most` dB below it."""
 
@@ -56,13 +69,57 @@ class Noise(nn.Module):
         return waveform + waveform.std() * 10 ** (-decibels / 20) * torch.randn_like(waveform)
 
 
-class Dropped(nn.Module):
-    """(n,) n-gram numbers -> the same without a random `share` of them, though never none."""
+class Inside(nn.Module):
+    """The base of what changes, while learning, not a sample but what a module of the network makes of a batch.
 
-    def __init__(self, share: float = 0.1):
+    Raises:
+        SpecError: the network has no such module.
+    """
+
+    module: str  # its name in the network
+
+    def attach(self, network: nn.Module, is_learning: Callable[[], bool]) -> None:
+        modules = dict(network.named_modules())
+        if self.module not in modules:
+            name = type(self).__name__
+            raise SpecError(f"augment: {name} changes what {self.module} gives; {type(network).__name__} has none: leave it out")
+        modules[self.module].register_forward_hook(lambda module, inputs, output: self(output) if is_learning() else None)
+
+
+class SpecAugment(Inside):
+    """(B, 1, bands, frames) spectrogram -> the same with some moments and some pitches blotted out by its mean, others in each
+    sound (arXiv 1904.08779, without its warping of time).
+
+    Args:
+        times: moments that are blotted out.
+        frames: of 10 ms, that one of them lasts at most.
+        pitches: that are blotted out.
+        bands: of the spectrogram's, that one of them takes at most.
+    """
+
+    module = "log_mel"
+
+    def __init__(self, times: int = 2, frames: int = 15, pitches: int = 2, bands: int = 8):
         super().__init__()
-        self.share = share
+        self.masks = torchaudio.transforms.SpecAugment(times, frames, pitches, bands, iid_masks=True, zero_masking=True)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        return self.masks(spectrogram)
+
+
+class Dropped(nn.Module):
+    """(n,) numbers of words or pieces -> the same without a random `share` of them, though never none.
+
+    Args:
+        first: so many at the beginning are never left out: 1 where a transformer's answer stands at the first.
+    """
+
+    def __init__(self, share: float = 0.1, first: int = 0):
+        super().__init__()
+        self.share, self.first = share, first
 
     def forward(self, numbers: Tensor) -> Tensor:
-        kept = numbers[torch.rand(len(numbers)) >= self.share]
+        chance = torch.rand(len(numbers))
+        chance[: self.first] = 1
+        kept = numbers[chance >= self.share]
         return kept if len(kept) else numbers

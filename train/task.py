@@ -21,6 +21,7 @@ from model_defs.artifact import Sample
 from model_defs.build import build, complete
 from model_defs.transform import Transform
 from train import report
+from train.augment import Inside
 from train.targets import Numbers, Targets
 from train.transfer import Transfer, freeze, load_weights, parameter_groups
 
@@ -54,7 +55,9 @@ class Task(LightningModule):
         super().__init__()
         self.save_hyperparameters()  # keeps network and transform as {class_path, init_args}: what model.json will say
         self.transform = transform
-        self.augment = v2.Compose(augment) if augment else None
+        self.inside = [module for module in augment or [] if isinstance(module, Inside)]
+        outside = [module for module in augment or [] if not isinstance(module, Inside)]
+        self.augment = v2.Compose(outside) if outside else None
         self.transfer = transfer or Transfer()
         self.frozen: list[nn.Module] = []
 
@@ -64,14 +67,21 @@ class Task(LightningModule):
         data.fit(self.transform)
         data.check(self.transform)
         self.labels = data.labels
-        self.spec = complete(self.hparams.network, {"num_classes": len(self.labels), **self.transform.facts()})
+        self.spec = complete(self.hparams.network, self.facts())
         # Channels last suits convolutions: a quarter faster on a CPU, more on a GPU; other weights are left as they are.
         self.network = build(self.spec).to(memory_format=torch.channels_last)
+        for augmentation in self.inside:
+            augmentation.attach(self.network, lambda: self.training)
+        data.equip(self.network, self.transform)
         if self.transfer.weights:
             new = load_weights(self.network, self.transfer.weights, self.spec["init_args"].get("name"))
             print(f"weights of {self.transfer.weights}; new are {', '.join(new) or 'none'}", flush=True)
         if self.transfer.train_from:
             self.frozen = freeze(self.network, self.transfer.train_from)
+
+    def facts(self) -> dict[str, Any]:
+        """What the network must know of the data, by the name of its parameter."""
+        return {"num_classes": len(self.labels), **self.transform.facts()}
 
     def train(self, mode: bool = True) -> "Task":
         super().train(mode)

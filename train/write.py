@@ -63,7 +63,7 @@ def answers(task: Task, artifact: Artifact, payloads: list[bytes]) -> list:
     with torch.inference_mode():
         for start in range(0, len(payloads), BATCH_SIZE):
             samples = [transform(payload) for payload in payloads[start : start + BATCH_SIZE]]
-            outputs = network(*transform.collate(samples))
+            outputs = transform.outputs(lambda inputs: network(*inputs), samples)
             given += [task.answer(output, sample) for output, sample in zip(outputs, samples, strict=True)]
     return given
 

@@ -13,6 +13,7 @@ from handlers.runtimes import RUNTIMES
 from handlers.runtimes.runtime import Unavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
+from tests.conftest import wav
 from tests.runtimes import INSTALLED, missing
 
 CLASS_PATH = "handlers.vision.ImageClassifier"
@@ -53,6 +54,22 @@ def test_every_runtime_answers_every_batch_size_as_the_network_does(artifact, ru
         outputs = served(inputs)
         assert outputs.dtype == torch.float32 and outputs.shape == expected.shape
         assert torch.allclose(outputs, expected, atol=1e-4), runtime
+
+
+@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "compile"])
+@pytest.mark.parametrize("kind", ["sequence", "transformer", "long_sound"])
+def test_every_runtime_answers_texts_and_sounds_of_any_length_as_the_network_does(kind, runtime, request):
+    if runtime not in INSTALLED:
+        pytest.skip(missing(runtime))
+    folder = request.getfixturevalue(f"{kind}_artifact")
+    network, transform = Artifact.read(folder).build_network(), Artifact.read(folder).build_transform()
+    longest = wav(9, length=12_000) if kind == "long_sound" else b"a round thing with five corners " * 6
+    samples = [transform(payload) for payload in [longest, *(payload for _, payload in Artifact.read(folder).samples())]]
+    served = exported(folder, runtime=runtime)
+    with torch.inference_mode():
+        expected = transform.outputs(lambda inputs: network(*inputs), samples)
+    for output, wanted in zip(transform.outputs(served, samples), expected, strict=True):
+        assert torch.allclose(output, wanted, atol=1e-4), runtime
 
 
 @pytest.mark.skipif("compile" not in INSTALLED, reason=missing("compile"))

@@ -34,6 +34,15 @@ def test_a_nan_is_refused_rather_than_answered(function, top_k):
         top(torch.tensor([0.0, float("nan"), 1.0]), LABELS, top_k, function)
 
 
+@pytest.mark.parametrize("function", ["softmax", "sigmoid", "none"])
+def test_of_several_windows_each_score_is_the_mean(function):
+    windows = torch.stack([LOGITS, -LOGITS, torch.zeros(3)])
+    apart = [{one["label"]: one["score"] for one in top(window, LABELS, 3, function)} for window in windows]
+    for one in top(windows, LABELS, 3, function):
+        assert one["score"] == pytest.approx(sum(scores[one["label"]] for scores in apart) / 3)
+    assert top(LOGITS[None], LABELS, 3, function) == top(LOGITS, LABELS, 3, function)
+
+
 def test_a_class_that_the_network_rules_out_has_no_probability():
     assert top(torch.tensor([0.0, -torch.inf, 1.0]), LABELS, 3)[-1] == {"label": "dog", "score": 0.0}
 

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import torchaudio
 
-from model_defs.audio import BLOCK, MOST_DECODED, SAMPLE_RATES, LogMel, MelCNN, Sound, centred
+from model_defs.audio import BLOCK, MOST_DECODED, SAMPLE_RATES, Cepstrum, LogMel, MelCNN, Sound, centred
+from model_defs.build import SpecError
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 from tests.sounds import sound_file
 
@@ -267,3 +269,95 @@ def test_silence_gives_finite_features():
 def test_the_network_gives_one_logit_a_class(rate):
     network = MelCNN(7, sample_rate=rate, width=4).eval()
     assert network(torch.zeros(2, rate)).shape == (2, 7)
+
+
+# --- sounds that are heard in several windows
+
+
+def windowed(**options) -> Sound:
+    return Sound(8_000, seconds=1.0, **{"windows": 5} | options)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "starts"),
+    [(0.3, [0]), (1, [0]), (1.25, [0, 2_000]), (1.5, [0, 4_000]), (2.2, [0, 4_000, 8_000, 9_600]),
+     (3, [0, 4_000, 8_000, 12_000, 16_000])],
+)  # fmt: skip
+def test_windows_cover_the_whole_sound_and_the_last_ends_with_it(seconds, starts):
+    transform = windowed()
+    sample = transform(sound_file(tone(seconds, 8_000), 8_000))
+    assert transform.starts(sample) == starts
+    assert transform.spans(sample) == [(start / 8_000, start / 8_000 + 1) for start in starts]
+    assert len(sample) == max(8_000, round(8_000 * seconds))
+
+
+@pytest.mark.parametrize(("format", "rate"), [("WAV", 8_000), ("FLAC", 44_100), ("OGG", 48_000)])
+def test_more_than_the_windows_reach_is_too_large_and_what_they_reach_is_heard(format, rate):
+    transform = windowed()
+    assert len(transform(sound_file(tone(3, rate), rate, format))) == 24_000
+    with pytest.raises(TooLarge, match="more than 3 s of sound, which is all that this model hears; send it in parts"):
+        transform(sound_file(tone(3.01, rate), rate, format))
+
+
+def test_a_header_that_lies_about_the_length_is_not_believed():
+    payload = sound_file(steps(2, 8_000), 8_000, "FLAC")
+    assert torch.equal(windowed()(flac_saying(10**9, payload)), windowed()(payload))
+    with pytest.raises(TooLarge):
+        windowed()(flac_saying(0, sound_file(steps(4, 8_000), 8_000, "FLAC")))
+
+
+def test_the_hop_may_be_said_and_must_leave_no_gap():
+    assert windowed(hop=1.0).longest == 40_000
+    for wrong in ({"windows": 0}, {"hop": 1.5}, {"hop": 0}):
+        with pytest.raises(SpecError, match="give 1 or more, each 1 s or less behind the one before"):
+            windowed(**wrong)
+
+
+def test_each_window_is_an_output_and_the_network_is_run_on_few_at_once():
+    runs = []
+
+    def network(inputs):
+        runs.append(tuple(inputs[0].shape))
+        return inputs[0][:, :2]
+
+    transform = windowed()
+    lengths = [8_000, 24_000, 10_000] * 6  # of 1, 5 and 2 windows
+    outputs = transform.outputs(network, [torch.arange(length).float() for length in lengths])
+    assert [len(output) for output in outputs] == [1, 5, 2] * 6
+    assert outputs[1][:, 0].tolist() == [0, 4_000, 8_000, 12_000, 16_000] and outputs[2][1].tolist() == [2_000, 2_001]
+    assert runs == [(32, 8_000), (16, 8_000)]
+
+
+def test_training_hears_the_middle_of_a_long_sound_beside_short_ones():
+    (batch,) = windowed().collate([torch.arange(8_000), torch.arange(12_000)])
+    assert batch[:, 0].tolist() == [0, 2_000] and batch.shape == (2, 8_000)
+
+
+# --- cepstral coefficients
+
+
+def test_the_cepstrum_is_torchaudios():
+    """But for the two scales: that of the whole spectrogram, and that of each coefficient, which is one until training."""
+    sound, seen = torch.randn(3, 8_000, generator=torch.Generator().manual_seed(0)), LogMel(8_000)
+    cepstrum = Cepstrum(64, 20).eval()
+    theirs = torchaudio.transforms.MFCC(
+        8_000, 64, log_mels=True, melkwargs={"n_fft": 512, "win_length": 200, "hop_length": 80, "n_mels": 64}
+    )
+    theirs.MelSpectrogram.spectrogram.window = seen.mel.spectrogram.window
+    spectrogram = (theirs.MelSpectrogram(sound) + 1e-6).log()
+    std, mean = torch.std_mean(spectrogram, dim=(1, 2), keepdim=True)
+    level = torch.zeros(1, 64, 1)
+    level[0, 0] = 8.0  # of a spectrogram that is one everywhere: the root of its 64 bands
+    expected = (theirs(sound) - mean * level) / (std + 1e-5)
+    assert torch.allclose(cepstrum(seen(sound))[:, 0], expected[:, :20], atol=1e-2)
+
+
+@pytest.mark.parametrize("n_mfcc", [1, 13, 64])
+def test_the_network_takes_any_number_of_coefficients(n_mfcc):
+    assert MelCNN(7, sample_rate=8_000, width=4, n_mfcc=n_mfcc).eval()(torch.zeros(2, 8_000)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("n_mfcc", [0, 65])
+def test_more_coefficients_than_bands_are_an_error(n_mfcc):
+    with pytest.raises(SpecError, match=f"n_mfcc: {n_mfcc} coefficients of 64 mel bands; give 1 to 64"):
+        MelCNN(7, n_mfcc=n_mfcc)

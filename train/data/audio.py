@@ -41,9 +41,21 @@ class Sounds(SoundFolder):
         tested = max(1, self.per_class // 4)
         return {"train": self.made(range(self.per_class)), "test": self.made(range(self.per_class, self.per_class + tested))}
 
+    def clip(self, kind: str, seed: int) -> bytes:
+        return synth.clip(kind, seed)
+
     def made(self, seeds: range) -> list[Example]:
         first = 1_000_000 * self.seed
-        return [Example(synth.clip(kind, first + seed), kind, f"{kind} {seed}", ".wav") for kind in synth.KINDS for seed in seeds]
+        return [Example(self.clip(kind, first + seed), kind, f"{kind} {seed}", ".wav") for kind in synth.KINDS for seed in seeds]
+
+
+class LongSounds(Sounds):
+    """Two to four seconds of background with one of those sounds somewhere in it; or a folder of class folders."""
+
+    LENGTHS = (2, 3, 4)  # s
+
+    def clip(self, kind: str, seed: int) -> bytes:
+        return synth.clip(kind, seed, self.LENGTHS[seed % len(self.LENGTHS)])
 
 
 class SPEECHCOMMANDS(SoundFolder):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning import LightningDataModule
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from model_defs.errors import InputError
@@ -127,6 +127,9 @@ class Examples(LightningDataModule):
 
     def fit(self, transform: Transform) -> None:
         """Let the transform learn from the training split what it needs; most need nothing."""
+
+    def equip(self, network: nn.Module, transform: Transform) -> None:
+        """Give the network the first weights that come with the data, as word vectors do; most data have none."""
 
     def check(self, transform: Transform) -> None:
         """Decode every example, before the first epoch, and keep the samples if there is a cache.

@@ -86,11 +86,11 @@ KINDS = {
 }  # fmt: skip
 
 
-def clip(kind: str, seed: int) -> bytes:
-    """One second of that kind as a 16-bit WAV file."""
+def clip(kind: str, seed: int, seconds: float = SECONDS) -> bytes:
+    """A second of that kind or a little less, somewhere in so many seconds of background, as a 16-bit WAV file."""
     random = np.random.default_rng([seed, *kind.encode()])
-    whole = round(SAMPLE_RATE * SECONDS)
-    n = int(whole * random.uniform(0.6, 1.0))
+    whole = round(SAMPLE_RATE * seconds)
+    n = int(SAMPLE_RATE * SECONDS * random.uniform(0.6, 1.0))
     sound = KINDS[kind](n, random)
     ramp = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (SAMPLE_RATE // 100))  # no click where it begins or ends
     sound = ramp * sound / (np.std(sound) + 1e-9)

@@ -1,21 +1,29 @@
 """Texts: the requests that come with the project, torchtext's sets by name, and any CSV. The only file that imports torchtext.
 
-Knows nothing of how a text becomes numbers, but for the vocabulary that it chooses: `model_defs/text.py` decodes.
+Knows nothing of how a text becomes numbers, but for the words or pieces that it chooses, and the vectors that it reads:
+`model_defs/text.py` and its neighbours decode.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import singledispatch
 from pathlib import Path
 
+import torch
 import torchtext
+from torch import nn
 
 torchtext.disable_torchtext_deprecation_warning()
 
 from torchtext import datasets  # noqa: E402
 from torchtext.data.utils import get_tokenizer, ngrams_iterator  # noqa: E402
-from torchtext.vocab import build_vocab_from_iterator  # noqa: E402
+from torchtext.vocab import Vectors, build_vocab_from_iterator  # noqa: E402
 
 from model_defs.text import Words  # noqa: E402
+from model_defs.transform import Transform  # noqa: E402
+from model_defs.transformer import Pieces  # noqa: E402
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split  # noqa: E402
+from train.data.pieces import train_tokenizer  # noqa: E402
 from train.data.spreadsheet import records  # noqa: E402
 
 
@@ -25,11 +33,24 @@ class CSV(Examples):
     Args:
         label: the column of labels.
         text: the column of texts.
+        vectors: a text file of word vectors, GloVe's or fastText's, that the network begins with.
+        unseen: so many words that the file has and the training split has not are learned too: the file's first, which are the
+            most frequent ones.
     """
 
-    def __init__(self, root: str = DOWNLOADS, label: str = "label", text: str = "text", **options):
+    def __init__(
+        self,
+        root: str = DOWNLOADS,
+        label: str = "label",
+        text: str = "text",
+        vectors: str | None = None,
+        unseen: int = 20_000,
+        **options,
+    ):
         super().__init__(root, **options)
         self.columns = label, text
+        self.unseen = unseen
+        self.vectors = read_vectors(Path(vectors)) if vectors else None
 
     def read(self) -> dict[str, list[Example]]:
         if self.root.is_file():
@@ -41,17 +62,71 @@ class CSV(Examples):
                 raise DataError(f"{files[name]}: no such file; DATA=<folder> takes one with train.csv and test.csv")
         return {name: list(rows(file, *self.columns)) for name, file in files.items() if file.is_file()}
 
-    def fit(self, transform: Words) -> None:
-        """Build the vocabulary from the training split alone, by torchtext."""
-        tokenize = get_tokenizer("basic_english")
-        texts = (example.read().decode() for example in self.splits["train"])
-        vocabulary = build_vocab_from_iterator(
-            (ngrams_iterator(tokenize(text), transform.ngrams) for text in texts),
-            min_freq=transform.min_freq,
-            specials=["<unk>"],
-            max_tokens=transform.max_tokens,
-        )
-        transform.tokens = vocabulary.get_itos()
+    def fit(self, transform: Transform) -> None:
+        """Let the transform learn its words or pieces from the training split alone, but for those that `vectors` brings."""
+        if self.vectors and not isinstance(transform, Words):
+            raise DataError(f"vectors: word vectors are for transforms of words; {type(transform).__name__} is none")
+        learn(transform, (example.read().decode() for example in self.splits["train"]))
+        if self.vectors:
+            known = {*transform.tokens}
+            transform.tokens += [word for word in self.vectors.itos if word not in known][: self.unseen]
+
+    def equip(self, network: nn.Module, transform: Transform) -> None:
+        """Put the vectors in the place of the words' first ones."""
+        if not self.vectors:
+            return
+        table = getattr(network, "embedding", None)
+        if table is None or table.weight.shape[1] != self.vectors.dim:
+            has = "no word vectors" if table is None else f"vectors of {table.weight.shape[1]}"
+            raise DataError(
+                f"vectors of {self.vectors.dim} numbers are for a network with dim: {self.vectors.dim}; this has {has}"
+            )
+        found = {number: self.vectors.stoi[word] for word, number in transform.numbers.items() if word in self.vectors.stoi}
+        with torch.no_grad():
+            table.weight[[*found]] = self.vectors.vectors[[*found.values()]]
+        print(f"word vectors for {len(found):,} of {len(transform.numbers):,} words; the others are learned", flush=True)
+
+
+@singledispatch
+def learn(transform: Transform, texts: Iterator[str]) -> None:
+    """Let the transform learn from texts what it needs."""
+    raise DataError(f"{type(transform).__name__} is no transform of texts")
+
+
+@learn.register
+def _(transform: Words, texts: Iterator[str]) -> None:
+    """Its vocabulary, by torchtext."""
+    tokenize = get_tokenizer("basic_english")
+    vocabulary = build_vocab_from_iterator(
+        (ngrams_iterator(tokenize(text), transform.ngrams) for text in texts),
+        min_freq=transform.min_freq,
+        specials=["<unk>"],
+        max_tokens=transform.max_tokens,
+    )
+    transform.tokens = vocabulary.get_itos()
+
+
+@learn.register
+def _(transform: Pieces, texts: Iterator[str]) -> None:
+    """Its tokenizer, unless it has one already."""
+    if transform.tokenizer is None:
+        transform.written = train_tokenizer(texts, transform.vocab_size)
+
+
+def read_vectors(file: Path) -> Vectors:
+    """The words and vectors of a text file: a word and its numbers a line; fastText's first line, two counts, is passed over.
+
+    Raises:
+        DataError: no such file, or another format.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file of word vectors")
+    # torchtext leaves a pickle of what it read, and would read that the next time: a folder that is gone by then.
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            return Vectors(str(file), cache=cache)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise DataError(f"{file}: not word vectors ({error}); give a text file as GloVe and fastText write them") from error
 
 
 class Intents(CSV):

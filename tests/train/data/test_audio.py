@@ -8,7 +8,7 @@ import soundfile
 
 from model_defs.audio import Sound
 from train.data import synth
-from train.data.audio import SPEECHCOMMANDS, YESNO, SoundFolder, Sounds
+from train.data.audio import SPEECHCOMMANDS, YESNO, LongSounds, SoundFolder, Sounds
 from train.data.examples import DataError
 
 
@@ -107,3 +107,10 @@ def test_a_made_sound_is_a_second_long_finite_and_audible(kind):
     for seed in range(5):
         samples, rate = soundfile.read(io.BytesIO(synth.clip(kind, seed)))
         assert len(samples) == rate == synth.SAMPLE_RATE and np.isfinite(samples).all() and 0.02 < np.abs(samples).max() <= 1
+
+
+def test_a_long_sound_is_one_of_the_kinds_somewhere_in_its_background():
+    data = ready(LongSounds(per_class=6, classes=["tone", "siren"]), sample_rate=16_000)
+    sounds = {example.source: soundfile.read(io.BytesIO(example.payload)) for example in data.splits["train"]}
+    assert {len(samples) / rate for samples, rate in sounds.values()} == {2, 3, 4} and data.labels == ["siren", "tone"]
+    assert LongSounds(per_class=6).clip("tone", 5) == LongSounds(per_class=6).clip("tone", 5)

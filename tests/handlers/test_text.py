@@ -1,0 +1,60 @@
+"""handlers/text.py over networks that read words in their order: neighbours, explanations, and an extra that is not there."""
+
+import json
+import sys
+
+import pytest
+
+from archive.build import build
+from handlers.base import load
+from handlers.request import Row
+from model_defs.build import SpecError
+
+CLASS_PATH = "handlers.text.TextClassifier"
+KINDS = ("sequence", "transformer")
+
+
+@pytest.fixture(params=KINDS)
+def texts(request):
+    return load(request.getfixturevalue(f"{request.param}_artifact"), {"class_path": CLASS_PATH, "threads": 1})
+
+
+def asked(handler, *payloads: bytes, explain: bool = False) -> list[tuple[int, dict]]:
+    answers = handler.answer([Row({"body": payload}, explain=explain) for payload in payloads]).answers
+    return [(answer.code, json.loads(answer.body)) for answer in answers]
+
+
+def test_eight_texts_of_which_one_is_long_one_empty_and_one_no_text(texts):
+    payloads = [b"a round thing", b"five corners " * 400, b" ", b"round", b"caf\xe9", b"a", b"thing with", b"x" * 100_001]
+    answers = asked(texts, *payloads)
+    assert [code for code, _ in answers] == [200, 200, 422, 200, 400, 200, 200, 413]
+    for payload, (code, body) in zip(payloads, answers, strict=True):
+        ((_, alone),) = asked(texts, payload)
+        scores = {one["label"]: one["score"] for one in body} if code == 200 else {}
+        assert scores == pytest.approx({one["label"]: one["score"] for one in alone} if code == 200 else {}, abs=1e-5)
+
+
+def test_an_explanation_weighs_every_word(texts):
+    ((code, body),) = asked(texts, b"A round thing", explain=True)
+    assert code == 200 and [one["word"].lower() for one in body["words"]] == ["a", "round", "thing"]
+    assert any(one["weight"] for one in body["words"])
+
+
+def test_the_samples_are_answered_as_they_were_written(texts):
+    texts.warm_up(3)
+
+
+@pytest.mark.parametrize("package", ["tokenizers", "transformers"])
+def test_without_the_extra_neither_an_archive_is_made_nor_a_worker_starts(transformer_artifact, package, monkeypatch, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "{minWorkers: 1, maxWorkers: 1, batchSize: 1, maxBatchDelay: 1, responseTimeout: 30, startupTimeout: 60, "
+        f"handler: {{class_path: {CLASS_PATH}}}}}"
+    )
+    monkeypatch.setitem(sys.modules, package, None)  # which Python takes for one that is not there
+    said = f"this model needs {package}, which is not installed: make setup EXTRAS=transformers"
+    with pytest.raises(SpecError, match=said):
+        load(transformer_artifact, {"class_path": CLASS_PATH})
+    with pytest.raises(SpecError, match=said):
+        build(transformer_artifact, recipe, tmp_path / "store")
+    assert not list((tmp_path / "store").glob("*.mar"))

@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from model_defs.errors import TooLarge, WrongValue
+from model_defs.lstm import WordLSTM, WordSequence
+from model_defs.transform import Transform
+
+
+def words(*tokens: str, **options) -> WordSequence:
+    transform = WordSequence(**options)
+    transform.tokens = ["<unk>", *tokens]
+    return transform
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return WordLSTM(3, vocab_size=5, dim=8, hidden=6).eval()
+
+
+def test_words_keep_their_order_and_an_unknown_one_its_place():
+    assert words("good", "not", "is")("Not what is good").tolist() == [2, 0, 3, 1]
+
+
+def test_what_stands_behind_the_most_words_is_not_read():
+    assert words("a", "b", max_words=3)("a b a b b").tolist() == [1, 2, 1]
+
+
+def test_an_empty_and_a_long_text_are_refused():
+    with pytest.raises(WrongValue, match="the text is empty"):
+        words("a")(b" ")
+    with pytest.raises(TooLarge, match="this model takes 4 at most"):
+        words("a", max_chars=4)(b"a a a")
+
+
+def test_a_batch_is_padded_and_says_how_long_each_is():
+    numbers, lengths = words().collate([torch.tensor([4, 5]), torch.tensor([6])])
+    assert numbers.tolist() == [[4, 5], [6, 0]] and lengths.tolist() == [2, 1]
+
+
+def test_a_vocabulary_comes_back_as_it_was(tmp_path):
+    words("good", "東京").save(tmp_path)
+    transform = WordSequence()
+    transform.load(tmp_path)
+    assert transform.tokens == ["<unk>", "good", "東京"] and transform.facts() == {"vocab_size": 3}
+
+
+def test_the_order_of_words_matters_to_the_network(network):
+    there, back = (network(torch.tensor([numbers]), torch.tensor([3])) for numbers in ([1, 2, 3], [3, 2, 1]))
+    assert not torch.allclose(there, back, atol=1e-4)
+
+
+def test_a_text_means_the_same_alone_padded_and_in_buckets(network):
+    transform = words(*"abcd")
+    samples = [transform(" ".join("abcd"[place % 4] for place in range(length))) for length in (3, 200, 1, 40)]
+    alone = torch.cat([network(*transform.collate([sample])) for sample in samples])
+    for outputs in (Transform.outputs, WordSequence.outputs):
+        together = torch.stack(outputs(transform, lambda inputs: network(*inputs), samples))
+        assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_the_backward_direction_is_torchs_own(network):
+    """Both directions as one bidirectional LSTM of torch's has them, over a batch packed by it."""
+    both = torch.nn.LSTM(8, 6, batch_first=True, bidirectional=True)
+    both.load_state_dict(
+        network.ahead.state_dict() | {f"{name}_reverse": value for name, value in network.back.state_dict().items()}
+    )
+    numbers, lengths = torch.tensor([[1, 2, 3, 4], [4, 2, 0, 0]]), torch.tensor([4, 2])
+    packed = torch.nn.utils.rnn.pack_padded_sequence(network.embedding(numbers), lengths, batch_first=True)
+    states, _ = torch.nn.utils.rnn.pad_packed_sequence(both(packed)[0], batch_first=True)
+    pooled = [torch.cat([row[:length].mean(0), row[:length].amax(0)]) for row, length in zip(states, lengths, strict=True)]
+    assert torch.allclose(network(numbers, lengths), network.head(torch.stack(pooled)), atol=1e-6)

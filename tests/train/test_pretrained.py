@@ -1,0 +1,87 @@
+"""train/pretrained.py: a network of Hugging Face's from a folder goes on learning; nothing of it is unpickled."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from model_defs.artifact import Artifact
+from model_defs.build import SpecError
+from train.__main__ import train
+from train.data.pieces import train_tokenizer
+
+tokenizers = pytest.importorskip("tokenizers", reason="make setup EXTRAS=transformers")
+transformers = pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
+SIZES = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16, "max_position_embeddings": 64}
+SHORT = ["--trainer.max_epochs=1", "--model.transform.max_tokens=32"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A DistilBERT as people publish them: it was trained for something else, and has no head."""
+    folder = tmp_path_factory.mktemp("distilbert")
+    corpus = Path("train/data/intents/train.csv").read_text(encoding="utf-8").splitlines()
+    made = tokenizers.Tokenizer.from_str(train_tokenizer(corpus, 500))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]")
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    transformers.DistilBertModel(transformers.DistilBertConfig(**SIZES, vocab_size=500)).save_pretrained(folder)
+    return folder
+
+
+def tuned(source: Path | str, tmp_path: Path, *overrides: str) -> Artifact:
+    given = [f"--model.pretrained={source}", "--data=train.data.text.Intents", *SHORT, *overrides]
+    return train("text_transfer", given, tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_a_folder_s_network_tokenizer_and_weights_are_what_is_begun_with(folder, tmp_path):
+    artifact = tuned(folder, tmp_path, "--model.learning_rate=1e-12", "--model.weight_decay=0")
+    given = safetensors.torch.load_file(folder / "model.safetensors")
+    written = safetensors.torch.load_file(artifact.folder / "weights.safetensors")
+    assert len(given) > 10
+    assert all(torch.allclose(written[f"network.distilbert.{name}"], value, atol=1e-6) for name, value in given.items())
+    assert artifact.network["init_args"]["config"]["model_type"] == "distilbert" and len(artifact.labels) == 10
+    assert artifact.build_transform().tokenizer.get_vocab_size() == 500
+    assert str(folder) not in (artifact.folder / "model.json").read_text()  # it is served without the folder
+    assert {"transformers", "tokenizers"} <= {*artifact.versions}
+
+
+def test_a_folder_of_pickles_is_refused(folder, tmp_path):
+    pickled = tmp_path / "pickled"
+    shutil.copytree(folder, pickled)
+    torch.save(safetensors.torch.load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    with pytest.raises(SpecError, match=r"cannot be fine-tuned: .*model\.safetensors"):
+        tuned(pickled, tmp_path)
+
+
+def test_a_folder_that_holds_no_model_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SpecError, match="empty cannot be fine-tuned"):
+        tuned(tmp_path / "empty", tmp_path)
+
+
+def test_a_name_that_cannot_be_fetched_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SpecError, match="no folder nobody/nothing, and not to be had from the Hub"):
+        tuned("nobody/nothing", tmp_path)
+
+
+def test_a_config_beside_a_folder_is_an_error(folder, tmp_path):
+    with pytest.raises(SpecError, match="leave the network's config out"):
+        tuned(folder, tmp_path, '--model.network.config={"model_type": "bert"}')
+
+
+def test_without_the_extra_training_says_what_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(SpecError, match="needs tokenizers, which is not installed: make setup EXTRAS=transformers"):
+        train("intents_transformer", SHORT, tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_more_pieces_than_the_network_has_positions_are_an_error(folder, tmp_path):
+    with pytest.raises(SpecError, match="the network has not as many positions as max_tokens, 65: give fewer"):
+        tuned(folder, tmp_path, "--model.transform.max_tokens=65")
+    assert tuned(folder, tmp_path, "--model.transform.max_tokens=64").metrics
