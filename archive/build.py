@@ -63,7 +63,7 @@ def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:
 
 
 def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = compare.MOST_HELD_OUT) -> None:
-    """Compare the handler with the eager network, write the figures beside it, and let it answer the samples in batches of each size.
+    """Compare the handler with the eager network, write the figures beside it, and answer the samples in batches of each size.
 
     Args:
         batch_size: the largest.

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from handlers.runtimes import RUNTIMES
+
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 ON_CPU = (
     ("eager", "fp32", False),
@@ -41,6 +43,7 @@ class Candidate(msgspec.Struct, frozen=True):
     channels_last: bool
     workers: int = 1
     threads: int = 0
+    lone_threads: int = 0
     decoders: int = 1
     batch: int = 8
     delay: int = 1
@@ -48,8 +51,8 @@ class Candidate(msgspec.Struct, frozen=True):
     def handler(self) -> dict:
         """Its part of the recipe's `handler:` section; what is the default is left out."""
         settings = {"runtime": self.runtime, "precision": self.precision, "channels_last": self.channels_last}
-        settings |= {"threads": self.threads, "decoders": self.decoders}
-        defaults = {"precision": "fp32", "channels_last": False, "threads": 0, "decoders": 1}
+        settings |= {"threads": self.threads, "decoders": self.decoders, "lone_threads": self.lone_threads}
+        defaults = {"precision": "fp32", "channels_last": False, "threads": 0, "lone_threads": 0, "decoders": 1}
         return {name: value for name, value in settings.items() if defaults.get(name) != value}
 
     def recipe(self) -> dict:
@@ -65,6 +68,7 @@ class Candidate(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return (
             f"{self.network}, {self.workers} x {self.threads or CORES} threads, "
+            f"{f'{self.lone_threads} for one alone, ' if self.lone_threads else ''}"
             f"{self.decoders} decoders, batch {self.batch}, {self.delay} ms"
         )
 
@@ -85,6 +89,8 @@ def layouts(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
 
 def refinements(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
     """The same layout with other batches, delays and decoders, one change each."""
+    if one.threads < cores and RUNTIMES[one.runtime].has_lone_threads:
+        yield msgspec.structs.replace(one, lone_threads=cores)
     for batch in BATCHES:
         yield msgspec.structs.replace(one, batch=batch)
     for delay in DELAYS:

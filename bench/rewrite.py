@@ -21,7 +21,7 @@ def changed(text: str, candidate: Candidate) -> str:
     tree.update(candidate.recipe())
     if candidate.runtime in ("onnxruntime", "openvino"):
         tree["deviceType"] = "cpu"
-    for name in ("runtime", "precision", "channels_last", "threads", "decoders"):
+    for name in ("runtime", "precision", "channels_last", "threads", "lone_threads", "decoders"):
         tree["handler"].pop(name, None)
     tree["handler"].update(candidate.handler())
     file = io.StringIO()

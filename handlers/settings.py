@@ -20,6 +20,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ] = "fp32"
     channels_last: Annotated[bool, Meta(description="whether a picture's channels lie beside each other in memory")] = False
     threads: Annotated[int, Meta(ge=0, description="CPU threads of a worker's network; 0: the cores divided by minWorkers")] = 0
+    lone_threads: Annotated[int, Meta(ge=0, description="likewise, for a request that comes alone; 0: as many as `threads`")] = 0
     decoders: Annotated[int, Meta(ge=1, le=64, description="threads that decode a batch's inputs")] = 1
     tolerance: Annotated[
         float, Meta(gt=0, le=1, description="how far a sample's answer may lie from the one that training wrote down")

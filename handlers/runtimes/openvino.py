@@ -12,6 +12,7 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not int8 in
 
 class OpenVino(Runtime):
     precisions = tuple(HINTS)
+    has_lone_threads = True
     packages = ("openvino",)
     files = ("network.xml", "network.bin")
 
@@ -23,13 +24,19 @@ class OpenVino(Runtime):
             raise Unavailable("this CPU has no bf16 arithmetic, and OpenVINO would take fp32 instead; write precision: fp32")
         chosen = {
             "INFERENCE_PRECISION_HINT": HINTS[settings.precision],
-            "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # every worker would pin its threads to the same cores
         }
-        self.network = core.compile_model(artifact.folder / self.files[0], "CPU", chosen)
-        self.request = self.network.create_infer_request()
+
+        def request(threads: int):
+            """To the network, run by so many threads."""
+            network = core.compile_model(artifact.folder / self.files[0], "CPU", chosen | {"INFERENCE_NUM_THREADS": threads})
+            return network.create_infer_request()
+
+        self.batches = request(threads)
+        self.lone = request(settings.lone_threads) if settings.lone_threads else self.batches
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        outputs = self.request.infer([tensor.numpy() for tensor in inputs], share_inputs=True)
+        request = self.lone if len(inputs[0]) == 1 else self.batches
+        outputs = request.infer([tensor.numpy() for tensor in inputs], share_inputs=True)
         return torch.from_numpy(outputs[0])

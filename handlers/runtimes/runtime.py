@@ -22,12 +22,13 @@ class Runtime:
         artifact: or the unpacked archive, which also holds the exported `files`.
         settings: the recipe's `handler:` section.
         device: "cpu", "cuda:0" ...
-        threads: CPU threads for one operation.
+        threads: CPU threads for one operation, but for a lone request where the settings say `lone_threads`.
     """
 
     precisions: tuple[str, ...]  # of the recipe's `precision`
     devices: tuple[str, ...] = ("cpu",)
     lays_out_channels_last = False  # whether the recipe's `channels_last` means anything to it
+    has_lone_threads = False  # whether the recipe's `lone_threads` does
     packages: tuple[str, ...] = ()  # that serving needs beyond what every archive does
     files: tuple[str, ...] = ()  # beside the weights, written by archive/export.py
 
@@ -51,6 +52,8 @@ class Runtime:
             raise Unavailable(f"runtime {name} does not run on {device}; write deviceType: cpu into the recipe")
         if settings.precision == "fp16" and kind == "cpu":
             raise Unavailable("precision fp16 is for GPUs, and this is a CPU; take bf16, or fp32")
+        if settings.lone_threads and not cls.has_lone_threads:
+            raise Unavailable(f"lone_threads: runtime {name} has one number of threads; leave it out")
         if settings.channels_last and not cls.lays_out_channels_last:
             raise Unavailable(f"channels_last: runtime {name} chooses the layout by itself; leave it out")
         require(name, cls.packages)
