@@ -2,6 +2,7 @@
 
 python -m bench                          # vision, audio and text against the stock handlers, and the server's own price
 python -m bench vision --rounds 5
+python -m bench growth                   # what more clients, larger inputs and more models cost
 python -m bench vision --peers           # and against Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI
 """
 
@@ -17,7 +18,7 @@ import requests
 from rich.console import Console
 
 from archive import build
-from bench import echo_archive, front, hosts, loop, report, rewrite, rounds
+from bench import echo_archive, front, growth, hosts, loop, report, rewrite, rounds
 from bench.candidates import CORES, Candidate
 from bench.cases import CASES, Case
 from bench.load import LoadError, Target
@@ -31,6 +32,7 @@ CLIENTS = (1, 4, 16, 64)
 FULL = 16  # clients at which the capacity is taken
 SHARES = (0.5, 0.9)  # of the capacity, in the open loop
 OPEN = 64  # connections of the open loop
+OTHERS = ("server", "growth")  # the server's own price; what it costs when the work grows
 EXACT = Candidate("openvino", "fp32", False, workers=CORES, threads=1)  # the same answers as the eager network's, to 1e-3
 
 console = Console(width=150)
@@ -139,7 +141,7 @@ def ceiling(arguments: argparse.Namespace) -> list[report.Report]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The bundle beside others, on the same work.")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join([*CASES, 'server'])} (default: all)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join([*CASES, *OTHERS])} (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="each contender is measured in each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4, help="of load at each number of clients (default: %(default)s)")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="closed loop (default: %(default)s)")
@@ -152,9 +154,15 @@ def main() -> None:
         from bench.peers.wire import PEERS
 
         arguments.peers = arguments.peers or list(PEERS)
-    unknown = set(arguments.cases) - {*CASES, "server"}
+    unknown = set(arguments.cases) - {*CASES, *OTHERS}
     if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join([*CASES, 'server'])}")
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join([*CASES, *OTHERS])}")
+    if arguments.cases == ["growth"]:
+        tables, grown = growth.run(tell)
+        for each in tables:
+            console.print(each)
+        print(report.write(grown, arguments.output / "growth.json"))
+        return
     reports = []
     try:
         for name in arguments.cases or (["vision"] if arguments.peers else [*CASES, "server"]):
@@ -162,7 +170,7 @@ def main() -> None:
             console.print(report.table(reports[-1]))
     except (LoadError, ServerError) as error:
         sys.exit(f"error: {error}")
-    file = report.save(reports, arguments.output)
+    file = report.write(reports, arguments.output / "bench.json")
     picture = report.draw(reports, arguments.output / "bench.png")
     for each in reports:
         print(f"\n{each.case}\n\n{report.markdown(each, FULL)}")

@@ -57,10 +57,10 @@ def markdown(report: Report, clients: int, single: int = 1) -> str:
     return "\n".join(lines)
 
 
-def save(reports: list[Report], folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "bench.json"
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(reports), indent=1))
+def write(found: Any, file: Path) -> Path:
+    """As JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     return file
 
 
