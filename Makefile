@@ -4,7 +4,8 @@
 #   DATA=folder     where a training's data lies
 #   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
 #   GOAL=...        what `make tune` is after: throughput, latency, or a bound such as "p99<50ms"
-#   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, transformers
+#   NAME=name       of the model that `make new` makes, TASK=task its kind: train/tasks.yaml lists them
+#   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, transformers, graphs
 #   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
 
 MODEL   ?= digits sounds intents
@@ -21,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak test-next lint fix lock clean FORCE
+.PHONY: help setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak test-next lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -29,9 +30,12 @@ help: ## print this list
 
 # --- the server and its models
 
-setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino transformers"
+setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino transformers graphs"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
+
+new: $(VENV)/.train ## write a config and a recipe to begin a model of your own with: NAME=flowers TASK=image-classification
+	@$(PYTHON) -m train.template "$$NAME" "$$TASK"
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
@@ -119,7 +123,7 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train bench dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
-	@for extra in onnxruntime openvino transformers; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	@for extra in onnxruntime openvino transformers graphs; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
 	@for peer in $(PEERS); do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done

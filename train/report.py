@@ -32,14 +32,16 @@ def write(folder: Path, figures: dict[str, Figure | None]) -> None:
             figure.savefig(folder / name, dpi=110, bbox_inches="tight")
 
 
-def curves(log: Path) -> Figure:
-    """What was logged of each epoch: the losses on the left, the metrics on the right. `log` is Lightning's metrics.csv."""
+def curves(logs: list[Path]) -> Figure:
+    """What was logged of each epoch: the losses on the left, the metrics on the right. `logs` are Lightning's metrics.csv, one
+    after the other."""
     series: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    with log.open(newline="") as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if value and name.startswith(("train_", "val_")):
-                    series[name].append((int(row["epoch"]) + 1, float(value)))
+    for log in logs:
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name.startswith(("train_", "val_")):
+                        series[name].append((int(row["epoch"]) + 1, float(value)))
     figure = Figure(figsize=(9, 3.5))
     left, right = figure.subplots(1, 2)
     for name, points in sorted(series.items()):

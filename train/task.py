@@ -22,6 +22,7 @@ from model_defs.build import build, complete
 from model_defs.transform import Transform
 from train import report
 from train.augment import Inside
+from train.recompute import recompute
 from train.targets import Numbers, Targets
 from train.transfer import Transfer, freeze, load_weights, parameter_groups
 
@@ -38,6 +39,7 @@ class Task(LightningModule):
         learning_rate: the highest that the schedule reaches: see `one_cycle`.
         weight_decay: of AdamW.
         transfer: where the first weights come from, and what of the network learns.
+        recompute: layers that forget what they computed and compute it again for the gradients: more time, less memory.
     """
 
     targets: type[Targets]  # from what is true of an example to what the loss takes
@@ -51,6 +53,7 @@ class Task(LightningModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         transfer: Transfer | None = None,
+        recompute: list[str] | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()  # keeps network and transform as {class_path, init_args}: what model.json will say
@@ -75,9 +78,14 @@ class Task(LightningModule):
         data.equip(self.network, self.transform)
         if self.transfer.weights:
             new = load_weights(self.network, self.transfer.weights, self.spec["init_args"].get("name"))
-            print(f"weights of {self.transfer.weights}; new are {', '.join(new) or 'none'}", flush=True)
+            self.print(f"weights of {self.transfer.weights}; new are {', '.join(new) or 'none'}", flush=True)
         if self.transfer.train_from:
             self.frozen = freeze(self.network, self.transfer.train_from)
+        recompute(self.network, self.hparams.recompute or [])
+
+    def on_train_start(self) -> None:
+        if self.global_rank:  # processes that learn together change their samples each in its own way
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def facts(self) -> dict[str, Any]:
         """What the network must know of the data, by the name of its parameter."""
@@ -90,8 +98,8 @@ class Task(LightningModule):
         return self
 
     def log_all(self, batch: Batch, **values: Any) -> None:
-        """Log values over the epoch."""
-        self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0][0]))
+        """Log values over the epoch, of all processes together."""
+        self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[1]), sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         optimizer = torch.optim.AdamW(

@@ -8,13 +8,13 @@ import math
 from pathlib import Path
 
 import torch
-from lightning.pytorch.cli import LightningCLI
 
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
 from model_defs.measures import measure
 from train import report
 from train.data.examples import Example
+from train.fit import CLI
 from train.task import Task
 
 MOST_SAMPLES = 8
@@ -22,7 +22,7 @@ MOST_CALIBRATION = 256  # training inputs that an int8 export sees
 BATCH_SIZE = 16
 
 
-def write(folder: Path, cli: LightningCLI) -> Artifact:
+def write(folder: Path, cli: CLI) -> Artifact:
     """Write the artifact of what `cli` has trained into `folder`."""
     task, data = cli.model, cli.datamodule
     artifact = Artifact(
@@ -51,8 +51,7 @@ def write(folder: Path, cli: LightningCLI) -> Artifact:
     files.write_samples(folder / files.SAMPLES, chosen(task, answered))
     files.write_calibration(folder / files.CALIBRATION, spread(data.splits["train"]))
     artifact.write(task.network, task.transform)
-    log = Path(cli.trainer.loggers[-1].log_dir) / "metrics.csv"
-    report.write(folder / files.REPORT, {"curves.png": report.curves(log)} | task.figures(answered))
+    report.write(folder / files.REPORT, {"curves.png": report.curves(cli.logs())} | task.figures(answered))
     return artifact
 
 

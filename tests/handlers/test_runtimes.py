@@ -157,3 +157,22 @@ def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact)
         pytest.skip("this CPU has bf16 arithmetic")
     with pytest.raises(Unavailable, match="no bf16 arithmetic"):
         exported(picture_artifact, runtime="openvino", precision="bf16")
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_request_that_comes_alone_is_run_by_threads_of_its_own_and_answered_alike(picture_artifact, runtime):
+    if runtime not in INSTALLED:
+        pytest.skip(missing(runtime))
+    read = Artifact.read(picture_artifact)
+    transform = read.build_transform()
+    samples = [transform(payload) for _, payload in read.samples()]
+    served = exported(picture_artifact, runtime=runtime, threads=1, lone_threads=2)
+    assert served.lone is not served.batches
+    together = served(transform.collate(samples[:2]))
+    alone = torch.cat([served(transform.collate([sample])) for sample in samples[:2]])
+    assert torch.allclose(alone, together, atol=1e-4)
+
+
+def test_a_runtime_of_one_number_of_threads_says_so(picture_artifact):
+    with pytest.raises(Unavailable, match="lone_threads: runtime eager has one number of threads; leave it out"):
+        load(picture_artifact, lone_threads=2)

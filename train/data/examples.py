@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from model_defs.errors import InputError
 from model_defs.transform import Transform
+from train.data.order import Batches, Loader
 from train.targets import Targets
 
 DOWNLOADS = "data/downloads"
@@ -83,6 +84,7 @@ class Examples(LightningDataModule):
         self.validation, self.classes, self.cache, self.seed = validation, classes, cache, seed
         self.splits: dict[str, list[Example]] = {}
         self.samples: dict[str, list] = {}
+        self.place = {"epoch": 0, "batches": 0}  # where the training begins
 
     FEWEST_LABELS = 2  # to learn from
 
@@ -93,6 +95,10 @@ class Examples(LightningDataModule):
             DataError: nothing there, or nothing that can be read.
         """
         raise NotImplementedError
+
+    def prepare_data(self) -> None:
+        """Lightning calls this in one process of a machine while the others wait: so that only one downloads."""
+        self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         if self.splits:
@@ -172,9 +178,17 @@ class Examples(LightningDataModule):
         return self.splits["test"]
 
     def train_dataloader(self) -> DataLoader:
-        generator = torch.Generator().manual_seed(self.seed)
-        # Without the rest: a last batch of one example has no deviation for batch norm to divide by.
-        return self.loader("train", self.trainer.lightning_module.augment, shuffle=True, drop_last=True, generator=generator)
+        self.learning = self.loader("train", self.trainer.lightning_module.augment, self.seed, generator=torch.Generator())
+        self.learning.load_state_dict(self.place)
+        return self.learning
+
+    def state_dict(self) -> dict[str, int]:
+        """Where in its examples a training is: a part of its checkpoint."""
+        return self.learning.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Lightning calls this before it asks for the loader, and the loader's own, which it also has, too late."""
+        self.place = state
 
     def val_dataloader(self) -> DataLoader:
         return self.loader("validation", None)
@@ -182,14 +196,16 @@ class Examples(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self.loader("test", None)
 
-    def loader(self, name: str, augment: Callable | None, **options) -> DataLoader:
+    def loader(self, name: str, augment: Callable | None, seed: int | None = None, **options) -> DataLoader:
         task = self.trainer.lightning_module
         targets = task.targets(self.labels, augment)
         samples = Samples(self.splits[name], self.samples[name] if self.cache else None, task.transform, targets)
-        if len(samples) < self.batch_size:
-            options["drop_last"] = False
+        try:
+            batches = Batches(len(samples), self.batch_size, seed, self.trainer.global_rank, self.trainer.world_size)
+        except ValueError as error:
+            raise DataError(f"{self.root}: the {name} split has {error}; train with fewer, or give it more") from None
         collate_fn = partial(collate, task.transform, targets)
-        return DataLoader(samples, self.batch_size, num_workers=self.num_workers, collate_fn=collate_fn, **options)
+        return Loader(samples, batch_sampler=batches, num_workers=self.num_workers, collate_fn=collate_fn, **options)
 
 
 class Samples(Dataset):

@@ -128,7 +128,8 @@ def with_task(data: Examples, augment=None) -> Examples:
     data.setup()
     transform = Words(ngrams=1)
     transform.tokens = ["<unk>", "text", *map(str, range(40))]
-    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(transform=transform, augment=augment, targets=Numbers))
+    task = SimpleNamespace(transform=transform, augment=augment, targets=Numbers)
+    data.trainer = SimpleNamespace(lightning_module=task, global_rank=0, world_size=1)
     data.check(transform)
     return data
 
@@ -142,7 +143,11 @@ def test_each_sample_is_decoded_once_where_there_is_a_cache():
 def test_shuffling_is_another_each_epoch_and_the_same_each_time():
     def epochs(seed):
         loader = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8, seed=seed)).train_dataloader()
-        return [[numbers.tolist() for (numbers, _), _ in loader] for _ in range(2)]
+        return [epoch_of(loader, number) for number in range(2)]
+
+    def epoch_of(loader, number):
+        loader.batch_sampler.set_epoch(number)  # as Lightning does
+        return [numbers.tolist() for (numbers, _), _ in loader]
 
     first, second = epochs(0)
     assert first != second and epochs(0) == [first, second] and epochs(1) != [first, second]
@@ -166,7 +171,7 @@ def test_batches_hold_collated_samples_and_label_numbers(cache):
     transform = Words()
     transform.tokens = ["<unk>", "text"]
     task = SimpleNamespace(transform=transform, augment=lambda sample: sample[:1], targets=Numbers)
-    data.trainer = SimpleNamespace(lightning_module=task)
+    data.trainer = SimpleNamespace(lightning_module=task, global_rank=0, world_size=1)
     data.check(transform)
     for (numbers, offsets), targets in data.train_dataloader():
         assert numbers.tolist() == [1] * 8 and offsets.tolist() == list(range(8))

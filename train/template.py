@@ -1,0 +1,67 @@
+"""A new model to begin with: `train/configs/<name>.yaml` and `archive/recipes/<name>.yaml`, for a task and one's own data.
+
+    python -m train.template flowers image-classification
+
+Both are copies of files that are here already; `train/tasks.yaml` says of which. Knows no task itself, and builds nothing.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+from model_defs.build import did_you_mean
+
+TASKS, CONFIGS, RECIPES = Path("train/tasks.yaml"), Path("train/configs"), Path("archive/recipes")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # a file's, a URL's and an archive's part, and a word of make's
+DATA = re.compile(r"^(data: \{class_path: )[\w.]+", re.M)
+
+
+class TemplateError(ValueError):
+    """There is nothing to be made of this; the message says why."""
+
+
+def main(arguments: list[str]) -> None:
+    name, task = [*arguments, "", ""][:2]
+    try:
+        made = create(name, task)
+    except TemplateError as error:
+        sys.exit(f"error: {error}")
+    print(f"made {' and '.join(map(str, made))}; change in them what you like, then:")
+    print(f"  make train MODEL={name} DATA=folder    # {tasks()[task]['looks']}")
+    print(f"  make serve MODEL={name}")
+
+
+def create(name: str, task: str, project: Path = Path()) -> tuple[Path, Path]:
+    """Write the config and the recipe of a new model into the project's folder.
+
+    Raises:
+        TemplateError: no such task, a name that cannot be one, or one that is taken.
+    """
+    if not name or not task:
+        raise TemplateError(f"say which: make new NAME=flowers TASK=image-classification; tasks: {', '.join(tasks())}")
+    if not NAME.fullmatch(name):
+        raise TemplateError(
+            f"NAME={name}: a model's name is a letter, then letters, digits and underscores, 63 at most: NAME=my_flowers"
+        )
+    if task not in tasks():
+        raise TemplateError(f"TASK={task}: no such task{did_you_mean(task, tasks())}")
+    configs, recipes = project / CONFIGS, project / RECIPES
+    config, recipe = made = configs / f"{name}.yaml", recipes / f"{name}.yaml"
+    if taken := [str(path) for path in made if path.exists()]:
+        raise TemplateError(f"NAME={name}: there is {' and '.join(taken)} already; take another name, or remove what is there")
+    begin = tasks()[task]
+    text = (configs / f"{begin['like']}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"\A(#.*\n)*", f"# {name}: {task}. DATA=<folder>: {begin['looks']}.\n", text)
+    config.write_text(DATA.sub(rf"\g<1>{begin['data']}", text), encoding="utf-8")
+    recipe.write_text((recipes / f"{begin['like']}.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return made
+
+
+def tasks() -> dict[str, dict[str, str]]:
+    return yaml.safe_load(TASKS.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
