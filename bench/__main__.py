@@ -19,7 +19,7 @@ from rich.console import Console
 
 from archive import build
 from bench import echo_archive, front, growth, hosts, loop, report, rewrite, rounds
-from bench.candidates import CORES, Candidate
+from bench.candidates import CORES
 from bench.cases import CASES, Case
 from bench.load import LoadError, Target
 from handlers import base
@@ -33,7 +33,6 @@ FULL = 16  # clients at which the capacity is taken
 SHARES = (0.5, 0.9)  # of the capacity, in the open loop
 OPEN = 64  # connections of the open loop
 OTHERS = ("server", "growth")  # the server's own price; what it costs when the work grows
-EXACT = Candidate("openvino", "fp32", False, workers=CORES, threads=1)  # the same answers as the eager network's, to 1e-3
 
 console = Console(width=150)
 
@@ -44,14 +43,14 @@ def tell(doing: str) -> None:
 
 @contextlib.contextmanager
 def ours(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
-    """The bundle with the model's recipe, and for pictures with a recipe whose answers are the eager network's."""
+    """The bundle with the model's recipe, and where the case names one, with settings whose answers are the eager network's."""
     artifact, recipe, store = Artifact.read(ARTIFACTS / case.model), RECIPES / f"{case.model}.yaml", folder / "store"
     tell(f"building {case.model}")
     build.build(artifact.folder, recipe, store)
     versions = {"this bundle": "1.0"}
-    if case is CASES["vision"]:
+    if case.exact:
         exact = folder / "exact.yaml"
-        exact.write_text(rewrite.changed(recipe.read_text(encoding="utf-8"), EXACT), encoding="utf-8")
+        exact.write_text(rewrite.changed(recipe.read_text(encoding="utf-8"), case.exact), encoding="utf-8")
         build.build(artifact.folder, exact, store, "2.0")
         versions["this bundle, fp32"] = "2.0"
     with hosts.bundle(store, folder / ".torchserve", [(case.model, version) for version in versions.values()]) as host:
@@ -67,7 +66,7 @@ def stocks(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]
 
 
 @contextlib.contextmanager
-def others(case: Case, body: bytes, folder: Path, forms: list[str], names: list[str]) -> Iterator[dict[str, Target]]:
+def peers(case: Case, body: bytes, label: str, folder: Path, forms: list[str], names: list[str]) -> Iterator[dict[str, Target]]:
     """The peers, each in its idiomatic form and with the bundle's own runtime; one that does not start is told and left out."""
     from bench.peers.running import PeerError, started
 
@@ -77,7 +76,7 @@ def others(case: Case, body: bytes, folder: Path, forms: list[str], names: list[
             for form in forms:
                 tell(f"starting {name}, {form}")
                 try:
-                    peer = stack.enter_context(started(name, archive, form, body))
+                    peer = stack.enter_context(started(name, archive, form, body, label))
                 except PeerError as error:
                     console.print(f"{name}, {form}: {error}", highlight=False)
                     continue
@@ -107,7 +106,7 @@ def bench(case: Case, arguments: argparse.Namespace) -> report.Report:
         targets = stack.enter_context(ours(case, body, folder))
         targets |= stack.enter_context(stocks(case, body, folder))
         if arguments.peers:
-            targets |= stack.enter_context(others(case, body, folder, arguments.forms, arguments.peers))
+            targets |= stack.enter_context(peers(case, body, expected[0]["label"], folder, arguments.forms, arguments.peers))
         notes = {"answers": check(targets, expected)}
         figures = rounds.alternate(targets, arguments.clients, arguments.rounds, arguments.seconds, tell)
         capacity = {each.contender: each.rate for each in figures if each.clients == FULL}

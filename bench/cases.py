@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bench import stock
+from bench.candidates import CORES, Candidate
 from model_defs.artifact import Artifact
 from serving.client import BYTES, TYPES
 
@@ -24,6 +25,7 @@ class Case(msgspec.Struct):
         content_type: likewise.
         stock: writes the stock archive into a folder.
         what: for the tables.
+        exact: settings under which the answers are the eager network's, where the recipe's lower the precision.
     """
 
     model: str
@@ -31,6 +33,7 @@ class Case(msgspec.Struct):
     content_type: str
     stock: Callable[[Artifact, Path], Path]
     what: str
+    exact: Candidate | None = None
 
 
 def photograph(artifact: Artifact) -> bytes:
@@ -56,7 +59,14 @@ def sentence(artifact: Artifact) -> bytes:
 
 
 CASES = {
-    "vision": Case("resnet18", photograph, BYTES, stock.picture, "ResNet-18, 224 x 224, a JPEG of 500 x 375 and 133 kB"),
+    "vision": Case(
+        "resnet18",
+        photograph,
+        BYTES,
+        stock.picture,
+        "ResNet-18, 224 x 224, a JPEG of 500 x 375 and 133 kB",
+        Candidate("openvino", "fp32", False, workers=CORES, threads=1),
+    ),
     "audio": Case("sounds", sample, BYTES, stock.sound, "mel spectrogram and CNN, a second of 16 kHz WAV"),
     "text": Case("intents", sentence, TYPES[".txt"], stock.text, f"EmbeddingBag of words and pairs, {WORDS} words"),
 }
