@@ -24,7 +24,7 @@ from train import report
 from train.augment import Inside
 from train.recompute import recompute
 from train.targets import Numbers, Targets
-from train.transfer import Transfer, freeze, load_weights, parameter_groups
+from train.transfer import Transfer, freeze, head_of_others, load_weights, parameter_groups
 
 Batch = tuple[tuple[Tensor, ...], Any]  # the network's inputs, and the targets
 
@@ -77,7 +77,10 @@ class Task(LightningModule):
             augmentation.attach(self.network, lambda: self.training)
         data.equip(self.network, self.transform)
         if self.transfer.weights:
-            new = load_weights(self.network, self.transfer.weights, self.spec["init_args"].get("name"))
+            source = self.transfer.weights
+            new = load_weights(
+                self.network, source, self.spec["init_args"].get("name"), head_of_others(source, self.labels, self.spec)
+            )
             self.print(f"weights of {self.transfer.weights}; new are {', '.join(new) or 'none'}", flush=True)
         if self.transfer.train_from:
             self.frozen = freeze(self.network, self.transfer.train_from)

@@ -4,6 +4,7 @@ Layers are named as in the network itself, "layer4" or "features.6.0", and stand
 nothing of losses or of data.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from model_defs.artifact import WEIGHTS
-from model_defs.build import SpecError, did_you_mean
+from model_defs.artifact import MODEL, WEIGHTS, Artifact
+from model_defs.build import SpecError, build, did_you_mean
 
 WRAPPED = "network."  # our networks keep torchvision's under this name
 HEAD = "head"
@@ -34,11 +35,12 @@ class Transfer:
     rates: dict[str, float] = field(default_factory=dict)
 
 
-def load_weights(network: nn.Module, source: str, name: str | None) -> list[str]:
-    """Give the network the weights of the source, but for those of another shape: the head's, where the classes are others.
+def load_weights(network: nn.Module, source: str, name: str | None, new: Collection[str] = ()) -> list[str]:
+    """Give the network the weights of the source, but for those of another shape: the head's, of other classes.
 
     Args:
         name: of the network in torchvision.models, for "DEFAULT".
+        new: tensors that stay as they are, whatever their shape.
 
     Returns:
         The names of the network's tensors that stay as they were.
@@ -50,12 +52,27 @@ def load_weights(network: nn.Module, source: str, name: str | None) -> list[str]
     if not given.keys() & wanted.keys():
         given = {f"{WRAPPED}{key}": tensor for key, tensor in given.items()}
     fitting = {key: tensor for key, tensor in given.items() if key in wanted and tensor.shape == wanted[key].shape}
+    fitting = {key: tensor for key, tensor in fitting.items() if key not in new}
     if len(fitting) < len(wanted) / 2:
         raise SpecError(
             f"{source} has {len(fitting)} of the network's {len(wanted)} tensors; these are another network's weights"
         )
     network.load_state_dict(fitting, strict=False)
     return [key for key in wanted if key not in fitting]
+
+
+def head_of_others(source: str, labels: list[str], spec: dict) -> set[str]:
+    """The tensors that say what each class is, if the source is an artifact of other labels: as many may be meant otherwise.
+
+    Args:
+        spec: of the network, with `num_classes`.
+    """
+    if "num_classes" not in spec["init_args"] or not (Path(source) / MODEL).exists() or Artifact.read(source).labels == labels:
+        return set()
+    one, other = (
+        build({**spec, "init_args": {**spec["init_args"], "num_classes": len(labels) + more}}).state_dict() for more in (0, 1)
+    )
+    return {key for key, tensor in one.items() if tensor.shape != other[key].shape}  # what changes with the number of classes
 
 
 def read_weights(source: str, name: str | None) -> dict[str, Tensor]:

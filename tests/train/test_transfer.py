@@ -5,10 +5,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from model_defs.build import SpecError
+from model_defs.artifact import Artifact
+from model_defs.build import SpecError, build
 from model_defs.vision import SmallCNN, TorchvisionClassifier
+from tests.conftest import LABELS
 from train.__main__ import train
-from train.transfer import freeze, load_weights, parameter_groups
+from train.transfer import freeze, head_of_others, load_weights, parameter_groups
 
 HEADS = {  # of each family: the head's own tensors
     "resnet18": {"fc.weight", "fc.bias"},
@@ -36,6 +38,16 @@ def test_weights_come_from_an_artifact_s_folder(tmp_path):
     network = SmallCNN(num_classes=3, width=4)
     assert load_weights(network, str(tmp_path), None) == ["head.1.weight", "head.1.bias"]
     assert torch.equal(network.features[0].weight, source.features[0].weight)
+
+
+def test_of_an_artifact_of_other_classes_the_head_is_new_though_there_are_as_many(picture_artifact):
+    spec = Artifact.read(picture_artifact).network
+    assert head_of_others(str(picture_artifact), LABELS, spec) == set()
+    new = head_of_others(str(picture_artifact), ["car", "ship", "horse"], spec)
+    assert new == {"head.1.weight", "head.1.bias"}
+    network = build(spec)
+    assert set(load_weights(network, str(picture_artifact), None, new)) == new
+    assert head_of_others("weights.safetensors", ["car", "ship", "horse"], spec) == set()  # a file does not say of what
 
 
 @pytest.mark.parametrize(
