@@ -44,7 +44,8 @@ def project(tmp_path_factory):
 
 def run(folder: Path, command: str) -> str:
     inference = re.search(r"^inference_address=(.*)$", (folder / "config.properties").read_text(), re.M)[1]
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
+    ours = ("MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS")  # of the make that runs these tests
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
         command.replace("http://127.0.0.1:8080", inference),
         shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=200,
