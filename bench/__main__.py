@@ -31,7 +31,7 @@ ARTIFACTS, RECIPES, OUTPUT = Path("artifacts"), Path("archive/recipes"), Path("r
 CLIENTS = (1, 4, 16, 64)
 FULL = 16  # clients at which the capacity is taken
 SHARES = (0.5, 0.9)  # of the capacity, in the open loop
-OPEN = 64  # connections of the open loop
+OPEN = 64  # connections of the open loop, and requests of one of its bursts
 OTHERS = ("server", "growth")  # the server's own price; what it costs when the work grows
 
 console = Console(width=150)

@@ -60,7 +60,8 @@ def measure(target: Target, clients: int, seconds: float, rate: float = 0.0) -> 
     Args:
         clients: connections.
         seconds: counted; `WARM_UP` more are not.
-        rate: requests a second to send whether or not earlier ones are answered, as far as there are free connections.
+        rate: requests a second to send whether or not earlier ones are answered, as far as there are free connections. All
+            connections tick together, so that they come in bursts of `clients`.
 
     Raises:
         LoadError: h2load is not installed, or cannot reach the target.
