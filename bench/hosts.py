@@ -44,16 +44,11 @@ def bundle(store: Path, folder: Path, models: list[tuple[str, str]], settings: t
         models: those to host, each with its version.
         settings: `KEY=VALUE`s that change `config.properties`.
     """
-    home = Home(folder)
-    running = server.start(home, overrides=[*config.free_ports(), f"model_store={store.absolute()}", *settings])
-    try:
+    with started(store, folder, settings) as home:
         hosting = Hosting(home)
         for model, version in models:
             hosting.host(model, version)
-        client = Client.of(home)
-        yield Host(running.inference, client.token("inference"), running.pid)
-    finally:
-        server.stop(home, draining=0)
+        yield host_of(home)
 
 
 @contextlib.contextmanager
@@ -61,16 +56,28 @@ def unchecked(store: Path, folder: Path, archives: list[Path], settings: tuple[s
     """The bundle's server with archives that the bundle did not build: the handler that does nothing."""
     for archive in archives:
         record(archive)
-    home = Home(folder)
-    running = server.start(home, overrides=[*config.free_ports(), f"model_store={store.absolute()}", *settings])
-    try:
+    with started(store, folder, settings) as home:
         client = Client.of(home)
         for archive in archives:
             model, _, version = archive.stem.partition("-")
             client.register(model, version, home.workers_log)
-        yield Host(running.inference, client.token("inference"), running.pid)
+        yield host_of(home)
+
+
+@contextlib.contextmanager
+def started(store: Path, folder: Path, settings: tuple[str, ...]) -> Iterator[Home]:
+    """The bundle's server on free ports, hosting nothing yet."""
+    home = Home(folder)
+    server.start(home, overrides=[*config.free_ports(), f"model_store={store.absolute()}", *settings])
+    try:
+        yield home
     finally:
         server.stop(home, draining=0)
+
+
+def host_of(home: Home) -> Host:
+    running = home.require()
+    return Host(running.inference, Client.of(home).token("inference"), running.pid)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ ports, in folders of their own. A plugin, since fixtures that two conftests impo
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ import yaml
 from archive.build import build
 from serving import server
 from serving.client import BYTES, TYPES, Client
+from serving.config import free_ports
 from serving.home import Home
 from serving.hosting import Hosting
-from tests.servers import free_ports
 
 # Enough to answer well; the full trainings are `make train`'s.
 OVERRIDES = {
@@ -72,21 +72,25 @@ class Bundle:
         return int(self.metric("BatchSize_count", model) - self.metric("BatchSize_bucket", model, le="7.5"))
 
 
-@pytest.fixture(scope="session")
-def artifacts(tmp_path_factory) -> Path:
+def trained(overrides: dict[str, list[str]], folder: Path) -> Path:
+    """The folder of the artifacts that these configs give, each with its overrides."""
     from train.__main__ import quiet, train  # not installed beside today's torch
 
-    folder = tmp_path_factory.mktemp("trained")
     quiet()
-    for name, overrides in OVERRIDES.items():
-        train(name, overrides, folder / "artifacts", folder / "runs")
+    for name, changes in overrides.items():
+        train(name, changes, folder / "artifacts", folder / "runs")
     return folder / "artifacts"
 
 
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory) -> Path:
+    return trained(OVERRIDES, tmp_path_factory.mktemp("trained"))
+
+
 @contextlib.contextmanager
-def serving(artifacts: Path, folder: Path, changes: dict) -> Iterator[Bundle]:
-    """A server of the three models with the bundle's own recipes, but for `changes`."""
-    for name in OVERRIDES:
+def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] = OVERRIDES) -> Iterator[Bundle]:
+    """A server of the models with the bundle's own recipes, but for `changes`."""
+    for name in models:
         recipe = yaml.safe_load(Path(f"archive/recipes/{name}.yaml").read_text())
         changed = folder / f"{name}.yaml"
         changed.write_text(yaml.safe_dump(recipe | changes))
@@ -95,7 +99,7 @@ def serving(artifacts: Path, folder: Path, changes: dict) -> Iterator[Bundle]:
     server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
     try:
         hosting = Hosting(home)
-        for name in OVERRIDES:
+        for name in models:
             hosting.host(name, "1.0")
         yield Bundle(home, artifacts, folder / "store")
     finally:

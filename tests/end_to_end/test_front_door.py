@@ -17,10 +17,10 @@ import requests
 
 from serving import server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home
 from serving.hosting import Hosting
 from tests.certificates import needs_openssl, self_signed
-from tests.servers import free_ports
 from tests.serving.conftest import echo_store  # noqa: F401
 
 pytestmark = [

@@ -4,15 +4,8 @@ import json
 
 import pytest
 
-from archive.__main__ import RECIPES
-from archive.build import build
-from serving import server
-from serving.client import Client
 from serving.evaluate import evaluate
-from serving.home import Home
-from tests.bundle import Bundle
-from tests.servers import free_ports
-from train.__main__ import quiet, train
+from tests.bundle import serving, trained
 
 pytestmark = pytest.mark.server
 pytest.importorskip("torch_geometric", reason="not installed: make setup EXTRAS=graphs")
@@ -22,16 +15,9 @@ STAR = {"nodes": [[5, 0], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0]], "edges": [[0,
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
-    quiet()
-    train("graphs", ["--trainer.max_epochs=10", "--data.per_class=100"], folder / "artifacts", folder / "runs")
-    build(folder / "artifacts" / "graphs", RECIPES / "graphs.yaml", folder / "store")
-    home = Home(folder / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
-    try:
-        Client.of(home).register("graphs", "1.0", home.workers_log)
-        yield Bundle(home, folder / "artifacts", folder / "store")
-    finally:
-        server.stop(home)
+    overrides = {"graphs": ["--trainer.max_epochs=10", "--data.per_class=100"]}
+    with serving(trained(overrides, folder), folder, {}, overrides) as bundle:
+        yield bundle
 
 
 def test_what_is_served_is_what_was_trained(graphs):

@@ -5,15 +5,8 @@ import json
 
 import pytest
 
-from archive.__main__ import RECIPES
-from archive.build import build
-from serving import server
-from serving.client import Client
 from serving.evaluate import evaluate
-from serving.home import Home
-from tests.bundle import Bundle
-from tests.servers import free_ports
-from train.__main__ import quiet, train
+from tests.bundle import serving, trained
 
 pytestmark = pytest.mark.server
 JSON = {"Content-Type": "application/json"}
@@ -44,18 +37,9 @@ OVERRIDES = {  # and the first metric, with what guessing comes to
 def served(tmp_path_factory):
     """A server of its own, so that the tests of classifiers need not wait for this training."""
     folder = tmp_path_factory.mktemp("json")
-    quiet()
-    for name, (overrides, *_) in OVERRIDES.items():
-        train(name, overrides, folder / "artifacts", folder / "runs")
-        build(folder / "artifacts" / name, RECIPES / f"{name}.yaml", folder / "store")
-    home = Home(folder / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
-    try:
-        for name in OVERRIDES:
-            Client.of(home).register(name, "1.0", home.workers_log)
-        yield Bundle(home, folder / "artifacts", folder / "store")
-    finally:
-        server.stop(home)
+    overrides = {name: given for name, (given, *_) in OVERRIDES.items()}
+    with serving(trained(overrides, folder), folder, {}, OVERRIDES) as bundle:
+        yield bundle
 
 
 def inputs(served, model: str):

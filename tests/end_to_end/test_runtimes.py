@@ -12,9 +12,9 @@ from handlers.runtimes import RUNTIMES
 from model_defs.agreement import difference
 from serving import server
 from serving.client import BYTES, Client
+from serving.config import free_ports
 from serving.home import Home
 from tests.runtimes import INSTALLED, missing
-from tests.servers import free_ports
 
 pytestmark = pytest.mark.server
 # A compiler takes its time on a busy machine; a batch size of 1 is compiled once.

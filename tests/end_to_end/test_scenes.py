@@ -10,16 +10,9 @@ import pytest
 from huggingface_hub import InferenceClient
 from PIL import Image
 
-from archive.__main__ import RECIPES
-from archive.build import build
 from model_defs.agreement import pixels
-from serving import server
-from serving.client import Client
 from serving.evaluate import evaluate
-from serving.home import Home
-from tests.bundle import Bundle
-from tests.servers import free_ports
-from train.__main__ import quiet, train
+from tests.bundle import serving, trained
 
 pytestmark = pytest.mark.server
 OVERRIDES = {
@@ -32,18 +25,8 @@ OVERRIDES = {
 def scenes(tmp_path_factory):
     """A server of its own, so that the tests of classifiers need not wait for this training."""
     folder = tmp_path_factory.mktemp("scenes")
-    quiet()
-    for name, overrides in OVERRIDES.items():
-        train(name, overrides, folder / "artifacts", folder / "runs")
-        build(folder / "artifacts" / name, RECIPES / f"{name}.yaml", folder / "store")
-    home = Home(folder / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
-    try:
-        for name in OVERRIDES:
-            Client.of(home).register(name, "1.0", home.workers_log)
-        yield Bundle(home, folder / "artifacts", folder / "store")
-    finally:
-        server.stop(home)
+    with serving(trained(OVERRIDES, folder), folder, {}, OVERRIDES) as bundle:
+        yield bundle
 
 
 def test_what_is_served_is_what_was_trained(scenes):

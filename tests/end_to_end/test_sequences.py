@@ -17,8 +17,7 @@ from archive.__main__ import RECIPES
 from archive.build import build
 from serving.evaluate import evaluate
 from serving.hosting import Hosting
-from tests.bundle import DELAY, Bundle
-from train.__main__ import quiet, train
+from tests.bundle import DELAY, Bundle, trained
 from train.data import synth
 
 pytestmark = pytest.mark.server
@@ -41,16 +40,14 @@ TEXTS = [name for name in OVERRIDES if name.startswith("intents")]
 def sequences(bundle, tmp_path_factory):
     """The session's server, with these beside its own models for a while."""
     folder = tmp_path_factory.mktemp("sequences")
-    quiet()
-    hosting = Hosting(bundle.home)
-    for name, overrides in OVERRIDES.items():
-        train(name, overrides, folder / "artifacts", folder / "runs")
+    artifacts, hosting = trained(OVERRIDES, folder), Hosting(bundle.home)
+    for name in OVERRIDES:
         recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
         changed = folder / f"{name}.yaml"
         changed.write_text(yaml.safe_dump(recipe | {"batchSize": 8, "maxBatchDelay": DELAY}))
-        build(folder / "artifacts" / name, changed, bundle.store)
+        build(artifacts / name, changed, bundle.store)
         hosting.host(name, "1.0")
-    yield Bundle(bundle.home, folder / "artifacts", bundle.store)
+    yield Bundle(bundle.home, artifacts, bundle.store)
     for name in OVERRIDES:
         hosting.drop(name, "1.0")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import free_ports
+from serving.config import free_ports
 
 pytestmark = pytest.mark.server
 PAGE = Path("docs/your-own-model.md").read_text(encoding="utf-8")

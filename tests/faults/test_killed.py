@@ -16,11 +16,11 @@ import pytest
 
 from serving import server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home, ServerError
 from serving.hosting import Hosting
 from tests.bundle import serving
 from tests.faults.steady import Steady
-from tests.servers import free_ports
 
 pytestmark = pytest.mark.server
 MODEL = "digits"

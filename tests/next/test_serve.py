@@ -7,8 +7,8 @@ import pytest
 from archive.build import build
 from serving import server
 from serving.client import BYTES, TYPES, Client
+from serving.config import free_ports
 from serving.home import Home
-from tests.servers import free_ports
 
 pytestmark = pytest.mark.server
 

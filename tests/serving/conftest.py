@@ -11,9 +11,9 @@ import pytest
 from archive import bom
 from serving import server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home
 from serving.trust import SUMS, sums
-from tests.servers import free_ports
 
 ECHO = """
 import json, os, sys

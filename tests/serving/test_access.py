@@ -13,9 +13,9 @@ import requests
 
 from serving import server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home
 from tests import rpc
-from tests.servers import free_ports
 
 pytestmark = pytest.mark.server
 APIS = ("inference", "management")

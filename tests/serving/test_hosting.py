@@ -13,10 +13,10 @@ import requests
 from archive import bom
 from serving import server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home, ServerError
 from serving.hosting import Hosting, in_order
 from serving.trust import SUMS
-from tests.servers import free_ports
 from tests.serving.conftest import sign
 
 pytestmark = pytest.mark.server

@@ -16,8 +16,8 @@ import pytest
 
 from serving import config, server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home, Running, ServerError
-from tests.servers import free_ports
 
 pytestmark = pytest.mark.server
 

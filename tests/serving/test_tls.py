@@ -12,10 +12,10 @@ import requests
 
 from serving import config, server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home, ServerError
 from tests import rpc
 from tests.certificates import needs_openssl, openssl, self_signed
-from tests.servers import free_ports
 
 pytestmark = [pytest.mark.server, needs_openssl]
 

@@ -19,8 +19,8 @@ import pytest
 
 from serving import server
 from serving.client import Client
+from serving.config import free_ports
 from serving.home import Home, ServerError
-from tests.servers import free_ports
 from tests.serving.conftest import SAMPLES, archive
 
 pytestmark = pytest.mark.server
