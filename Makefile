@@ -86,14 +86,14 @@ rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and ref
 tune: artifacts $(VENV)/.bench ## find the fastest recipe for MODEL on this machine, write it, rebuild the archive; GOAL="p99<50ms"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.tune $$model $(GOAL:%=--goal "%") $(ARGS); $(MAKE) --no-print-directory archive MODEL=$$model; done
 
-bench: MODEL = resnet18 sounds intents
+bench bench-peers: MODEL = resnet18 sounds intents
 bench: $(VENV)/.bench ## measure the bundle beside TorchServe's stock handlers: pictures, sounds, texts; ARGS="vision --rounds 5"
 	@$(MAKE) --no-print-directory artifacts MODEL="$(MODEL)"
 	@$(PYTHON) -m bench $(ARGS)
 
 bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## measure it beside Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI too, each in an environment of its own
-	@$(MAKE) --no-print-directory artifacts MODEL=resnet18
-	@$(PYTHON) -m bench vision --peers $(ARGS)
+	@$(MAKE) --no-print-directory artifacts MODEL="$(MODEL)"
+	@$(PYTHON) -m bench $(ARGS) --peers $(PEERS)
 
 # --- working on the project
 

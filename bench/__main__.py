@@ -3,7 +3,7 @@
 python -m bench                          # vision, audio and text against the stock handlers, and the server's own price
 python -m bench vision --rounds 5
 python -m bench growth                   # what more clients, larger inputs and more models cost
-python -m bench vision --peers           # and against Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI
+python -m bench --peers                  # and against Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI
 """
 
 import argparse
@@ -31,7 +31,8 @@ ARTIFACTS, RECIPES, OUTPUT = Path("artifacts"), Path("archive/recipes"), Path("r
 CLIENTS = (1, 4, 16, 64)
 FULL = 16  # clients at which the capacity is taken
 SHARES = (0.5, 0.9)  # of the capacity, in the open loop
-OPEN = 64  # connections of the open loop, and requests of one of its bursts
+# Of the peers: which form of the work, and what else `bench.peers.options.Options` takes.
+FORMS = {"eager": ("eager", {}), "fast": ("fast", {}), "fast-per-core": ("fast", {"workers": CORES, "threads": 1})}
 OTHERS = ("server", "growth")  # the server's own price; what it costs when the work grows
 
 console = Console(width=150)
@@ -67,16 +68,21 @@ def stocks(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]
 
 @contextlib.contextmanager
 def peers(case: Case, body: bytes, label: str, folder: Path, forms: list[str], names: list[str]) -> Iterator[dict[str, Target]]:
-    """The peers, each in its idiomatic form and with the bundle's own runtime; one that does not start is told and left out."""
+    """The peers, each in the forms asked for; one that does not start, or takes only pictures, is told and left out."""
     from bench.peers.running import PeerError, started
+    from bench.peers.wire import wire
 
     archive, found = folder / "store" / f"{case.model}-1.0.mar", {}
     with contextlib.ExitStack() as stack:
         for name in names:
+            if wire(name).is_for_pictures and not case.is_picture:
+                tell(f"{name} is written for pictures here; left out")
+                continue
             for form in forms:
                 tell(f"starting {name}, {form}")
+                runtime, options = FORMS[form]
                 try:
-                    peer = stack.enter_context(started(name, archive, form, body, label))
+                    peer = stack.enter_context(started(name, archive, runtime, body, label, **options))
                 except PeerError as error:
                     console.print(f"{name}, {form}: {error}", highlight=False)
                     continue
@@ -112,7 +118,7 @@ def bench(case: Case, arguments: argparse.Namespace) -> report.Report:
         capacity = {each.contender: each.rate for each in figures if each.clients == FULL}
         for share in SHARES if capacity and arguments.open else ():
             rates = {contender: share * rate for contender, rate in capacity.items()}
-            figures += rounds.paced(targets, rates, arguments.rounds, arguments.seconds, OPEN, tell)
+            figures += rounds.paced(targets, rates, arguments.rounds, arguments.seconds, tell)
         notes["no server"] = {
             f"{workers} x {threads}": loop.rate(folder / "store" / f"{case.model}-1.0.mar", body, workers, threads)
             for workers, threads in {(1, CORES), (CORES, 1)}
@@ -146,7 +152,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="closed loop (default: %(default)s)")
     parser.add_argument("--no-open", dest="open", action="store_false", help="leave the open loop out")
     parser.add_argument("--peers", nargs="*", metavar="NAME", help="the servers of bench/peers/ too; all, or those named")
-    parser.add_argument("--forms", nargs="+", default=["eager", "fast"], help="of the peers (default: %(default)s)")
+    forms = ["eager", "fast"]
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=forms, help="of the peers (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where bench.json and bench.png go (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.peers is not None:
@@ -164,7 +171,7 @@ def main() -> None:
         return
     reports = []
     try:
-        for name in arguments.cases or (["vision"] if arguments.peers else [*CASES, "server"]):
+        for name in arguments.cases or ([*CASES] if arguments.peers else [*CASES, "server"]):
             reports += ceiling(arguments) if name == "server" else [bench(CASES[name], arguments)]
             console.print(report.table(reports[-1]))
     except (LoadError, ServerError) as error:

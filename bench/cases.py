@@ -25,6 +25,7 @@ class Case(msgspec.Struct):
         content_type: likewise.
         stock: writes the stock archive into a folder.
         what: for the tables.
+        is_picture: whether the body is one.
         exact: settings under which the answers are the eager network's, where the recipe's lower the precision.
     """
 
@@ -33,6 +34,7 @@ class Case(msgspec.Struct):
     content_type: str
     stock: Callable[[Artifact, Path], Path]
     what: str
+    is_picture: bool = False
     exact: Candidate | None = None
 
 
@@ -65,6 +67,7 @@ CASES = {
         BYTES,
         stock.picture,
         "ResNet-18, 224 x 224, a JPEG of 500 x 375 and 133 kB",
+        True,
         Candidate("openvino", "fp32", False, workers=CORES, threads=1),
     ),
     "audio": Case("sounds", sample, BYTES, stock.sound, "mel spectrogram and CNN, a second of 16 kHz WAV"),

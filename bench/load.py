@@ -37,8 +37,8 @@ class Measured(msgspec.Struct):
     """What came of some seconds of load.
 
     Args:
-        clients: connections, each with one request at a time.
-        asked: requests a second that were to be sent; 0 where each client sends the next as soon as it is answered.
+        clients: connections, each with one request at a time; 0 in the open loop.
+        asked: requests a second that were to be sent; 0 in the closed loop.
         rate: answers of status 200 a second.
         p50: ms.
         p99: ms.
@@ -55,43 +55,66 @@ class Measured(msgspec.Struct):
     tool: float
 
 
-def measure(target: Target, clients: int, seconds: float, rate: float = 0.0) -> Measured:
-    """
+def measure(target: Target, clients: int, seconds: float) -> Measured:
+    """Closed loop: each client sends the next request when it has its answer.
+
     Args:
         clients: connections.
         seconds: counted; `WARM_UP` more are not.
-        rate: requests a second to send whether or not earlier ones are answered, as far as there are free connections. All
-            connections tick together, so that they come in bursts of `clients`.
 
     Raises:
         LoadError: h2load is not installed, or cannot reach the target.
     """
+    lasting = [f"--clients={clients}", f"--duration={1000 * (WARM_UP + seconds):.0f}ms"]
+    lines, tool = run(target, lasting, WARM_UP + seconds)
+    ends = lines[:, 0] + lines[:, 2]
+    first = lines[:, 0].min() + WARM_UP * 1e6
+    return summed_up(lines[(ends >= first) & (ends < first + seconds * 1e6)], seconds, clients, 0, tool)
+
+
+def pace(target: Target, rate: float, seconds: float) -> Measured:
+    """Open loop: so many requests a second, evenly spaced and each by a caller of its own, whether or not others are answered.
+
+    `rate` of what comes back is less than was asked where the last answers come late. For the error see `measure`.
+    """
+    together, period = rhythm(rate)
+    count = max(1, round((WARM_UP + seconds) * rate))
+    callers = [f"--clients={count}", f"--requests={count}", f"--rate={together}", f"--rate-period={period}ms"]
+    lines, tool = run(target, callers, WARM_UP + seconds)
+    first = lines[:, 0].min() + WARM_UP * 1e6
+    lines = lines[lines[:, 0] >= first]
+    lasted = (lines[:, 0] + lines[:, 2]).max() - first if len(lines) else np.nan
+    return summed_up(lines, max(seconds, lasted / 1e6), 0, rate, tool)
+
+
+def rhythm(rate: float) -> tuple[int, int]:
+    """As few requests together, each so many ms, as come to the rate within a fiftieth: h2load wants both as whole numbers."""
+    together = 1
+    while abs(1000 * together / max(1, round(1000 * together / rate)) / rate - 1) > 0.02:
+        together += 1
+    return together, max(1, round(1000 * together / rate))
+
+
+def run(target: Target, load: list[str], seconds: float) -> tuple[np.ndarray, float]:
+    """h2load's log, (requests, 3): when each began in µs, its status, how many µs it took; and the cores that h2load took."""
     if shutil.which(TOOL) is None:
         raise LoadError(f"{TOOL} is not installed: apt-get install nghttp2-client (brew install nghttp2)")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         body, log = Path(folder, "body"), Path(folder, "log")
         body.write_bytes(target.body)
         headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
-        pace = ["--rps", f"{rate / clients:.4f}"] if rate else []
-        command = [
-            TOOL, "--h1", f"--clients={clients}", f"--duration={1000 * (WARM_UP + seconds):.0f}ms", "--threads=1",
-            f"--data={body}", f"--log-file={log}", *headers, *pace, target.url,
-        ]  # fmt: skip
-        before = processor_seconds()
-        environment, patience = os.environ | {"LC_ALL": "C"}, WARM_UP + seconds + PATIENCE
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=patience)
-        share = (processor_seconds() - before) / (WARM_UP + seconds)
+        command = [TOOL, "--h1", "--threads=1", *load, f"--data={body}", f"--log-file={log}", *headers, target.url]
+        before, environment = processor_seconds(), os.environ | {"LC_ALL": "C"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=seconds + PATIENCE)
+        share = (processor_seconds() - before) / seconds
         lines = np.loadtxt(log, dtype=np.int64, ndmin=2) if log.exists() and log.stat().st_size else np.empty((0, 3), np.int64)
     if done.returncode or not len(lines):
         raise LoadError(f"{TOOL} got nothing from {target.url}: {(done.stderr or done.stdout).strip()[-300:]}")
-    return summed_up(lines, clients, rate, seconds, share)
+    return lines, share
 
 
-def summed_up(lines: np.ndarray, clients: int, asked: float, seconds: float, tool: float) -> Measured:
-    """h2load's log, (requests, 3): when each began in µs, its status, how many µs it took."""
-    ends = lines[:, 0] + lines[:, 2]
-    first = lines[:, 0].min() + WARM_UP * 1e6
-    lines = lines[(ends >= first) & (ends < first + seconds * 1e6)]
+def summed_up(lines: np.ndarray, seconds: float, clients: int, asked: float, tool: float) -> Measured:
+    """The lines of h2load's log that count."""
     is_good = (lines[:, 1] == 200) | (lines[:, 1] == NO_PHRASE)
     took = lines[is_good, 2] / 1e3  # ms
     p50, p99 = np.percentile(took, [50, 99]) if len(took) else (np.nan, np.nan)

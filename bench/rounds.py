@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from bench.load import Measured, Target, measure
+from bench.load import Measured, Target, measure, pace
 
 WARMING = 4.0  # seconds of load before the first round, for Java's compilers and everybody's caches
 
@@ -48,13 +48,13 @@ def alternate(
     return [figure(name, measured) for (name, _), measured in found.items()]
 
 
-def paced(targets: dict[str, Target], rates: dict[str, float], rounds: int, seconds: float, clients: int, tell) -> list[Figure]:
+def paced(targets: dict[str, Target], rates: dict[str, float], rounds: int, seconds: float, tell) -> list[Figure]:
     """Open loop: so many requests a second, answered or not."""
     found: dict[str, list[Measured]] = {}
     for number in range(rounds):
         for name, target in targets.items():
             tell(f"round {number + 1} of {rounds}: {name}, {rates[name]:,.0f} requests/s")
-            found.setdefault(name, []).append(measure(target, clients, seconds, rates[name]))
+            found.setdefault(name, []).append(pace(target, rates[name], seconds))
     return [figure(name, measured) for name, measured in found.items()]
 
 

@@ -1,6 +1,6 @@
-"""FastAPI under uvicorn: each picture alone, in the thread pool where plain functions run. No batches.
+"""FastAPI under uvicorn: each request alone, in the thread pool where plain functions run. No batches.
 
-POST /predict: the picture's bytes, application/octet-stream. Answers `[{"label", "score"}, ...]`.
+POST /predict: the bytes of a file, application/octet-stream. Answers `[{"label", "score"}, ...]`.
 """
 
 from typing import Annotated
@@ -16,8 +16,8 @@ def build() -> FastAPI:
     app, work = FastAPI(), load(options())
 
     @app.post("/predict")
-    def predict(picture: Annotated[bytes, Body(media_type="application/octet-stream")]) -> list[dict]:
-        (answer,) = work.predict([picture])
+    def predict(body: Annotated[bytes, Body(media_type="application/octet-stream")]) -> list[dict]:
+        (answer,) = work.predict([body])
         return answer
 
     return app

@@ -1,6 +1,6 @@
 """LitServe: a process for HTTP and a worker that decodes each request, stacks a batch and infers.
 
-POST /predict: the picture's bytes, application/octet-stream. Answers `[{"label", "score"}, ...]`.
+POST /predict: the bytes of a file, application/octet-stream. Answers `[{"label", "score"}, ...]`.
 """
 
 from typing import Annotated, Any

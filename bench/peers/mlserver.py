@@ -1,6 +1,6 @@
 """MLServer: the V2 protocol in JSON, adaptive batching, a process for HTTP and one for inference.
 
-POST /v2/models/classifier/infer: V2 JSON with one BYTES input, the picture in base64. Answers V2 JSON: the outputs `label` and
+POST /v2/models/classifier/infer: V2 JSON with one BYTES input, a file in base64. Answers V2 JSON: the outputs `label` and
 `score`, 5 each.
 """
 

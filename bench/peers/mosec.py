@@ -1,6 +1,6 @@
 """mosec: a server in Rust, and processes for each step: two that decode, one that infers batches.
 
-POST /inference: the picture's bytes. Answers `[{"label", "score"}, ...]`.
+POST /inference: the bytes of a file. Answers `[{"label", "score"}, ...]`.
 """
 
 import os

@@ -17,8 +17,8 @@ class Options(msgspec.Struct, frozen=True):
         runtime: which form of the work.
         threads: of the network in each worker; 0: the cores divided by the workers.
         workers: processes, or what the server has instead; 0: as the peer's own documentation would have it.
-        batch: pictures at most.
-        delay_ms: how long the first picture of a batch waits for the others.
+        batch: requests at most.
+        delay_ms: how long the first request of a batch waits for the others.
     """
 
     port: int

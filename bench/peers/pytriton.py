@@ -1,6 +1,6 @@
 """Triton with its Python front, nvidia-pytriton: Triton batches the bodies, one Python function answers a batch.
 
-POST /v2/models/classifier/infer: the picture's bytes, with `Inference-Header-Content-Length: 0`, which is Triton's extension
+POST /v2/models/classifier/infer: the bytes of a file, with `Inference-Header-Content-Length: 0`, which is Triton's extension
 for a raw body as the one input. Answers with the same extension: JSON that names the outputs `label` and `score`, 5 each, and
 behind it their bytes.
 """
@@ -21,9 +21,9 @@ work = load(chosen)
 
 
 @batch
-def infer(picture: np.ndarray) -> dict[str, np.ndarray]:
+def infer(body: np.ndarray) -> dict[str, np.ndarray]:
     """(B, 1) of bytes -> (B, 5) labels and (B, 5) scores."""
-    answers = work.predict([bytes(row[0]) for row in picture])
+    answers = work.predict([bytes(row[0]) for row in body])
     labels = [[entry["label"].encode() for entry in answer] for answer in answers]
     scores = [[entry["score"] for entry in answer] for answer in answers]
     return {"label": np.array(labels, dtype=np.bytes_), "score": np.array(scores, dtype=np.float32)}
@@ -37,7 +37,7 @@ if __name__ == "__main__":
         triton.bind(
             model_name="classifier",
             infer_func=[infer] * chosen.workers,
-            inputs=[Tensor(name="picture", dtype=bytes, shape=(1,))],
+            inputs=[Tensor(name="body", dtype=bytes, shape=(1,))],
             outputs=[Tensor(name="label", dtype=bytes, shape=(-1,)), Tensor(name="score", dtype=np.float32, shape=(-1,))],
             config=ModelConfig(
                 max_batch_size=chosen.batch, batcher=DynamicBatcher(max_queue_delay_microseconds=round(chosen.delay_ms * 1000))

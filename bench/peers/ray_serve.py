@@ -1,6 +1,6 @@
 """Ray Serve: an HTTP proxy and replicas, each an actor that batches with `serve.batch`.
 
-POST /: the picture's bytes. Answers `[{"label", "score"}, ...]`.
+POST /: the bytes of a file. Answers `[{"label", "score"}, ...]`.
 """
 
 import ray
@@ -19,8 +19,8 @@ class Classifier:
         self.work = load(given)
 
     @serve.batch(max_batch_size=chosen.batch, batch_wait_timeout_s=chosen.delay_ms / 1000)
-    async def predict(self, pictures: list[bytes]) -> list[list[dict]]:
-        return self.work.predict(pictures)
+    async def predict(self, bodies: list[bytes]) -> list[list[dict]]:
+        return self.work.predict(bodies)
 
     async def __call__(self, request: Request) -> list[dict]:
         return await self.predict(await request.body())

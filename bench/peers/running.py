@@ -1,6 +1,6 @@
 """A peer's process: started in the peer's own environment, asked until it answers, and ended with everything that it started.
 
-    with started("litserve", archive, "eager", picture) as peer:
+    with started("litserve", archive, "eager", body) as peer:
         peer.ask()
 
 Knows HTTP and processes; what a peer does is in its own file, what it says in `wire.py`.
@@ -71,13 +71,13 @@ def started(
     name: str,
     archive: Path,
     runtime: str,
-    picture: bytes,
+    body: bytes,
     expected: str | None = None,
     seconds: float = 120,
     before: Sequence[str] = (),
     **options: float,
 ) -> Iterator[Peer]:
-    """The peer on a free port of loopback; it has answered `picture` when this yields, and nothing of it is left afterwards.
+    """The peer on a free port of loopback; it has answered `body` when this yields, and nothing of it is left afterwards.
 
     Args:
         archive: the .mar file.
@@ -95,7 +95,7 @@ def started(
     if not python.exists():
         raise PeerError(f"{name} is not installed; make {(ENVIRONMENTS / name).relative_to(ROOT)}/.installed")
     chosen = Options(port=free_port(), archive=str(Path(archive).resolve()), runtime=runtime, **options)
-    peer = Peer(name, f"http://127.0.0.1:{chosen.port}{spoken.path}", dict(spoken.headers), spoken.wrap(picture), spoken)
+    peer = Peer(name, f"http://127.0.0.1:{chosen.port}{spoken.path}", dict(spoken.headers), spoken.wrap(body), spoken)
     environment = {key: value for key, value in os.environ.items() if key not in UNWANTED} | {"OMP_WAIT_POLICY": "PASSIVE"}
     # The programs that it brings along, such as `ray`, are found before anybody else's.
     environment["PATH"] = f"{python.parent}:{environment.get('PATH', os.defpath)}"

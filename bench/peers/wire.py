@@ -1,4 +1,4 @@
-"""What each peer's wire looks like: the path, the headers, the body around a picture, and where its answer says label and score.
+"""What each peer's wire looks like: the path, the headers, the body around a file, and where its answer says label and score.
 
 Knows nothing of processes, and imports no peer: it is read in our own environment.
 """
@@ -21,14 +21,16 @@ class Wire(msgspec.Struct, frozen=True):
     Args:
         path: of the POST.
         headers: of each request.
-        wrap: a picture file's bytes -> the body.
+        wrap: a file's bytes -> the body.
         read: an answer's body -> `[{"label", "score"}, ...]`, best first.
+        is_for_pictures: whether the peer's service, as it is written here, takes nothing else.
     """
 
     path: str = "/predict"
     headers: Mapping[str, str] = MappingProxyType({"Content-Type": BYTES})
     wrap: Callable[[bytes], bytes] = bytes
     read: Callable[[bytes], list[dict]] = json.loads
+    is_for_pictures: bool = False
 
     def answer(self, body: bytes) -> list[dict]:
         """
@@ -47,10 +49,10 @@ def form(picture: bytes) -> bytes:
     return f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def v2_request(picture: bytes) -> bytes:
-    """The picture in base64 as the one input of a V2 request."""
-    text = base64.b64encode(picture).decode()
-    given = {"name": "picture", "shape": [1, 1], "datatype": "BYTES", "parameters": {"content_type": "base64"}, "data": [text]}
+def v2_request(file: bytes) -> bytes:
+    """A file in base64 as the one input of a V2 request."""
+    text = base64.b64encode(file).decode()
+    given = {"name": "file", "shape": [1, 1], "datatype": "BYTES", "parameters": {"content_type": "base64"}, "data": [text]}
     return json.dumps({"inputs": [given]}).encode()
 
 
@@ -92,7 +94,10 @@ PEERS = {
     "fastapi": Wire(),
     "litserve": Wire(),
     "bentoml": Wire(
-        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}, wrap=form, read=lambda body: json.loads(body)[0]
+        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+        wrap=form,
+        read=lambda body: json.loads(body)[0],
+        is_for_pictures=True,
     ),
     "mlserver": Wire(V2, {"Content-Type": "application/json"}, v2_request, v2_answer),
     "ray_serve": Wire("/"),

@@ -1,11 +1,12 @@
 import http.server
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from bench import load
-from bench.load import LoadError, Target, measure, summed_up
+from bench.load import LoadError, Target, measure, pace, rhythm
 
 pytestmark = pytest.mark.skipif(load.shutil.which(load.TOOL) is None, reason="h2load is not installed")
 
@@ -15,6 +16,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(float(self.headers.get("Wait", 0)))
         self.send_response(200 if body == self.headers["Expected"].encode() else 400)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -46,8 +48,23 @@ def test_what_is_refused_is_no_answer(url):
 
 
 def test_in_the_open_loop_so_many_are_sent_as_were_asked_for(url):
-    found = measure(Target(url, b"x", {"Expected": "x"}), clients=4, seconds=1, rate=40)
+    found = pace(Target(url, b"x", {"Expected": "x"}), rate=40, seconds=1)
     assert found.rate == pytest.approx(40, rel=0.25)
+    assert (found.clients, found.asked, found.others) == (0, 40, {})
+
+
+def test_in_the_open_loop_a_caller_does_not_wait_for_the_one_before(url):
+    """As many as come in the time that an answer takes are open at once."""
+    found = pace(Target(url, b"x", {"Expected": "x", "Wait": "0.5"}), rate=20, seconds=1)
+    assert found.p50 == pytest.approx(500, rel=0.2)
+    assert found.rate == pytest.approx(20 / 1.5, rel=0.25)  # the last of them are answered half a second late
+
+
+@pytest.mark.parametrize("rate", [0.5, 18.7, 37.3, 250, 1733, 9000])
+def test_a_pace_is_made_of_whole_requests_and_milliseconds(rate):
+    together, period = rhythm(rate)
+    assert 1000 * together / period == pytest.approx(rate, rel=0.02)
+    assert together == 1 or period < 100  # not in bursts
 
 
 def test_where_nobody_listens_there_is_no_figure():
@@ -55,9 +72,10 @@ def test_where_nobody_listens_there_is_no_figure():
         measure(Target("http://127.0.0.1:9/", b"x"), clients=1, seconds=0.5)
 
 
-def test_only_what_ends_within_the_time_counts():
+def test_only_what_ends_within_the_time_counts(monkeypatch):
     begins = np.arange(0, 4_000_000, 100_000)  # µs, ten a second
     lines = np.stack([begins, np.full(len(begins), 200), np.full(len(begins), 10_000)], axis=1)
-    found = summed_up(lines, clients=1, asked=0, seconds=2, tool=0.0)
+    monkeypatch.setattr(load, "run", lambda *_: (lines, 0.0))
+    found = measure(Target("", b""), clients=1, seconds=2)
     assert found.rate == 10
     assert found.p50 == found.p99 == 10

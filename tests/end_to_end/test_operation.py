@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -125,13 +126,19 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
         url, token = bundle.client.url("digits", "7.7"), bundle.client.token("inference")
         answer = requests.post(url, files={"data": payload}, data={"top_k": "1"}, headers=token, timeout=30)
         assert answer.status_code == 500 and "Traceback" not in answer.text and "KeyError" not in answer.text
-        log = bundle.home.workers_log.read_text().splitlines()
-        lines = [line for line in log if answer.headers["x-request-id"] in line]
+        deadline = time.monotonic() + 5  # TorchServe passes on what a worker says in a thread of its own
+        while not (lines := lines_of(bundle, answer.headers["x-request-id"])) and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert len(lines) == 1 and "KeyError" in lines[0] and "Traceback" in lines[0]
         assert "Fake" not in bundle.client.metrics()
     finally:
         bundle.client.unregister("digits", "7.7")
         archive.unlink()
+
+
+def lines_of(bundle, id: str) -> list[str]:
+    """What the workers' log says of a request."""
+    return [line for line in bundle.home.workers_log.read_text().splitlines() if id in line]
 
 
 def test_the_command_line_tells_of_the_models(bundle):
