@@ -97,8 +97,8 @@ bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## measure it be
 
 # --- working on the project
 
-test: $(VENV)/.dev ## run all tests, with servers of their own on free ports; ARGS="-k text"
-	@$(PYTHON) -m pytest $(ARGS)
+test: $(VENV)/.dev ## run all tests in two processes, with servers of their own on free ports; ARGS="-k text"
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: $(VENV)/.dev ## send a server 10,000 requests, one in five of them bad, and print what came back; ARGS="--requests=1000"
 	@$(PYTHON) -m pytest tests/faults/test_chaos.py --requests=10000 $(ARGS)

@@ -6,6 +6,7 @@ parameters are theirs, and so are the defaults.
 
 import base64
 import io
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from model_defs.vision import Framed  # brings torchvision along, which a worker for texts has no use for
 
 TOP_K = 5
+NOT_FINITE = "the model gave scores that are not finite numbers"
 THRESHOLD = 0.5  # of a detection's score
 MOST_DETECTIONS = 100
 SCORES = {"softmax": lambda logits: logits.softmax(-1), "sigmoid": torch.sigmoid, "none": lambda logits: logits}
@@ -36,8 +38,10 @@ def top(logits: Tensor, labels: list[str], top_k: int = TOP_K, function: str = "
     """
     scores = SCORES[function](logits)
     scores, places = (scores if scores.dim() == 1 else scores.mean(dim=0)).topk(min(top_k, len(labels)))
-    check(scores)
-    return [{"label": labels[place], "score": score} for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
+    best = scores.tolist()
+    if not all(map(math.isfinite, best)):  # in Python: of a text's answer torch's isfinite would be a tenth
+        raise OutputError(NOT_FINITE)
+    return [{"label": labels[place], "score": score} for place, score in zip(places.tolist(), best, strict=True)]
 
 
 def boxes(
@@ -127,4 +131,4 @@ def png(pixels: np.ndarray) -> str:
 
 def check(values: Tensor) -> None:
     if not values.isfinite().all():
-        raise OutputError("the model gave scores that are not finite numbers")
+        raise OutputError(NOT_FINITE)

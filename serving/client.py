@@ -6,6 +6,7 @@ Knows nothing of processes, nor of what is printed.
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,7 @@ def death_in(log: Path, start: int, worker: str) -> str | None:
     for message in messages:
         if message.startswith("this worker cannot start"):  # the bundle's own handlers; a traceback in one line
             return message.rpartition("\\n")[2]
-    if not any(message.startswith("Backend worker process died") for message in messages):
-        return None
-    return [message for message in messages if message and not message.startswith((" ", "Traceback"))][-1]
+    since = dropwhile(lambda message: not message.startswith("Backend worker process died"), messages)
+    next(since, None)
+    # A traceback follows, line by line, and may not be there yet.
+    return next((message for message in since if message and not message.startswith((" ", "Traceback"))), None)

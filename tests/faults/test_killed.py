@@ -22,7 +22,7 @@ from serving.hosting import Hosting
 from tests.bundle import serving
 from tests.faults.steady import RIGHT, Steady
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 MODEL = "digits"
 RECOVERY = 60  # seconds
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.steady import Outcome
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 MODEL = "digits"
 SECONDS = 6
 CALLERS = 16  # who find out what the capacity is

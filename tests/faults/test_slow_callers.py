@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.steady import Steady
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 MODEL = "intents"
 SLOW, HANG_UPS, IDLE = 50, 500, 500
 SECONDS = 4  # of load

@@ -8,7 +8,7 @@ from rich.table import Table
 from tests.faults.load import Clients, drawing, holdings, processes
 from tests.faults.mix import mixed
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(3_600)]
+pytestmark = [pytest.mark.server, pytest.mark.alone, pytest.mark.timeout(3_600)]
 SHORT = 2_000  # requests, in `make test`
 BAD = 0.02
 LARGEST = 1 << 20  # bytes of a body: what larger ones take depends on how many meet, and Java keeps it; docs/operations.md

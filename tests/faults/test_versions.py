@@ -8,7 +8,7 @@ from archive.build import build
 from serving.hosting import Hosting
 from tests.faults.steady import Steady
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 MODEL = "intents"
 
 

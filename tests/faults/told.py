@@ -1,4 +1,5 @@
-"""What is found of each fault: a table at the end of the run, and with `--figures` a file."""
+"""What is found of each fault: a table at the end of the run, and with `--figures` a file. A plugin, since pytest-xdist's first
+process, which prints, reads no conftest."""
 
 import json
 import statistics
@@ -13,6 +14,7 @@ from rich.table import Table
 from tests.faults.steady import Steady
 
 LINES = pytest.StashKey[list]()
+HANDED = "faults"  # from process to process
 WIDE = 200  # characters
 COLUMNS = ("fault", "trials", "requests", "lost without retry", "lost through the client", "seconds to recover", "note")
 
@@ -47,6 +49,18 @@ def trials(request) -> int:
 @pytest.fixture(scope="session")
 def tell(request) -> Tell:
     return Tell(request.config.stash.setdefault(LINES, []))
+
+
+def pytest_sessionfinish(session) -> None:
+    """In one of pytest-xdist's processes: hand the lines to the first one."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[HANDED] = session.config.stash.get(LINES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """In the first process, when another has ended, by itself or by a crash."""
+    node.config.stash.setdefault(LINES, []).extend(getattr(node, "workeroutput", {}).get(HANDED, []))
 
 
 def pytest_terminal_summary(terminalreporter, config) -> None:
