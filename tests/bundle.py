@@ -108,8 +108,9 @@ def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] 
 
 @pytest.fixture(scope="session")
 def bundle(artifacts, tmp_path_factory):
-    """Its batches wait until they are full."""
-    with serving(artifacts, tmp_path_factory.mktemp("bundle"), {"batchSize": 8, "maxBatchDelay": DELAY}) as served:
+    """One worker of each model, whose batches wait until they are full."""
+    changes = {"minWorkers": 1, "batchSize": 8, "maxBatchDelay": DELAY}
+    with serving(artifacts, tmp_path_factory.mktemp("bundle"), changes) as served:
         yield served
 
 
