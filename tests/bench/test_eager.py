@@ -1,0 +1,59 @@
+"""How others write the work comes to the answers that the bundle gives, so that both are measured on the same."""
+
+import io
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from bench import eager
+from handlers import base
+from handlers.request import Row
+from model_defs.audio import MelCNN, Sound
+from model_defs.text import BagOfWords, Words
+from model_defs.vision import Picture, TorchvisionClassifier
+from tests.conftest import png, write
+
+
+def answered(folder, handler: str, payload: bytes, content_type: str = "application/octet-stream") -> list[dict]:
+    """What the bundle's handler says."""
+    (answer,) = base.load(folder, {"class_path": handler}).answer([Row({"body": payload}, content_type=content_type)]).answers
+    return msgspec.json.decode(answer.body)
+
+
+def test_pictures(tmp_path):
+    payload = io.BytesIO()
+    Image.open(io.BytesIO(png(0))).resize((32, 32)).save(payload, "PNG")  # as large as the network sees it: none resizes
+    folder = write(tmp_path / "pictures", TorchvisionClassifier, Picture(size=32), {"0.png": payload.getvalue()})
+    (found,) = eager.load(folder, threads=1).predict([payload.getvalue()])
+    assert_alike(found, answered(folder, "handlers.vision.ImageClassifier", payload.getvalue()))
+
+
+def test_sounds(tmp_path):
+    payload = io.BytesIO()
+    soundfile.write(payload, np.random.default_rng(0).uniform(-0.5, 0.5, 8_000), 8_000, format="WAV")
+    folder = write(tmp_path / "sounds", MelCNN, Sound(sample_rate=8_000), {"0.wav": payload.getvalue()})
+    (found, again) = eager.load(folder, threads=1).predict([payload.getvalue()] * 2)
+    assert_alike(found, answered(folder, "handlers.audio.AudioClassifier", payload.getvalue()))
+    assert_alike(again, found)
+
+
+def test_texts(tmp_path):
+    pytest.importorskip("torchtext", reason="not beside today's torch")
+    transform = Words(ngrams=2)
+    transform.tokens = ["<unk>", "a", "round", "thing", "a round", "round thing"]
+    folder = write(tmp_path / "texts", BagOfWords, transform, {"0.txt": b"a round"})
+    found, _ = eager.load(folder, threads=1).predict([b"A round", b"a round thing"])
+    assert_alike(found, answered(folder, "handlers.text.TextClassifier", b"a round", "text/plain; charset=utf-8"))
+
+
+def test_a_network_that_nobody_wrote_down_is_refused(picture_artifact):
+    with pytest.raises(ValueError, match=r"eager form is of .*TorchvisionClassifier.*; this is model_defs\.vision\.SmallCNN"):
+        eager.load(picture_artifact, threads=1)
+
+
+def assert_alike(found: list[dict], expected: list[dict]) -> None:
+    assert [entry["label"] for entry in found] == [entry["label"] for entry in expected]
+    assert [entry["score"] for entry in found] == pytest.approx([entry["score"] for entry in expected], abs=1e-4)
