@@ -5,6 +5,7 @@ Knows nothing of who answers.
 """
 
 import contextlib
+import itertools
 import os
 import resource
 import shutil
@@ -90,10 +91,10 @@ def pace(target: Target, rate: float, seconds: float) -> Measured:
 
 def rhythm(rate: float) -> tuple[int, int]:
     """As few requests together, each so many ms, as come to the rate within a fiftieth: h2load wants both as whole numbers."""
-    together = 1
-    while abs(1000 * together / max(1, round(1000 * together / rate)) / rate - 1) > 0.02:
-        together += 1
-    return together, max(1, round(1000 * together / rate))
+    for together in itertools.count(1):
+        period = max(1, round(1000 * together / rate))
+        if abs(1000 * together / period / rate - 1) <= 0.02:
+            return together, period
 
 
 def run(target: Target, load: list[str], seconds: float) -> tuple[np.ndarray, float]:
@@ -106,16 +107,16 @@ def run(target: Target, load: list[str], seconds: float) -> tuple[np.ndarray, fl
         headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
         command = [TOOL, "--h1", "--threads=1", *load, f"--data={body}", f"--log-file={log}", *headers, target.url]
         before, environment = processor_seconds(), os.environ | {"LC_ALL": "C"}
-        said = ""
+        failed, said = 0, ""
         # It may never end where connections are closed on it, as TorchServe does after each refusal; its log is whole even so.
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, check=False, timeout=seconds + PATIENCE
             )
-            said = (done.stderr or done.stdout).strip()[-300:]
+            failed, said = done.returncode, (done.stderr or done.stdout).strip()[-300:]
         share = (processor_seconds() - before) / seconds
         lines = np.loadtxt(log, dtype=np.int64, ndmin=2) if log.exists() and log.stat().st_size else np.empty((0, 3), np.int64)
-    if not len(lines):
+    if failed or not len(lines):
         raise LoadError(f"{TOOL} got nothing from {target.url}: {said}")
     return lines, share
 
