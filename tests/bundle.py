@@ -4,7 +4,8 @@ ports, in folders of their own. A plugin, since fixtures that two conftests impo
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,13 @@ class Bundle:
     def full_batches(self, model: str, size: int) -> int:
         """Batches of more than the histogram's last bucket below `size`."""
         return int(self.metric("BatchSize_count", model) - self.metric("BatchSize_bucket", model, le="7.5"))
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def trained(overrides: dict[str, list[str]], folder: Path) -> Path:

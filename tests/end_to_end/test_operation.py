@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import yaml
 from archive.build import build, record
 from serving.evaluate import evaluate
 from serving.home import ServerError
+from tests.bundle import wait_for
 
 pytestmark = pytest.mark.server
 MODELS = ("digits", "sounds", "intents")
@@ -126,9 +126,9 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
         url, token = bundle.client.url("digits", "7.7"), bundle.client.token("inference")
         answer = requests.post(url, files={"data": payload}, data={"top_k": "1"}, headers=token, timeout=30)
         assert answer.status_code == 500 and "Traceback" not in answer.text and "KeyError" not in answer.text
-        deadline = time.monotonic() + 5  # TorchServe passes on what a worker says in a thread of its own
-        while not (lines := lines_of(bundle, answer.headers["x-request-id"])) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        id = answer.headers["x-request-id"]
+        wait_for(lambda: lines_of(bundle, id), seconds=5)  # TorchServe passes on what a worker says in a thread of its own
+        lines = lines_of(bundle, id)
         assert len(lines) == 1 and "KeyError" in lines[0] and "Traceback" in lines[0]
         assert "Fake" not in bundle.client.metrics()
     finally:

@@ -21,6 +21,7 @@ from serving import server
 from serving.client import Client
 from serving.config import free_ports
 from serving.home import Home, ServerError
+from tests.bundle import wait_for
 from tests.serving.conftest import SAMPLES, archive
 
 pytestmark = pytest.mark.server
@@ -234,13 +235,6 @@ def own(tmp_path):
 
 def worker_of(client: Client) -> psutil.Process:
     return psutil.Process(client.describe("echo")[0]["workers"][0]["pid"])
-
-
-def wait_for(happened, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def kill(client: Client) -> psutil.Process:
