@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,16 @@ def echo_store(tmp_path_factory) -> Path:
     archive(folder, store, "echo", "3.0", extra={"samples/0.bin": "another"})
     archive(folder, store, "broken", extra={"broken": ""})
     return store
+
+
+@pytest.fixture
+def lent_store(echo_store):
+    """`echo_store` for a test that puts something into it: whatever the test added is gone afterwards, from `SHA256SUMS` too."""
+    before, signed = set(echo_store.iterdir()), (echo_store / SUMS).read_text()
+    yield echo_store
+    for added in set(echo_store.iterdir()) - before:
+        shutil.rmtree(added) if added.is_dir() else added.unlink()
+    (echo_store / SUMS).write_text(signed)
 
 
 @pytest.fixture(scope="session")
