@@ -5,7 +5,7 @@
 #   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
 #   GOAL=...        what `make tune` is after: throughput, latency, or a bound such as "p99<50ms"
 #   NAME=name       of the model that `make new` makes, TASK=task its kind: train/tasks.yaml lists them
-#   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, transformers, graphs
+#   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, ncnn, transformers, graphs
 #   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
 
 MODEL   ?= digits sounds intents
@@ -30,7 +30,7 @@ help: ## print this list
 
 # --- the server and its models
 
-setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino transformers graphs"
+setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 
@@ -123,7 +123,7 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train bench dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
-	@for extra in onnxruntime openvino transformers graphs; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	@for extra in onnxruntime openvino ncnn transformers graphs; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
 	@for peer in $(PEERS); do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done

@@ -1,14 +1,18 @@
-"""The files that a runtime needs beside the weights: `network.onnx`, or `network.xml` and `network.bin`.
+"""The files that a runtime needs beside the weights: `network.onnx`, `network.xml` or `network.param`, and `network.bin`.
 
-Both are plain data, written from the eager network; the same network gives the same bytes. Which axes may vary is what varies
+All are plain data, written from the eager network; the same network gives the same bytes. Which axes may vary is what varies
 among the artifact's samples. Knows nothing of whether the export answers as the network does: archive/compare.py does.
 """
 
 import contextlib
+import importlib.util
 import inspect
 import io
 import logging
 import re
+import shutil
+import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +46,7 @@ def export(artifact: Artifact, settings: Settings, folder: Path) -> None:
         if not isinstance(artifact.build_network()(*artifact.example()), Tensor):
             raise ArchiveError(f"runtime {settings.runtime} takes networks that give one tensor; this one gives more: take eager")
     with quiet():
-        (to_onnx if settings.runtime == "onnxruntime" else to_openvino)(artifact, settings.precision, folder)
+        EXPORTERS[settings.runtime](artifact, settings.precision, folder)
 
 
 def to_onnx(artifact: Artifact, precision: str, folder: Path) -> None:
@@ -107,6 +111,29 @@ def to_openvino(artifact: Artifact, precision: str, folder: Path) -> None:
         ]
         network = openvino.convert_model(artifact.build_network(), example_input=example, input=shapes)
     openvino.save_model(network, folder / RUNTIMES["openvino"].files[0], compress_to_fp16=False)
+
+
+def to_ncnn(artifact: Artifact, precision: str, folder: Path) -> None:
+    """By pnnx, which reads a trace of the network for one sample."""
+    require("ncnn", ("pnnx",))
+    if len(inputs := artifact.example()) > 1:
+        raise ArchiveError(f"runtime ncnn takes networks of one input, and this one has {len(inputs)}: take openvino or onnxruntime")
+    converter = Path(importlib.util.find_spec("pnnx").origin).with_name("pnnx")
+    network, weights = RUNTIMES["ncnn"].files
+    with tempfile.TemporaryDirectory() as temporary:
+        torch.jit.trace(artifact.build_network(), inputs[0][:1].float(), check_trace=False).save(Path(temporary, "traced.pt"))
+        done = subprocess.run([converter, "traced.pt", "fp16=0"], cwd=temporary, capture_output=True, text=True)
+        if done.returncode:
+            raise ArchiveError(f"pnnx could not convert the network for ncnn: {done.stderr.strip()[-200:]}")
+        layers = Path(temporary, "traced.ncnn.param").read_text().splitlines()[2:]
+        unknown = sorted({layer.split()[0] for layer in layers if "::" in layer.split()[0]})
+        if unknown:
+            raise ArchiveError(f"ncnn has no {', '.join(unknown)}, which this network needs: take openvino or onnxruntime")
+        shutil.copy(Path(temporary, "traced.ncnn.param"), folder / network)
+        shutil.copy(Path(temporary, "traced.ncnn.bin"), folder / weights)
+
+
+EXPORTERS = {"onnxruntime": to_onnx, "openvino": to_openvino, "ncnn": to_ncnn}
 
 
 def calibration(artifact: Artifact) -> list[tuple[Tensor, ...]]:

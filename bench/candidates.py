@@ -22,6 +22,7 @@ ON_CPU = (
     ("openvino", "fp32", False),
     ("openvino", "bf16", False),
     ("openvino", "int8", False),
+    ("ncnn", "fp32", False),
 )
 ON_GPU = (
     ("eager", "fp32", False),

@@ -68,7 +68,7 @@ CASES = {
         stock.picture,
         "ResNet-18, 224 x 224, a JPEG of 500 x 375 and 133 kB",
         True,
-        Candidate("openvino", "fp32", False, workers=CORES, threads=1),
+        Candidate("ncnn", "fp32", False, workers=CORES, threads=1, batch=4),
     ),
     "audio": Case("sounds", sample, BYTES, stock.sound, "mel spectrogram and CNN, a second of 16 kHz WAV"),
     "text": Case("intents", sentence, TYPES[".txt"], stock.text, f"EmbeddingBag of words and pairs, {WORDS} words"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from bench.candidates import Candidate
+from handlers.runtimes import RUNTIMES
 
 MARK = "make tune"  # a comment that begins so is the last tuning's, and goes with it
 
@@ -19,7 +20,7 @@ def changed(text: str, candidate: Candidate) -> str:
     yaml.width, yaml.preserve_quotes = 130, True
     tree = yaml.load(text)
     tree.update(candidate.recipe())
-    if candidate.runtime in ("onnxruntime", "openvino"):
+    if "cuda" not in RUNTIMES[candidate.runtime].devices:
         tree["deviceType"] = "cpu"
     for name in ("runtime", "precision", "channels_last", "threads", "lone_threads", "decoders"):
         tree["handler"].pop(name, None)

@@ -12,7 +12,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     class_path: Annotated[str, Meta(description="the handler's class, in the package `handlers`")]
     init_args: Annotated[dict[str, Any], Meta(description="what else its constructor takes")] = {}
     runtime: Annotated[
-        Literal["eager", "torchscript", "compile", "onnxruntime", "openvino"], Meta(description="what runs the network")
+        Literal["eager", "torchscript", "compile", "onnxruntime", "openvino", "ncnn"], Meta(description="what runs the network")
     ] = "eager"
     precision: Annotated[
         Literal["fp32", "bf16", "fp16", "int8"],

@@ -4,6 +4,7 @@ import torch
 
 from handlers.runtimes.compiled import Compiled
 from handlers.runtimes.eager import Eager
+from handlers.runtimes.ncnn import Ncnn
 from handlers.runtimes.onnx import OnnxRuntime
 from handlers.runtimes.openvino import OpenVino
 from handlers.runtimes.runtime import Runtime, Unavailable
@@ -17,6 +18,7 @@ RUNTIMES: dict[str, type[Runtime]] = {
     "compile": Compiled,
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
+    "ncnn": Ncnn,
 }
 
 

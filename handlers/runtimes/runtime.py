@@ -4,6 +4,8 @@ There is no silent second choice: what is missing is an error that names what in
 """
 
 import importlib.util
+from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -57,6 +59,24 @@ class Runtime:
         if settings.channels_last and not cls.lays_out_channels_last:
             raise Unavailable(f"channels_last: runtime {name} chooses the layout by itself; leave it out")
         require(name, cls.packages)
+
+
+class Exported(Runtime):
+    """The base of those that run exported `files`; a request that comes alone may have a number of threads of its own."""
+
+    has_lone_threads = True
+
+    def __init__(self, artifact: Artifact, settings: Settings, device: str, threads: int):
+        files = [artifact.folder / file for file in self.files]
+        self.batches = self.loaded(files, settings, threads)
+        self.lone = self.loaded(files, settings, settings.lone_threads) if settings.lone_threads else self.batches
+
+    def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return (self.lone if len(inputs[0]) == 1 else self.batches)(inputs)
+
+    def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
+        """The network in these files, run by so many threads: from a batch of inputs to its outputs, as in `__call__`."""
+        raise NotImplementedError
 
 
 def require(runtime: str, packages: tuple[str, ...]) -> None:

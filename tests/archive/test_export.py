@@ -16,24 +16,30 @@ from handlers.settings import Settings
 from model_defs.artifact import Artifact
 from tests.runtimes import INSTALLED, missing
 
-EXPORTED = [name for name, runtime in RUNTIMES.items() if runtime.files]
+EXPORTED = {name: runtime.precisions for name, runtime in RUNTIMES.items() if runtime.files}
 
 
 def settings(runtime: str, precision: str = "fp32") -> Settings:
     return Settings(class_path="handlers.vision.ImageClassifier", runtime=runtime, precision=precision)
 
 
-@pytest.fixture(params=EXPORTED)
-def runtime(request) -> str:
-    if request.param not in INSTALLED:
-        pytest.skip(missing(request.param))
-    return request.param
+def quantising(test):
+    """The test for each runtime that has int8."""
+    return pytest.mark.parametrize("runtime", [name for name, precisions in EXPORTED.items() if "int8" in precisions])(test)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.fixture(autouse=True)
+def _is_installed(request):
+    runtime = getattr(request.node, "callspec", None) and request.node.callspec.params.get("runtime")
+    if runtime and runtime not in INSTALLED:
+        pytest.skip(missing(runtime))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [(name, precision) for name, precisions in EXPORTED.items() for precision in precisions if precision in ("fp32", "int8")],
+)
 def test_the_same_network_gives_the_same_bytes_in_another_process(picture_artifact, runtime, precision, tmp_path):
-    if precision == "int8" and runtime == "openvino":
-        pytest.importorskip("nncf", reason=missing("openvino"))
     code = (
         "import sys, msgspec; from pathlib import Path; from archive.export import export;"
         "from handlers.settings import Settings; from model_defs.artifact import Artifact;"
@@ -55,7 +61,7 @@ def test_the_same_network_gives_the_same_bytes_in_another_process(picture_artifa
 def test_runtimes_of_torch_need_no_files(picture_artifact, tmp_path):
     staged = tmp_path / "staged"
     staged.mkdir()
-    for name in set(RUNTIMES) - set(EXPORTED):
+    for name in RUNTIMES.keys() - EXPORTED.keys():
         export(Artifact.read(picture_artifact), settings(name), staged)
     assert not list(staged.iterdir())
 
@@ -65,10 +71,9 @@ def test_the_axes_that_vary_are_those_that_vary_among_the_samples(kind, axes, re
     assert varying_axes(Artifact.read(request.getfixturevalue(f"{kind}_artifact"))) == axes
 
 
+@quantising
 @pytest.mark.parametrize("kind", ["picture", "sound", "text"])
 def test_int8_is_close_and_smaller(kind, runtime, request):
-    if runtime == "openvino":
-        pytest.importorskip("nncf", reason=missing("openvino"))
     read = Artifact.read(request.getfixturevalue(f"{kind}_artifact"))
     exact, sizes = None, []
     for precision in ("fp32", "int8"):
@@ -81,7 +86,16 @@ def test_int8_is_close_and_smaller(kind, runtime, request):
         assert not np.array_equal(outputs, exact) and sizes[1] < 0.7 * sizes[0]
 
 
+@quantising
 def test_int8_without_training_inputs_says_where_they_come_from(picture_artifact, runtime, tmp_path):
     (picture_artifact / "calibration.zip").unlink()
     with pytest.raises(ArchiveError, match=r"no calibration\.zip .*make train MODEL=pictures writes it"):
         export(Artifact.read(picture_artifact), settings(runtime, "int8"), tmp_path)
+
+
+@pytest.mark.skipif("ncnn" not in INSTALLED, reason=missing("ncnn"))
+@pytest.mark.parametrize(("kind", "words"), [("sound", "ncnn has no aten::std_mean"), ("text", "takes networks of one input, .* has 2")])
+def test_what_ncnn_has_not_is_refused_with_what_has_it(kind, words, request, tmp_path):
+    with pytest.raises(ArchiveError, match=f"{words}.*: take openvino or onnxruntime"):
+        export(Artifact.read(request.getfixturevalue(f"{kind}_artifact")), settings("ncnn"), tmp_path)
+    assert not list(tmp_path.glob("network.*"))

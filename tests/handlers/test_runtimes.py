@@ -13,10 +13,14 @@ from handlers.runtimes import RUNTIMES
 from handlers.runtimes.runtime import Unavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from tests.conftest import wav
+from model_defs.vision import Picture, SmallCNN
+from tests.conftest import png, wav, write
 from tests.runtimes import INSTALLED, missing
 
 CLASS_PATH = "handlers.vision.ImageClassifier"
+EXPORTED = [name for name, runtime in RUNTIMES.items() if runtime.files]
+AT_ONCE = [name for name in RUNTIMES if name != "compile"]  # which takes seconds to minutes
+GENERAL = [name for name in AT_ONCE if name != "ncnn"]  # which has not what texts and sounds need; see tests/archive/test_export.py
 
 
 def settings(**section) -> Settings:
@@ -33,16 +37,14 @@ def exported(folder, **section) -> runtimes.Runtime:
     return load(folder, **section)
 
 
-@pytest.fixture
-def artifact(kind, request):
-    """Of pictures, sounds and texts in turn."""
-    return request.getfixturevalue(f"{kind}_artifact")
-
-
-@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "compile"])
-def test_every_runtime_answers_every_batch_size_as_the_network_does(artifact, runtime):
+@pytest.mark.parametrize(
+    ("kind", "runtime"),
+    [("picture", runtime) for runtime in AT_ONCE] + [(kind, runtime) for kind in ("sound", "text") for runtime in GENERAL],
+)
+def test_every_runtime_answers_every_batch_size_as_the_network_does(kind, runtime, request):
     if runtime not in INSTALLED:
         pytest.skip(missing(runtime))
+    artifact = request.getfixturevalue(f"{kind}_artifact")
     read = Artifact.read(artifact)
     network, transform = read.build_network(), read.build_transform()
     samples = [transform(payload) for _, payload in read.samples()]
@@ -56,7 +58,7 @@ def test_every_runtime_answers_every_batch_size_as_the_network_does(artifact, ru
         assert torch.allclose(outputs, expected, atol=1e-4), runtime
 
 
-@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "compile"])
+@pytest.mark.parametrize("runtime", GENERAL)
 @pytest.mark.parametrize("kind", ["sequence", "transformer", "long_sound"])
 def test_every_runtime_answers_texts_and_sounds_of_any_length_as_the_network_does(kind, runtime, request):
     if runtime not in INSTALLED:
@@ -128,7 +130,7 @@ def test_what_a_runtime_cannot_do_is_refused_in_words(picture_artifact, section,
         load(picture_artifact, device, **section)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", EXPORTED)
 def test_a_missing_package_is_named_with_what_installs_it(picture_artifact, runtime, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == runtime else find(name))
@@ -137,7 +139,7 @@ def test_a_missing_package_is_named_with_what_installs_it(picture_artifact, runt
             attempt(picture_artifact, runtime=runtime)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", EXPORTED)
 def test_an_artifact_without_the_exported_file_says_what_exports_it(picture_artifact, runtime):
     if runtime not in INSTALLED:
         pytest.skip(missing(runtime))
@@ -159,7 +161,7 @@ def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact)
         exported(picture_artifact, runtime="openvino", precision="bf16")
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", EXPORTED)
 def test_a_request_that_comes_alone_is_run_by_threads_of_its_own_and_answered_alike(picture_artifact, runtime):
     if runtime not in INSTALLED:
         pytest.skip(missing(runtime))
@@ -176,3 +178,19 @@ def test_a_request_that_comes_alone_is_run_by_threads_of_its_own_and_answered_al
 def test_a_runtime_of_one_number_of_threads_says_so(picture_artifact):
     with pytest.raises(Unavailable, match="lone_threads: runtime eager has one number of threads; leave it out"):
         load(picture_artifact, lone_threads=2)
+
+
+@pytest.mark.skipif("ncnn" not in INSTALLED, reason=missing("ncnn"))
+def test_ncnn_takes_pictures_whose_rows_do_not_fill_its_registers(tmp_path):
+    """It lays channels out in multiples of 16 bytes, which 17 x 17 numbers are not."""
+    folder = write(tmp_path / "pictures", SmallCNN, Picture(size=17), {f"{seed}.png": png(seed) for seed in range(4)})
+    inputs = Artifact.read(folder).example()
+    assert torch.allclose(exported(folder, runtime="ncnn")(inputs), load(folder)(inputs), atol=1e-4)
+
+
+@pytest.mark.skipif("ncnn" not in INSTALLED, reason=missing("ncnn"))
+def test_a_damaged_export_is_told(picture_artifact):
+    exported(picture_artifact, runtime="ncnn")
+    (picture_artifact / "network.param").write_text("something else")
+    with pytest.raises(Unavailable, match=r"cannot read .*network\.param; make archive exports it anew"):
+        load(picture_artifact, runtime="ncnn")
