@@ -116,21 +116,21 @@ def to_openvino(artifact: Artifact, precision: str, folder: Path) -> None:
 def to_ncnn(artifact: Artifact, precision: str, folder: Path) -> None:
     """By pnnx, which reads a trace of the network for one sample."""
     require("ncnn", ("pnnx",))
-    if len(inputs := artifact.example()) > 1:
-        raise ArchiveError(f"runtime ncnn takes networks of one input, and this one has {len(inputs)}: take openvino or onnxruntime")
-    converter = Path(importlib.util.find_spec("pnnx").origin).with_name("pnnx")
-    network, weights = RUNTIMES["ncnn"].files
+    if varying_axes(artifact) != [{0}]:
+        raise ArchiveError("ncnn takes networks of one input of a fixed size, and this is none: take openvino or onnxruntime")
+    pnnx = Path(importlib.util.find_spec("pnnx").origin).with_name("pnnx")
+    sample = artifact.example()[0][:1].float()
     with tempfile.TemporaryDirectory() as temporary:
-        torch.jit.trace(artifact.build_network(), inputs[0][:1].float(), check_trace=False).save(Path(temporary, "traced.pt"))
-        done = subprocess.run([converter, "traced.pt", "fp16=0"], cwd=temporary, capture_output=True, text=True)
-        if done.returncode:
-            raise ArchiveError(f"pnnx could not convert the network for ncnn: {done.stderr.strip()[-200:]}")
-        layers = Path(temporary, "traced.ncnn.param").read_text().splitlines()[2:]
-        unknown = sorted({layer.split()[0] for layer in layers if "::" in layer.split()[0]})
-        if unknown:
+        torch.jit.trace(artifact.build_network(), sample, check_trace=False).save(Path(temporary, "traced.pt"))
+        done = subprocess.run([pnnx, "traced.pt", "fp16=0"], cwd=temporary, capture_output=True, text=True, check=False)
+        made = [Path(temporary, f"traced.ncnn.{kind}") for kind in ("param", "bin")]
+        if done.returncode or not all(file.exists() for file in made):
+            raise ArchiveError(f"pnnx cannot convert this network for ncnn: {(done.stderr or done.stdout).strip()[-300:]}")
+        operators = {line.split()[0] for line in made[0].read_text().splitlines()[2:]}
+        if unknown := sorted(operator for operator in operators if "::" in operator):
             raise ArchiveError(f"ncnn has no {', '.join(unknown)}, which this network needs: take openvino or onnxruntime")
-        shutil.copy(Path(temporary, "traced.ncnn.param"), folder / network)
-        shutil.copy(Path(temporary, "traced.ncnn.bin"), folder / weights)
+        for file, name in zip(made, RUNTIMES["ncnn"].files, strict=True):
+            shutil.copy(file, folder / name)
 
 
 EXPORTERS = {"onnxruntime": to_onnx, "openvino": to_openvino, "ncnn": to_ncnn}

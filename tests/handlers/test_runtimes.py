@@ -20,7 +20,7 @@ from tests.runtimes import INSTALLED, missing
 CLASS_PATH = "handlers.vision.ImageClassifier"
 EXPORTED = [name for name, runtime in RUNTIMES.items() if runtime.files]
 AT_ONCE = [name for name in RUNTIMES if name != "compile"]  # which takes seconds to minutes
-GENERAL = [name for name in AT_ONCE if name != "ncnn"]  # which has not what texts and sounds need; see tests/archive/test_export.py
+GENERAL = [name for name in AT_ONCE if name != "ncnn"]  # which texts and sounds cannot use: tests/archive/test_export.py
 
 
 def settings(**section) -> Settings:
