@@ -10,7 +10,7 @@ import msgspec
 
 from bench.load import Measured, Target, measure, pace
 
-WARMING = 4.0  # seconds of load before the first round, for Java's compilers and everybody's caches
+WARMING = 15.0  # seconds of load before the first round: Java compiles what it has run some thousand times
 
 
 class Figure(msgspec.Struct):
