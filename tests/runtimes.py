@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterable
+
+import pytest
 
 from handlers.runtimes import RUNTIMES
 
@@ -17,3 +20,13 @@ INSTALLED = [
 def missing(runtime: str) -> str:
     """Why a test of it is left out."""
     return "there is no C++ compiler" if runtime == "compile" else f"not installed: make setup EXTRAS={runtime}"
+
+
+def needs(runtime: str) -> pytest.MarkDecorator:
+    """Leaves a test out where the runtime is not installed."""
+    return pytest.mark.skipif(runtime not in INSTALLED, reason=missing(runtime))
+
+
+def each(names: Iterable[str]) -> list:
+    """These runtimes, for `parametrize`; those that are not installed are left out."""
+    return [pytest.param(name, marks=needs(name)) for name in names]

@@ -14,30 +14,24 @@ from handlers import runtimes
 from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from tests.runtimes import INSTALLED, missing
+from tests.runtimes import each, needs
 
 EXPORTED = {name: runtime.precisions for name, runtime in RUNTIMES.items() if runtime.files}
+QUANTISING = [name for name, precisions in EXPORTED.items() if "int8" in precisions]
 
 
 def settings(runtime: str, precision: str = "fp32") -> Settings:
     return Settings(class_path="handlers.vision.ImageClassifier", runtime=runtime, precision=precision)
 
 
-def quantising(test):
-    """The test for each runtime that has int8."""
-    return pytest.mark.parametrize("runtime", [name for name, precisions in EXPORTED.items() if "int8" in precisions])(test)
-
-
-@pytest.fixture(autouse=True)
-def _is_installed(request):
-    runtime = getattr(request.node, "callspec", None) and request.node.callspec.params.get("runtime")
-    if runtime and runtime not in INSTALLED:
-        pytest.skip(missing(runtime))
-
-
 @pytest.mark.parametrize(
     ("runtime", "precision"),
-    [(name, precision) for name, precisions in EXPORTED.items() for precision in precisions if precision in ("fp32", "int8")],
+    [
+        pytest.param(name, precision, marks=needs(name))
+        for name, precisions in EXPORTED.items()
+        for precision in precisions
+        if precision in ("fp32", "int8")
+    ],
 )
 def test_the_same_network_gives_the_same_bytes_in_another_process(picture_artifact, runtime, precision, tmp_path):
     code = (
@@ -71,7 +65,7 @@ def test_the_axes_that_vary_are_those_that_vary_among_the_samples(kind, axes, re
     assert varying_axes(Artifact.read(request.getfixturevalue(f"{kind}_artifact"))) == axes
 
 
-@quantising
+@pytest.mark.parametrize("runtime", each(QUANTISING))
 @pytest.mark.parametrize("kind", ["picture", "sound", "text"])
 def test_int8_is_close_and_smaller(kind, runtime, request):
     read = Artifact.read(request.getfixturevalue(f"{kind}_artifact"))
@@ -86,14 +80,14 @@ def test_int8_is_close_and_smaller(kind, runtime, request):
         assert not np.array_equal(outputs, exact) and sizes[1] < 0.7 * sizes[0]
 
 
-@quantising
+@pytest.mark.parametrize("runtime", each(QUANTISING))
 def test_int8_without_training_inputs_says_where_they_come_from(picture_artifact, runtime, tmp_path):
     (picture_artifact / "calibration.zip").unlink()
     with pytest.raises(ArchiveError, match=r"no calibration\.zip .*make train MODEL=pictures writes it"):
         export(Artifact.read(picture_artifact), settings(runtime, "int8"), tmp_path)
 
 
-@pytest.mark.skipif("ncnn" not in INSTALLED, reason=missing("ncnn"))
+@needs("ncnn")
 @pytest.mark.parametrize(
     ("kind", "words"), [("sound", "ncnn has no aten::std_mean"), ("text", "ncnn takes networks of one input of a fixed size")]
 )

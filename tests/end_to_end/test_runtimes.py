@@ -14,7 +14,7 @@ from serving import server
 from serving.client import BYTES, Client
 from serving.config import free_ports
 from serving.home import Home
-from tests.runtimes import INSTALLED, missing
+from tests.runtimes import each
 
 pytestmark = pytest.mark.server
 # A compiler takes its time on a busy machine; a batch size of 1 is compiled once.
@@ -34,10 +34,8 @@ def home(tmp_path_factory):
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", each(RUNTIMES))
 def test_digits_are_answered_as_in_training_whatever_runs_the_network(runtime, artifacts, home):
-    if runtime not in INSTALLED:
-        pytest.skip(missing(runtime))
     bundled = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text(encoding="utf-8"))
     recipe = home.folder / f"{runtime}.yaml"
     recipe.write_text(yaml.safe_dump(bundled | RECIPE | {"handler": bundled["handler"] | {"runtime": runtime}}))

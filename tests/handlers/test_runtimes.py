@@ -15,7 +15,7 @@ from handlers.settings import Settings
 from model_defs.artifact import Artifact
 from model_defs.vision import Picture, SmallCNN
 from tests.conftest import png, wav, write
-from tests.runtimes import INSTALLED, missing
+from tests.runtimes import each, missing, needs
 
 CLASS_PATH = "handlers.vision.ImageClassifier"
 EXPORTED = [name for name, runtime in RUNTIMES.items() if runtime.files]
@@ -39,11 +39,13 @@ def exported(folder, **section) -> runtimes.Runtime:
 
 @pytest.mark.parametrize(
     ("kind", "runtime"),
-    [("picture", runtime) for runtime in AT_ONCE] + [(kind, runtime) for kind in ("sound", "text") for runtime in GENERAL],
+    [
+        pytest.param(kind, runtime, marks=needs(runtime))
+        for kind, able in {"picture": AT_ONCE, "sound": GENERAL, "text": GENERAL}.items()
+        for runtime in able
+    ],
 )
 def test_every_runtime_answers_every_batch_size_as_the_network_does(kind, runtime, request):
-    if runtime not in INSTALLED:
-        pytest.skip(missing(runtime))
     artifact = request.getfixturevalue(f"{kind}_artifact")
     read = Artifact.read(artifact)
     network, transform = read.build_network(), read.build_transform()
@@ -58,11 +60,9 @@ def test_every_runtime_answers_every_batch_size_as_the_network_does(kind, runtim
         assert torch.allclose(outputs, expected, atol=1e-4), runtime
 
 
-@pytest.mark.parametrize("runtime", GENERAL)
+@pytest.mark.parametrize("runtime", each(GENERAL))
 @pytest.mark.parametrize("kind", ["sequence", "transformer", "long_sound"])
 def test_every_runtime_answers_texts_and_sounds_of_any_length_as_the_network_does(kind, runtime, request):
-    if runtime not in INSTALLED:
-        pytest.skip(missing(runtime))
     folder = request.getfixturevalue(f"{kind}_artifact")
     network, transform = Artifact.read(folder).build_network(), Artifact.read(folder).build_transform()
     longest = wav(9, length=12_000) if kind == "long_sound" else b"a round thing with five corners " * 6
@@ -74,7 +74,7 @@ def test_every_runtime_answers_texts_and_sounds_of_any_length_as_the_network_doe
         assert torch.allclose(output, wanted, atol=1e-4), runtime
 
 
-@pytest.mark.skipif("compile" not in INSTALLED, reason=missing("compile"))
+@needs("compile")
 def test_a_compiled_network_answers_as_the_network_does(text_artifact):
     """The smallest of the three: each compilation takes seconds to minutes."""
     inputs = Artifact.read(text_artifact).example()
@@ -139,10 +139,8 @@ def test_a_missing_package_is_named_with_what_installs_it(picture_artifact, runt
             attempt(picture_artifact, runtime=runtime)
 
 
-@pytest.mark.parametrize("runtime", EXPORTED)
+@pytest.mark.parametrize("runtime", each(EXPORTED))
 def test_an_artifact_without_the_exported_file_says_what_exports_it(picture_artifact, runtime):
-    if runtime not in INSTALLED:
-        pytest.skip(missing(runtime))
     with pytest.raises(Unavailable, match=r"no network\..*make archive exports it"):
         load(picture_artifact, runtime=runtime)
 
@@ -161,10 +159,8 @@ def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact)
         exported(picture_artifact, runtime="openvino", precision="bf16")
 
 
-@pytest.mark.parametrize("runtime", EXPORTED)
+@pytest.mark.parametrize("runtime", each(EXPORTED))
 def test_a_request_that_comes_alone_is_run_by_threads_of_its_own_and_answered_alike(picture_artifact, runtime):
-    if runtime not in INSTALLED:
-        pytest.skip(missing(runtime))
     read = Artifact.read(picture_artifact)
     transform = read.build_transform()
     samples = [transform(payload) for _, payload in read.samples()]
@@ -180,7 +176,7 @@ def test_a_runtime_of_one_number_of_threads_says_so(picture_artifact):
         load(picture_artifact, lone_threads=2)
 
 
-@pytest.mark.skipif("ncnn" not in INSTALLED, reason=missing("ncnn"))
+@needs("ncnn")
 def test_ncnn_takes_pictures_whose_rows_do_not_fill_its_registers(tmp_path):
     """It lays channels out in multiples of 16 bytes, which 17 x 17 numbers are not."""
     folder = write(tmp_path / "pictures", SmallCNN, Picture(size=17), {f"{seed}.png": png(seed) for seed in range(4)})
@@ -188,7 +184,7 @@ def test_ncnn_takes_pictures_whose_rows_do_not_fill_its_registers(tmp_path):
     assert torch.allclose(exported(folder, runtime="ncnn")(inputs), load(folder)(inputs), atol=1e-4)
 
 
-@pytest.mark.skipif("ncnn" not in INSTALLED, reason=missing("ncnn"))
+@needs("ncnn")
 def test_a_damaged_export_is_told(picture_artifact):
     exported(picture_artifact, runtime="ncnn")
     (picture_artifact / "network.param").write_text("something else")
