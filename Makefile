@@ -97,8 +97,9 @@ bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## measure it be
 
 # --- working on the project
 
+# A process of pytest-xdist's that dies is not replaced: after that it may wait for ever.
 test: $(VENV)/.dev ## run all tests in two processes, with servers of their own on free ports; ARGS="-k text"
-	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(ARGS)
 
 chaos: $(VENV)/.dev ## send a server 10,000 requests, one in five of them bad, and print what came back; ARGS="--requests=1000"
 	@$(PYTHON) -m pytest tests/faults/test_chaos.py --requests=10000 $(ARGS)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from archive.errors import ArchiveError
 from handlers.runtimes import RUNTIMES
+from handlers.runtimes.openvino import core
 from handlers.runtimes.runtime import require
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
@@ -102,7 +103,7 @@ def to_openvino(artifact: Artifact, precision: str, folder: Path) -> None:
     import openvino
 
     if precision == "int8":  # ONNX Runtime's quantiser lost less than OpenVINO's own, nncf (docs/decisions.md)
-        network = openvino.Core().read_model(io.BytesIO(onnx_of(artifact, precision)))
+        network = core().read_model(io.BytesIO(onnx_of(artifact, precision)))
     else:
         example = artifact.example()
         shapes = [

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU, over `network.xml` and `network.bin`."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,16 +13,23 @@ from handlers.settings import Settings
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not int8 in the file
 
 
+@cache
+def core():
+    """The process's one `openvino.Core`, which stays. Each sets its thread another stack for signals and takes it away when it
+    ends; where several end in another order than the reverse of their coming, none is left, and the next signal, be it a
+    child's end or the alarm of a deadline, kills the process (seen with 2026.4)."""
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVino(Exported):
     precisions = tuple(HINTS)
     packages = ("openvino",)
     files = ("network.xml", "network.bin")
 
     def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
-        import openvino
-
-        core = openvino.Core()
-        if settings.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if settings.precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unavailable("this CPU has no bf16 arithmetic, and OpenVINO would take fp32 instead; write precision: fp32")
         chosen = {
             "INFERENCE_PRECISION_HINT": HINTS[settings.precision],
@@ -29,7 +37,7 @@ class OpenVino(Exported):
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # every worker would pin its threads to the same cores
         }
-        request = core.compile_model(files[0], "CPU", chosen).create_infer_request()
+        request = core().compile_model(files[0], "CPU", chosen).create_infer_request()
 
         def run(inputs: tuple[Tensor, ...]) -> Tensor:
             return torch.from_numpy(request.infer([tensor.numpy() for tensor in inputs], share_inputs=True)[0])

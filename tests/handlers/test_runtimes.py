@@ -1,6 +1,8 @@
 """handlers/runtimes/: each answers as the eager network does, and says what is missing where it cannot."""
 
 import importlib.util
+import subprocess
+import sys
 import typing
 
 import msgspec
@@ -10,6 +12,7 @@ import torch
 from archive.export import export
 from handlers import runtimes
 from handlers.runtimes import RUNTIMES
+from handlers.runtimes.openvino import core
 from handlers.runtimes.runtime import Unavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
@@ -152,8 +155,8 @@ def test_compiling_without_a_compiler_is_refused(picture_artifact, monkeypatch):
 
 
 def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact):
-    openvino = pytest.importorskip("openvino", reason=missing("openvino"))
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    pytest.importorskip("openvino", reason=missing("openvino"))
+    if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has bf16 arithmetic")
     with pytest.raises(Unavailable, match="no bf16 arithmetic"):
         exported(picture_artifact, runtime="openvino", precision="bf16")
@@ -174,6 +177,24 @@ def test_a_request_that_comes_alone_is_run_by_threads_of_its_own_and_answered_al
 def test_a_runtime_of_one_number_of_threads_says_so(picture_artifact):
     with pytest.raises(Unavailable, match="lone_threads: runtime eager has one number of threads; leave it out"):
         load(picture_artifact, lone_threads=2)
+
+
+SIGNALLED_AFTER_TWO = """
+import signal, sys
+from tests.handlers.test_runtimes import load
+first, second = (load(sys.argv[1], runtime="openvino") for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGALRM, lambda *_: print("rang"))
+signal.raise_signal(signal.SIGALRM)
+"""
+
+
+@needs("openvino")
+def test_openvino_networks_that_came_and_went_leave_a_process_that_a_signal_does_not_kill(picture_artifact):
+    exported(picture_artifact, runtime="openvino")
+    done = subprocess.run([sys.executable, "-c", SIGNALLED_AFTER_TWO, picture_artifact], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "rang\n"), done.stderr
 
 
 @needs("ncnn")
