@@ -172,7 +172,6 @@ def launch(home: Home, file: Path, settings: dict[str, str], temporary: str) -> 
 
 def wait_until_up(home: Home, server: Running) -> None:
     """Return when the server answers and its tokens are there for curl."""
-    # One client for all tries: Python swallows a Ctrl-C that meets it while it clears a client away.
     client, deadline = Client(server, {}, PATIENCE, retrying=0), time.monotonic() + STARTING
     while time.monotonic() < deadline:
         if home.running() is None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -225,7 +226,9 @@ def test_an_interrupted_start_leaves_nothing(own, tmp_path):
     home, settings = own
     changes = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "serving", "start", "--home", home.folder, *changes]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # A shell lets what it starts in the background ignore Ctrl-C, and so does all that this starts in its turn.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heeding)
     while not home.state.exists():
         assert process.poll() is None
     temporary = home.last().temporary
