@@ -6,6 +6,7 @@ inside `initialize`, because an ImportError while TorchServe imports the file is
 
 import logging
 import os
+import sys
 import threading
 from collections import Counter
 from http import HTTPStatus
@@ -23,13 +24,20 @@ class Service:
     def initialize(self, context) -> None:
         """Load the handler that the recipe names and let it answer the artifact's samples; called once, before READY."""
         from ts.metrics.metric_type_enum import MetricTypes
+        from ts.protocol import otf_message_handler
 
         from handlers import base, log
+        from handlers.reader import Reader
         from handlers.request import Row
 
         log.one_line_each()
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker writes a line a batch, to say nothing
-        logging.getLogger("ts.metrics").setLevel(logging.INFO)  # these lines are how it passes on metrics
+        self.metric_lines = log.Together(sys.stdout)
+        metrics = logging.getLogger("ts.metrics")  # whose lines are how it passes on metrics
+        metrics.setLevel(logging.INFO)
+        metrics.propagate = False
+        metrics.addHandler(self.metric_lines)
+        otf_message_handler._retrieve_buffer = Reader()
         self.row = Row
         self.metrics = {
             name: context.metrics.add_metric_to_cache(name, unit, ["ModelName", "Level"], MetricTypes.HISTOGRAM)
@@ -58,10 +66,11 @@ class Service:
             # Only the standard phrase: TorchServe counts characters and sends bytes, and a line break in it ends the worker.
             context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)
             context.set_response_content_type(index, answer.content_type)
-        for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():
-            self.metrics[name].add_or_update(round(value, 6), [context.model_name, "Model"])
-        for code, count in Counter(answer.code for answer in answered.answers if answer.code >= 400).items():
-            self.refused.add_or_update(count, [context.model_name, "Model", HTTPStatus(code).name])
+        with self.metric_lines:
+            for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():
+                self.metrics[name].add_or_update(round(value, 6), [context.model_name, "Model"])
+            for code, count in Counter(answer.code for answer in answered.answers if answer.code >= 400).items():
+                self.refused.add_or_update(count, [context.model_name, "Model", HTTPStatus(code).name])
         if answered.is_lost and not self.is_ending:
             self.is_ending = True
             logging.error("this worker has lost its GPU and ends; TorchServe starts another")

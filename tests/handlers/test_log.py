@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from handlers.log import OneLine
+from handlers.log import OneLine, Together
 
 
 @pytest.mark.parametrize("character", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85"])
@@ -22,3 +22,22 @@ def test_what_a_caller_sent_never_begins_a_line(character):
     assert len(text.splitlines()) == 1
     assert "Traceback" in text
     assert "[METRICS]Fake:1" in text
+
+
+def test_lines_are_written_together_and_what_comes_outside_is_not():
+    class Stream(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream, logger = Stream(), logging.Logger("of this test")
+    together = Together(stream)
+    logger.addHandler(together)
+    for first in ("a", "b"):
+        with together:
+            logger.info("%s\nin one line", first)
+            logger.info("second")
+        logger.info("outside")
+    assert stream.getvalue() == "a\\nin one line\nsecond\nb\\nin one line\nsecond\n" and stream.writes == 2
