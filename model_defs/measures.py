@@ -163,4 +163,5 @@ def average_precision(answers: Answers, truths: list[list[dict]], shapes: Callab
         labels = [torch.tensor([number[entry["label"]] for entry in entries], dtype=torch.int64) for entries in (known, truth)]
         scores = torch.tensor([entry["score"] for entry in known])
         metric.update([shapes(known) | {"scores": scores, "labels": labels[0]}], [shapes(truth) | {"labels": labels[1]}])
-    return {name: float(value) for name, value in metric.compute().items() if value.ndim == 0}
+    # Where no mask at all was given it says -1.
+    return {name: max(0.0, float(value)) for name, value in metric.compute().items() if value.ndim == 0}

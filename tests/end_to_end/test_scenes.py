@@ -1,4 +1,4 @@
-"""Boxes and masks from a real server: a detector and a segmenter, trained for a few epochs, beside each other.
+"""Boxes and masks from a real server: a detector and two segmenters, trained for a few epochs, beside each other.
 
 `huggingface_hub.InferenceClient` asks for both, unchanged.
 """
@@ -18,7 +18,15 @@ pytestmark = pytest.mark.server
 OVERRIDES = {
     "shapes": ["--trainer.max_epochs=10", "--data.pictures=300", "--model.learning_rate=0.005"],
     "shapes_masks": ["--trainer.max_epochs=5", "--data.pictures=150"],
+    "instances": [
+        "--trainer.max_epochs=10",
+        "--data.pictures=800",
+        "--data.classes=[circle]",  # one picture in 18 holds nothing else
+        "--data.batch_size=2",
+        "--model.learning_rate=0.003",
+    ],
 }
+THRESHOLDS = {"shapes": 0.5, "shapes_masks": 0, "instances": 0.5}  # where a caller names none
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,11 @@ def scenes(tmp_path_factory):
 
 def test_what_is_served_is_what_was_trained(scenes):
     # Boxes at random are worth less than 0.001; a few epochs leave few answers above the usual threshold, yet not such ones.
-    for name, metric, chance in (("shapes", "mean_average_precision", 0.003), ("shapes_masks", "mean_iou", 0.02)):
+    for name, metric, chance in (
+        ("shapes", "mean_average_precision", 0.003),
+        ("shapes_masks", "mean_iou", 0.02),
+        ("instances", "mask_average_precision", 0.02),
+    ):
         figures = evaluate(scenes.home, name, scenes.artifacts / name / "test.zip", clients=8)
         assert figures.disagreements == [] and figures.metric == metric
         assert figures.value == pytest.approx(figures.offline, abs=1e-6) and figures.value > chance
@@ -58,7 +70,7 @@ def test_hugging_face_segments_a_picture(scenes):
 def test_every_body_form_of_a_picture_gets_the_same_answer(scenes, model):
     _, payload = scenes.samples(model)[0]
     raw = scenes.post(model, data=payload, headers={"Content-Type": "image/png"}).json()
-    body = {"inputs": base64.b64encode(payload).decode(), "parameters": {"threshold": 0.5 if model == "shapes" else 0}}
+    body = {"inputs": base64.b64encode(payload).decode(), "parameters": {"threshold": THRESHOLDS[model]}}
     assert scenes.post(model, json=body).json() == raw
     assert scenes.post(model, files={"data": payload}).json() == raw
 
@@ -72,11 +84,12 @@ def test_a_bad_picture_gets_its_own_4xx(scenes, model):
     assert wrong.status_code == 422 and "threshold" in wrong.json()["message"]
 
 
-def test_a_mask_is_of_the_size_of_a_photograph_held_upright(scenes):
-    _, payload = scenes.samples("shapes_masks")[0]
+@pytest.mark.parametrize("model", ["shapes_masks", "instances"])
+def test_a_mask_is_of_the_size_of_a_photograph_held_upright(scenes, model):
+    _, payload = next((sample, payload) for sample, payload in scenes.samples(model) if sample["answer"])
     turned, exif = Image.open(io.BytesIO(payload)).resize((1_200, 900)).rotate(90, expand=True), Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
     turned.save(file, "JPEG", exif=exif)
-    for one in scenes.post("shapes_masks", data=file.getvalue(), headers={"Content-Type": "image/jpeg"}).json():
-        assert pixels(one["mask"]).shape == (900, 1_200)
+    found = scenes.post(model, data=file.getvalue(), headers={"Content-Type": "image/jpeg"}).json()
+    assert found and all(pixels(one["mask"]).shape == (900, 1_200) for one in found)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_defs.detection import DETECTIONS, SmallDetector, TorchvisionDetector, as_rows
+from model_defs.detection import DETECTIONS, SmallDetector, SmallMaskRCNN, TorchvisionDetector, as_rows
 
 NAMES = {  # of each family: frame in pixels
     "fasterrcnn_mobilenet_v3_large_320_fpn": 64,
@@ -12,13 +12,14 @@ NAMES = {  # of each family: frame in pixels
     "ssdlite320_mobilenet_v3_large": 320,
     "maskrcnn_resnet50_fpn": 64,
 }
+OWN = {"small detector": SmallDetector, "small maskrcnn": SmallMaskRCNN}
 
 
-@pytest.mark.parametrize("name", [*NAMES, "small"])
+@pytest.mark.parametrize("name", [*NAMES, *OWN])
 def test_a_batch_of_pictures_is_one_tensor_and_losses_have_gradients(name):
     torch.manual_seed(0)
     size = NAMES.get(name, 64)
-    network = SmallDetector(2, size) if name == "small" else TorchvisionDetector(2, name, size)
+    network = OWN[name](2, size) if name in OWN else TorchvisionDetector(2, name, size)
     pixels = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
     target = {"boxes": torch.tensor([[5.0, 5.0, size / 2, size / 2]]), "labels": torch.tensor([2])}
     if "mask" in name:

@@ -54,6 +54,7 @@ def test_masks_of_things_are_measured_by_their_pixels():
     both, one = [left | {"score": 0.9}, right | {"score": 0.8}], [left | {"score": 0.9}]
     assert measure("mask_average_precision")([both], [[left, right]]) == pytest.approx(1)
     assert measure("mask_average_precision")([one], [[left, right]]) == pytest.approx(0.5, abs=0.01)
+    assert measure("mask_average_precision")([[]], [[left, right]]) == 0
 
 
 def test_the_mean_iou_is_over_labels_and_all_pictures_together():
