@@ -85,8 +85,8 @@ class SmallDetector(Detector):
 
 
 class SmallMaskRCNN(Detector):
-    """A Mask R-CNN (arXiv 1703.06870) with the small detector's backbone and small heads: masks of simple things in small pictures,
-    learnt from scratch in minutes; see `Detector`.
+    """A Mask R-CNN (arXiv 1703.06870) with the small detector's backbone and small heads: masks of simple things in small
+    pictures, learnt from scratch in minutes; see `Detector`.
 
     Args:
         num_classes: labels; the background is added.
