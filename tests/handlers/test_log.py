@@ -37,7 +37,7 @@ def test_lines_are_written_together_and_what_comes_outside_is_not():
     logger.addHandler(together)
     for first in ("a", "b"):
         with together:
-            logger.info("%s\nin one line", first)
-            logger.info("second")
-        logger.info("outside")
+            logger.warning("%s\nin one line", first)
+            logger.warning("second")
+        logger.warning("outside")
     assert stream.getvalue() == "a\\nin one line\nsecond\nb\\nin one line\nsecond\n" and stream.writes == 2

@@ -12,7 +12,7 @@ from handlers.base import load
 from handlers.request import Row
 from model_defs import answers
 from model_defs.agreement import pixels
-from model_defs.detection import SmallDetector, TorchvisionDetector
+from model_defs.detection import SmallDetector, SmallMaskRCNN
 from model_defs.segmentation import UNet
 from model_defs.vision import Letterbox, Picture, TorchvisionClassifier
 from tests.conftest import LABELS, png, write
@@ -138,10 +138,10 @@ def test_a_detector_gives_no_explanations(detector):
 
 
 def test_each_instance_has_a_mask_of_the_picture_s_size(tmp_path):
-    transform, name = Letterbox(size=64), "maskrcnn_resnet50_fpn"
+    transform = Letterbox(size=64)
     files = {"0.jpg": PICTURES["0.jpg"], "1.jpg": PICTURES["1.jpg"]}
     answer = lambda *found: answers.instances(*found, LABELS)  # noqa: E731
-    folder = write(tmp_path / "things", TorchvisionDetector, transform, files, answer, name=name)
+    folder = write(tmp_path / "things", SmallMaskRCNN, transform, files, answer)
     handler = load(folder, {"class_path": "handlers.vision.InstanceSegmenter", "threads": 1})
     handler.warm_up(2)
     first, second = ask(handler, [*files.values()], threshold=0, max_detections=2)
