@@ -32,6 +32,9 @@ class Detector(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
+        if hasattr(network, "roi_heads") and network.roi_heads.has_mask():
+            # Masks stay as small as they are found: pasted into the frame, they are more bytes than the picture.
+            network.transform.postprocess = lambda found, seen_sizes, sizes: found
 
     def forward(self, pixels: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Tensor | dict[str, Tensor]:
         pictures = list(pixels / 255)
@@ -57,13 +60,6 @@ class TorchvisionDetector(Detector):
         resizing = self.network.transform
         if size and not resizing.fixed_size:
             resizing.min_size, resizing.max_size = (size,), size
-        if hasattr(self.network, "roi_heads") and self.network.roi_heads.has_mask():
-            keep_masks_small(self.network)
-
-
-def keep_masks_small(network: nn.Module) -> None:
-    """Masks stay as they are found, 28 x 28: pasted into the frame, they are more bytes than the picture."""
-    network.transform.postprocess = lambda found, seen_sizes, sizes: found
 
 
 class SmallDetector(Detector):
@@ -120,7 +116,6 @@ class SmallMaskRCNN(Detector):
             mask_head=MaskRCNNHeads(channels, (channels, channels), 1),
             mask_predictor=MaskRCNNPredictor(channels, channels, classes),
         )
-        keep_masks_small(network)
         super().__init__(network)
 
 
