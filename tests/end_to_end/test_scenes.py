@@ -37,6 +37,11 @@ def scenes(tmp_path_factory):
         yield bundle
 
 
+def seen(scenes, model: str) -> tuple[dict, bytes]:
+    """The first sample in which something was found."""
+    return next((sample, payload) for sample, payload in scenes.samples(model) if sample["answer"])
+
+
 def test_what_is_served_is_what_was_trained(scenes):
     # Boxes at random are worth less than 0.001; a few epochs leave few answers above the usual threshold, yet not such ones.
     for name, metric, chance in (
@@ -59,7 +64,7 @@ def test_hugging_face_finds_objects(scenes):
 
 
 def test_hugging_face_segments_a_picture(scenes):
-    sample, payload = next((sample, payload) for sample, payload in scenes.samples("shapes_masks") if sample["answer"])
+    sample, payload = seen(scenes, "shapes_masks")
     client = InferenceClient(model=scenes.url("shapes_masks"), token=scenes.key)
     found = client.image_segmentation(payload)
     assert [one.label for one in found] == [one["label"] for one in sample["answer"]]
@@ -86,7 +91,7 @@ def test_a_bad_picture_gets_its_own_4xx(scenes, model):
 
 @pytest.mark.parametrize("model", ["shapes_masks", "instances"])
 def test_a_mask_is_of_the_size_of_a_photograph_held_upright(scenes, model):
-    _, payload = next((sample, payload) for sample, payload in scenes.samples(model) if sample["answer"])
+    _, payload = seen(scenes, model)
     turned, exif = Image.open(io.BytesIO(payload)).resize((1_200, 900)).rotate(90, expand=True), Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()

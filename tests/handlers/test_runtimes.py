@@ -18,7 +18,7 @@ from handlers.settings import Settings
 from model_defs.artifact import Artifact
 from model_defs.vision import Picture, SmallCNN
 from tests.conftest import png, wav, write
-from tests.runtimes import each, missing, needs
+from tests.runtimes import each, needs
 
 CLASS_PATH = "handlers.vision.ImageClassifier"
 EXPORTED = [name for name, runtime in RUNTIMES.items() if runtime.files]
@@ -154,8 +154,8 @@ def test_compiling_without_a_compiler_is_refused(picture_artifact, monkeypatch):
         load(picture_artifact, runtime="compile")
 
 
+@needs("openvino")
 def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact):
-    pytest.importorskip("openvino", reason=missing("openvino"))
     if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has bf16 arithmetic")
     with pytest.raises(Unavailable, match="no bf16 arithmetic"):
