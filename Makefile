@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak test-next lint fix lock clean FORCE
+.PHONY: help setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -110,9 +110,6 @@ faults: $(VENV)/.dev ## kill, stop, starve, overload and change a server under l
 soak: $(VENV)/.dev ## send a server 20,000 requests and print what its processes hold at the start, middle and end
 	@$(PYTHON) -m pytest tests/faults/test_soak.py --requests=20000 $(ARGS)
 
-test-next: .venv-next/.next ## the same handlers and archives on today's torch, in an environment of its own
-	@.venv-next/bin/python -m pytest tests/model_defs tests/handlers tests/next $(ARGS)
-
 lint: $(VENV)/.dev ## look for mistakes and for lines out of format
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
@@ -121,13 +118,13 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
+# torchtext has wheels for one platform that torch 2.3 has, too: its lock is for that one alone.
+COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
-	@for group in serve train bench dev next; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --group pyproject.toml:$$group -o requirements/$$group.txt; done
-	@for extra in onnxruntime openvino ncnn transformers graphs; do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
-	@for peer in $(PEERS); do uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
+	@for group in serve train bench dev; do $(COMPILE) --universal --group pyproject.toml:$$group -o requirements/$$group.txt; done
+	@for extra in onnxruntime openvino ncnn transformers graphs; do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
+	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --group pyproject.toml:torchtext -o requirements/torchtext.txt
+	@for peer in $(PEERS); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
 
 clean: ## stop the server; remove archives, logs and caches (artifacts/ and .venv stay)
 	@if [ -d .torchserve ]; then $(PYTHON) -m serving stop; fi
@@ -137,10 +134,6 @@ clean: ## stop the server; remove archives, logs and caches (artifacts/ and .ven
 
 $(VENV)/.%: requirements/%.txt
 	@requirements/install.sh $(VENV) $<
-	@touch $@
-
-.venv-next/.next: requirements/next.txt
-	@requirements/install.sh .venv-next $<
 	@touch $@
 
 # A peer's environment lies beside ours, whose torch it sees; made anew when its lock has changed.

@@ -4,21 +4,21 @@ set -eu
 venv=$1 lock=$2
 needed=8 # GiB: the CUDA build of torch and what pip unpacks on the way
 
-# 3.11 first: torch 2.3, which torchtext's last release needs, cannot torch.compile on 3.12.
+# 3.11 first: the tests run there, and torchtext's environment takes no later one.
 find_python() {
-    for name in python3.11 python3.10 python3.12 python3 python; do
-        if "$name" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+    for name in python3.11 python3.12 python3.13 python3 python; do
+        if "$name" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
             command -v "$name"
             return
         fi
     done
     # What uv has fetched need not be on the PATH.
-    uv python find --no-project '>=3.10,<3.13' 2>/dev/null
+    uv python find --no-project '>=3.11,<3.14' 2>/dev/null
 }
 
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python) || {
-        echo "error: no Python 3.10, 3.11 or 3.12 here; get one with: uv python install 3.11 (pip install uv gets uv)" >&2
+        echo "error: no Python 3.11, 3.12 or 3.13 here; get one with: uv python install 3.11 (pip install uv gets uv)" >&2
         exit 1
     }
     free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')

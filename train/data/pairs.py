@@ -5,18 +5,17 @@ Knows nothing of sizes, nor of how a text becomes numbers, but for the vocabular
 """
 
 import base64
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from model_defs.fusion import PictureAndText
 from model_defs.structured import SUFFIX, body, inputs_of, parsed
-from model_defs.text import ngrams, tokenize
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
 from train.data.questions import question
 from train.data.spreadsheet import records
 from train.data.vision import png
+from train.data.vocabulary import build_vocabulary
 
 COLUMNS = ("image", "text", "label")
 
@@ -65,9 +64,7 @@ class CSVPairs(Examples):
         """The vocabulary: the n-grams of the training split, the most frequent first."""
         words = transform.words
         texts = (inputs_of(parsed(example.read()))["text"] for example in self.splits["train"])
-        counts = Counter(ngram for text in texts for ngram in ngrams(tokenize(text), words.ngrams))
-        ranked = sorted(counts, key=lambda ngram: (-counts[ngram], ngram))
-        words.tokens = ["<unk>", *ranked[: words.max_tokens - 1]]
+        words.tokens = build_vocabulary(texts, words.ngrams, words.max_tokens, words.min_freq)
 
 
 class Questions(CSVPairs):

@@ -1,30 +1,26 @@
-"""Texts: the requests that come with the project, torchtext's sets by name, and any CSV. The only file that imports torchtext.
+"""Texts: the requests that come with the project, AG News and IMDB by name, and any CSV.
 
-Knows nothing of how a text becomes numbers, but for the words or pieces that it chooses, and the vectors that it reads:
-`model_defs/text.py` and its neighbours decode.
+`model_defs/text.py` and its neighbours turn a text into numbers. This module chooses the vocabulary and reads word vectors.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator
+import csv
+import tarfile
+from collections.abc import Iterator
 from functools import singledispatch
 from pathlib import Path
 
 import torch
-import torchtext
 from torch import nn
+from torchvision.datasets.utils import download_url
 
-torchtext.disable_torchtext_deprecation_warning()
-
-from torchtext import datasets  # noqa: E402
-from torchtext.data.utils import get_tokenizer, ngrams_iterator  # noqa: E402
-from torchtext.vocab import Vectors, build_vocab_from_iterator  # noqa: E402
-
-from model_defs.text import Words  # noqa: E402
-from model_defs.transform import Transform  # noqa: E402
-from model_defs.transformer import Pieces  # noqa: E402
-from train.data.examples import DOWNLOADS, DataError, Example, Examples, split  # noqa: E402
-from train.data.pieces import train_tokenizer  # noqa: E402
-from train.data.spreadsheet import records  # noqa: E402
+from model_defs.text import Words
+from model_defs.transform import Transform
+from model_defs.transformer import Pieces
+from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
+from train.data.pieces import train_tokenizer
+from train.data.spreadsheet import records
+from train.data.vectors import read_vectors
+from train.data.vocabulary import build_vocabulary
 
 
 class CSV(Examples):
@@ -69,7 +65,7 @@ class CSV(Examples):
         learn(transform, (example.read().decode() for example in self.splits["train"]))
         if self.vectors:
             known = {*transform.tokens}
-            transform.tokens += [word for word in self.vectors.itos if word not in known][: self.unseen]
+            transform.tokens += [word for word in self.vectors.index if word not in known][: self.unseen]
 
     def equip(self, network: nn.Module, transform: Transform) -> None:
         """Put the vectors in the place of the words' first ones."""
@@ -81,9 +77,10 @@ class CSV(Examples):
             raise DataError(
                 f"vectors of {self.vectors.dim} numbers are for a network with dim: {self.vectors.dim}; this has {has}"
             )
-        found = {number: self.vectors.stoi[word] for word, number in transform.numbers.items() if word in self.vectors.stoi}
+        rows = self.vectors.index
+        found = {number: rows[word] for word, number in transform.numbers.items() if word in rows}
         with torch.no_grad():
-            table.weight[[*found]] = self.vectors.vectors[[*found.values()]]
+            table.weight[[*found]] = self.vectors.table[[*found.values()]]
         print(f"word vectors for {len(found):,} of {len(transform.numbers):,} words; the others are learned", flush=True)
 
 
@@ -95,15 +92,8 @@ def learn(transform: Transform, texts: Iterator[str]) -> None:
 
 @learn.register
 def _(transform: Words, texts: Iterator[str]) -> None:
-    """Its vocabulary, by torchtext."""
-    tokenize = get_tokenizer("basic_english")
-    vocabulary = build_vocab_from_iterator(
-        (ngrams_iterator(tokenize(text), transform.ngrams) for text in texts),
-        min_freq=transform.min_freq,
-        specials=["<unk>"],
-        max_tokens=transform.max_tokens,
-    )
-    transform.tokens = vocabulary.get_itos()
+    """Its vocabulary."""
+    transform.tokens = build_vocabulary(texts, transform.ngrams, transform.max_tokens, transform.min_freq)
 
 
 @learn.register
@@ -113,22 +103,6 @@ def _(transform: Pieces, texts: Iterator[str]) -> None:
         transform.written = train_tokenizer(texts, transform.vocab_size)
 
 
-def read_vectors(file: Path) -> Vectors:
-    """The words and vectors of a text file: a word and its numbers a line; fastText's first line, two counts, is passed over.
-
-    Raises:
-        DataError: no such file, or another format.
-    """
-    if not file.is_file():
-        raise DataError(f"{file}: no such file of word vectors")
-    # torchtext leaves a pickle of what it read, and would read that the next time: a folder that is gone by then.
-    with tempfile.TemporaryDirectory() as cache:
-        try:
-            return Vectors(str(file), cache=cache)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise DataError(f"{file}: not word vectors ({error}); give a text file as GloVe and fastText write them") from error
-
-
 class Intents(CSV):
     """560 everyday requests of ten kinds, and 140 in other words for testing, written for this project."""
 
@@ -136,41 +110,84 @@ class Intents(CSV):
         super().__init__(root, **options)
 
 
-class Torchtext(CSV):
-    """A set of `torchtext.datasets` by its name, downloaded if it is not in `root`; or `train.csv` and `test.csv` there."""
+class Named(CSV):
+    """A public set by its name, downloaded if it is not in `root`; or `train.csv` and `test.csv` there.
 
-    source: Callable  # of (root, split) -> pairs of a label's number, from 1 on, and a text
+    On disk it lies where torchtext puts it: `root/datasets/<name>/`.
+    """
+
+    files: dict[str, tuple[str, str]]  # by their name on disk: where from, and their MD5
     names: tuple[str, ...]  # of the labels
 
     def read(self) -> dict[str, list[Example]]:
         if self.root.is_file() or (self.root / "train.csv").is_file():
             return super().read()
-        return {name: list(self.load(name)) for name in ("train", "test")}
-
-    def load(self, part: str) -> Iterator[Example]:
+        self.download()
         name = type(self).__name__
+        return {
+            part: [
+                Example(text.encode(), label, f"{name}: {part} {index}", ".txt")
+                for index, (label, text) in enumerate(self.pairs(part))
+            ]
+            for part in ("train", "test")
+        }
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "datasets" / type(self).__name__
+
+    def download(self) -> None:
+        """
+        Raises:
+            DataError: a file is not there and cannot be had, or it is another one.
+        """
         try:
-            for place, (number, text) in enumerate(type(self).source(root=str(self.root), split=part)):
-                yield Example(text.encode(), self.names[int(number) - 1], f"{name}: {part} {place}", ".txt")
-        except Exception as error:  # torchdata wraps what failed in exceptions of many kinds
+            for file, (url, md5) in self.files.items():
+                download_url(url, self.folder, file, md5)
+        except (OSError, RuntimeError) as error:
             raise DataError(
-                f"{name} is not in {self.root}/ and cannot be downloaded ({root_cause(error)}); "
+                f"{type(self).__name__} is not in {self.root}/ and cannot be downloaded ({error}); "
                 "give a folder with train.csv and test.csv with DATA=<folder>"
             ) from error
 
+    def pairs(self, part: str) -> Iterator[tuple[str, str]]:
+        """The labels and texts of "train" or "test"."""
+        raise NotImplementedError
 
-class AG_NEWS(Torchtext):
+
+class AG_NEWS(Named):
     """127,600 news items of four topics."""
 
-    source = staticmethod(datasets.AG_NEWS)
+    URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
+    files = {
+        "train.csv": (f"{URL}/train.csv", "b1a00f826fdfbd249f79597b59e1dc12"),
+        "test.csv": (f"{URL}/test.csv", "d52ea96a97a2d943681189a97654912d"),
+    }
     names = ("World", "Sports", "Business", "Sci/Tech")
 
+    def pairs(self, part: str) -> Iterator[tuple[str, str]]:
+        with (self.folder / f"{part}.csv").open(encoding="utf-8", newline="") as opened:
+            for class_id, *texts in csv.reader(opened):
+                yield self.names[int(class_id) - 1], " ".join(texts)
 
-class IMDB(Torchtext):
+
+class IMDB(Named):
     """50,000 film reviews, for or against."""
 
-    source = staticmethod(datasets.IMDB)
+    files = {
+        "aclImdb_v1.tar.gz": (
+            "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+            "7c2ac02c03563afcf9b574c7e56c153a",
+        )
+    }
     names = ("neg", "pos")
+
+    def pairs(self, part: str) -> Iterator[tuple[str, str]]:
+        with tarfile.open(self.folder / "aclImdb_v1.tar.gz") as archive:
+            for entry in archive:
+                *_, folder, label, _file = ("", "", *Path(entry.name).parts)
+                if entry.isfile() and folder == part and label in self.names:
+                    yield label, archive.extractfile(entry).read().decode()
 
 
 def rows(file: Path, label: str, text: str) -> Iterator[Example]:
@@ -192,10 +209,3 @@ def rows(file: Path, label: str, text: str) -> Iterator[Example]:
             if not row[column].strip():
                 raise DataError(f"{file}:{line}: the {column} is empty; fill it or remove the row")
         yield Example(row[text].encode(), row[label].strip(), f"{file}:{line}", ".txt")
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """The first of a chain of errors: torchdata puts its own words in the place of what went wrong."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
-    return error
