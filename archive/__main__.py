@@ -29,14 +29,14 @@ def main() -> None:
     from archive.recipe import RecipeError
     from handlers import comparison
     from handlers.base import WrongAnswer
-    from handlers.runtimes.runtime import Unavailable
+    from handlers.runtimes.runtime import RuntimeUnavailable
     from model_defs.build import SpecError
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for model in arguments.models:
         try:
             made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
-        except (RecipeError, ArchiveError, Unavailable, WrongAnswer, SpecError) as error:
+        except (RecipeError, ArchiveError, RuntimeUnavailable, WrongAnswer, SpecError) as error:
             sys.exit(f"error: {error}")
         if compared := comparison.read_packed(made):
             print(f"{model}: {compared}")

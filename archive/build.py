@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from archive import bom, compare, export
+from archive import bom, export, runtime_check
 from archive import recipe as recipes
 from archive.errors import ArchiveError
 from handlers import base
@@ -38,7 +38,7 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
     Raises:
         RecipeError: a key or a value that would not do what it says.
         ArchiveError: no artifact, a runtime that answers otherwise than the eager network, or the archiver failed.
-        Unavailable: the runtime cannot do here what the recipe asks.
+        RuntimeUnavailable: the runtime cannot do here what the recipe asks.
         WrongAnswer: the handler does not answer the samples as they were answered in training.
     """
     checked = recipes.read(recipe)
@@ -62,7 +62,7 @@ def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:
     return base.load(staged, msgspec.to_builtins(settings), device)
 
 
-def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = compare.MOST_HELD_OUT) -> None:
+def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = runtime_check.MOST_HELD_OUT) -> None:
     """Compare the handler with the eager network, write the figures beside it, and answer the samples in batches of each size.
 
     Args:
@@ -73,8 +73,8 @@ def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = com
         ArchiveError: too far from the eager network.
         WrongAnswer: a sample is not answered as in training.
     """
-    if not compare.is_reference(handler.settings):
-        compare.compare(artifact, handler, batch_size, most).write(handler.artifact.folder)
+    if not runtime_check.is_reference(handler.settings):
+        runtime_check.compare(artifact, handler, batch_size, most).write(handler.artifact.folder)
     handler.warm_up(batch_size)
 
 

@@ -1,7 +1,7 @@
 """The files that a runtime needs beside the weights: `network.onnx`, `network.xml` or `network.param`, and `network.bin`.
 
 All are plain data, written from the eager network; the same network gives the same bytes. Which axes may vary is what varies
-among the artifact's samples. Knows nothing of whether the export answers as the network does: archive/compare.py does.
+among the artifact's samples. Knows nothing of whether the export answers as the network does: archive/runtime_check.py does.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def export(artifact: Artifact, settings: Settings, folder: Path) -> None:
     """Write what the recipe's runtime needs into `folder`; eager, TorchScript and torch.compile need nothing.
 
     Raises:
-        Unavailable: the runtime has no such precision, or a package is not installed.
+        RuntimeUnavailable: the runtime has no such precision, or a package is not installed.
         ArchiveError: int8 without calibration inputs, or a network that the runtime's format cannot hold.
     """
     runtime = RUNTIMES[settings.runtime]

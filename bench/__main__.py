@@ -18,14 +18,14 @@ import requests
 from rich.console import Console
 
 from archive import build
-from bench import echo_archive, front, growth, hosts, loop, report, rewrite, rounds
+from bench import echo_archive, growth, loop, report, rewrite, rounds, servers, tuning_view
 from bench.candidates import CORES
 from bench.cases import CASES, Case
 from bench.load import LoadError, Target
 from handlers import base
-from handlers.request import Row
+from handlers.request import RawRequest
 from model_defs.artifact import Artifact
-from serving.home import ServerError
+from serving.state import ServerError
 
 ARTIFACTS, RECIPES, OUTPUT = Path("artifacts"), Path("archive/recipes"), Path("runs/bench")
 CLIENTS = (1, 4, 16, 64)
@@ -54,7 +54,7 @@ def ours(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
         exact.write_text(rewrite.changed(recipe.read_text(encoding="utf-8"), case.exact), encoding="utf-8")
         build.build(artifact.folder, exact, store, "2.0")
         versions["this bundle, fp32"] = "2.0"
-    with hosts.bundle(store, folder / ".torchserve", [(case.model, version) for version in versions.values()]) as host:
+    with servers.bundle(store, folder / ".torchserve", [(case.model, version) for version in versions.values()]) as host:
         headers = host.headers | {"Content-Type": case.content_type}
         yield {name: Target(f"{host.url(case.model)}/{version}", body, headers) for name, version in versions.items()}
 
@@ -62,7 +62,7 @@ def ours(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
 @contextlib.contextmanager
 def stocks(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
     archive = case.stock(Artifact.read(ARTIFACTS / case.model), folder / "stock-store")
-    with hosts.stock(archive.parent, folder / "stock", {case.model: archive}) as host:
+    with servers.stock(archive.parent, folder / "stock", {case.model: archive}) as host:
         yield {"TorchServe, stock handler": Target(host.url(case.model), body, {"Content-Type": case.content_type})}
 
 
@@ -104,7 +104,7 @@ def check(targets: dict[str, Target], expected: list[dict]) -> dict[str, str]:
 def bench(case: Case, arguments: argparse.Namespace) -> report.Report:
     artifact = Artifact.read(ARTIFACTS / case.model)
     body = case.body(artifact)
-    row = Row({"body": body}, case.content_type)
+    row = RawRequest({"body": body}, case.content_type)
     class_path = build.recipes.read(RECIPES / f"{case.model}.yaml").handler.class_path
     expected = msgspec.json.decode(base.load(artifact.folder, {"class_path": class_path}).answer([row]).answers[0].body)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
@@ -123,7 +123,7 @@ def bench(case: Case, arguments: argparse.Namespace) -> report.Report:
             f"{workers} x {threads}": loop.rate(folder / "store" / f"{case.model}-1.0.mar", body, workers, threads)
             for workers, threads in {(1, CORES), (CORES, 1)}
         }
-    return report.Report(f"{CORES} cores of {front.processor()}", case.what, figures, notes)
+    return report.Report(f"{CORES} cores of {tuning_view.processor()}", case.what, figures, notes)
 
 
 def ceiling(arguments: argparse.Namespace) -> list[report.Report]:
@@ -133,14 +133,16 @@ def ceiling(arguments: argparse.Namespace) -> list[report.Report]:
         folder = Path(name)
         quiet, loud = (echo_archive.build(folder / kind, quiet=kind == "quiet") for kind in ("quiet", "loud"))
         hosted = {
-            "this bundle": stack.enter_context(hosts.unchecked(quiet.parent, folder / ".torchserve", [quiet])),
-            "TorchServe, default configuration": stack.enter_context(hosts.stock(loud.parent, folder / "stock", {"echo": loud})),
+            "this bundle": stack.enter_context(servers.unchecked(quiet.parent, folder / ".torchserve", [quiet])),
+            "TorchServe, default configuration": stack.enter_context(
+                servers.stock(loud.parent, folder / "stock", {"echo": loud})
+            ),
         }
         for size in (200, 130_000):
             targets = {name: Target(host.url("echo"), bytes(size), host.headers) for name, host in hosted.items()}
             figures = rounds.alternate(targets, (1, 16), arguments.rounds, arguments.seconds, tell)
             what = f"a handler that does nothing, bodies of {size:,} bytes"
-            made.append(report.Report(f"{CORES} cores of {front.processor()}", what, figures))
+            made.append(report.Report(f"{CORES} cores of {tuning_view.processor()}", what, figures))
     return made
 
 

@@ -17,13 +17,13 @@ from PIL import Image
 from rich.table import Table
 
 from archive import build
-from bench import hosts
+from bench import servers
 from bench.cases import CASES
 from bench.load import Measured, Target, measure
 from model_defs.artifact import Artifact
 from serving.client import BYTES, TYPES
-from serving.home import Home
-from serving.hosting import Hosting
+from serving.registry import Registry
+from serving.state import StateDir
 
 ARTIFACTS, RECIPES = Path("artifacts"), Path("archive/recipes")
 CLIENTS = (1, 4, 16, 64, 256)
@@ -71,10 +71,10 @@ def run(tell: Callable[[str], None]) -> tuple[list[Table], dict[str, list]]:
             tell(f"building {model}")
             build.build(ARTIFACTS / model, RECIPES / f"{model}.yaml", store)
         began = time.monotonic()
-        with hosts.bundle(store, folder / ".torchserve", [("intents", "1.0")]) as host:
+        with servers.bundle(store, folder / ".torchserve", [("intents", "1.0")]) as host:
             answered(host, "intents", next(texts())[1], TYPES[".txt"])
             grown["cold start"] = [("seconds from nothing to the first answer", time.monotonic() - began)]
-            hosting = Hosting(Home(folder / ".torchserve"))
+            hosting = Registry(StateDir(folder / ".torchserve"))
             for model in ("resnet18", "sounds"):
                 hosting.host(model, "1.0")
 
@@ -102,8 +102,8 @@ def many(folder: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, float
     store, recipe = folder / "many", RECIPES / "intents.yaml"
     for number in range(max(MODELS)):
         build.build(ARTIFACTS / "intents", recipe, store, f"1.{number}")
-    with hosts.bundle(store, folder / ".many", []) as host:
-        hosting, hosted = Hosting(Home(folder / ".many")), 0
+    with servers.bundle(store, folder / ".many", []) as host:
+        hosting, hosted = Registry(StateDir(folder / ".many")), 0
         for count in MODELS:
             tell(f"{count} models")
             began = time.monotonic()
@@ -119,7 +119,7 @@ def many(folder: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, float
             yield f"{count}: {own:,.0f} MB in all, {each:.1f} s to start each", rate
 
 
-def answered(host: hosts.Host, model: str, body: bytes, content_type: str) -> None:
+def answered(host: servers.Host, model: str, body: bytes, content_type: str) -> None:
     headers = host.headers | {"Content-Type": content_type}
     requests.post(host.url(model), data=body, headers=headers, timeout=60).raise_for_status()
 

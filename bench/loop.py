@@ -19,14 +19,14 @@ def answer(archive: Path, payload: bytes, threads: int, batch: int, ready, resul
     import yaml
 
     from handlers import base
-    from handlers.request import Row
+    from handlers.request import RawRequest
 
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive) as file:
         file.extractall(folder)
         manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
         section = yaml.safe_load(file.read(manifest["model"]["configFile"]))["handler"]
         handler = base.load(folder, section | {"threads": threads})
-    rows = [Row({"body": payload})] * batch
+    rows = [RawRequest({"body": payload})] * batch
     assert handler.answer(rows).answers[0].code == 200
     ready.wait()
     end, count = time.perf_counter() + SECONDS, 0

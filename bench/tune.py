@@ -23,18 +23,18 @@ from rich.live import Live
 
 from archive import build, recipe
 from archive.errors import ArchiveError
-from bench import front, hosts, rewrite
+from bench import rewrite, servers, tuning_view
 from bench.candidates import Candidate, layouts, networks, refinements
 from bench.goal import CLIENTS, Goal, GoalError
 from bench.load import LoadError, Measured, Target, measure
 from handlers.base import WrongAnswer
-from handlers.request import Row
-from handlers.runtimes.runtime import Unavailable
+from handlers.request import RawRequest
+from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
 from serving.client import BYTES, TYPES, Client
-from serving.home import Home, ServerError
-from serving.hosting import Hosting
+from serving.registry import Registry
+from serving.state import ServerError, StateDir
 
 RECIPES, ARTIFACTS = Path("archive/recipes"), Path("artifacts")
 WIDTH = 150  # characters of the table
@@ -83,8 +83,8 @@ class Tuning:
         Raises:
             ArchiveError: no runtime answers within the bound.
         """
-        with Live(front.table(self.trials, self.goal), console=Console(width=WIDTH), refresh_per_second=2) as live:
-            self.show = lambda doing="": live.update(front.table(self.trials, self.goal, doing))
+        with Live(tuning_view.table(self.trials, self.goal), console=Console(width=WIDTH), refresh_per_second=2) as live:
+            self.show = lambda doing="": live.update(tuning_view.table(self.trials, self.goal, doing))
             fastest = self.fastest(networks(torch.cuda.is_available()))
             with self.served() as hosting:
                 for one in fastest:
@@ -108,7 +108,7 @@ class Tuning:
             try:
                 handler = build.assemble(self.artifact, self.settings(one), self.staged(one))
                 speeds[one] = self.speed(handler, one.batch), handler
-            except (ArchiveError, Unavailable) as error:
+            except (ArchiveError, RuntimeUnavailable) as error:
                 self.trials.append(Trial(one, reason=str(error)))
         proven = []
         for one, (speed, handler) in sorted(speeds.items(), key=lambda item: item[1][0], reverse=True):
@@ -131,7 +131,7 @@ class Tuning:
 
     def speed(self, handler, batch: int) -> float:
         """Inputs a second in this process, decoding included, after one batch that is not counted."""
-        rows = [Row({"body": self.payload})] * batch
+        rows = [RawRequest({"body": self.payload})] * batch
         handler.answer(rows)
         start, batches = time.perf_counter(), 0
         while time.perf_counter() < start + TRIED:
@@ -145,10 +145,10 @@ class Tuning:
     @contextlib.contextmanager
     def served(self):
         """A server for the trials."""
-        with hosts.bundle(self.store, self.folder / ".torchserve", []):
-            yield Hosting(Home(self.folder / ".torchserve"))
+        with servers.bundle(self.store, self.folder / ".torchserve", []):
+            yield Registry(StateDir(self.folder / ".torchserve"))
 
-    def serve(self, one: Candidate, hosting: Hosting) -> None:
+    def serve(self, one: Candidate, hosting: Registry) -> None:
         """Host the candidate and measure it, unless it was tried already or the time is up."""
         if time.monotonic() > self.deadline or any(trial.candidate == one for trial in self.trials):
             return
@@ -189,10 +189,10 @@ def main() -> None:
             best = tuning.run()
     except (GoalError, ArchiveError, LoadError, ServerError, recipe.RecipeError) as error:
         sys.exit(f"error: {error}")
-    picture = front.draw(tuning.trials, best, artifact / "report" / "tuning.png")
+    picture = tuning_view.draw(tuning.trials, best, artifact / "report" / "tuning.png")
     print(f"best for {goal.text}: {best.candidate}; the picture: {picture}")
     if not arguments.dry_run:
-        rewrite.write(file, best.candidate, front.said(best, goal))
+        rewrite.write(file, best.candidate, tuning_view.said(best, goal))
         print(f"written into {file}")
 
 

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from handlers.classifier import Classifier, ClassifierParameters
 from handlers.request import SOUND, Request
-from model_defs import answers
+from model_defs import postprocess
 from model_defs.errors import WrongValue
 
 MOMENTS = 20  # that an explanation divides the sound into
 
 
-class SoundParameters(ClassifierParameters):
+class AudioParameters(ClassifierParameters):
     """What a caller may ask of a classifier of sounds."""
 
     timeline: Annotated[bool, Meta(description="whether to answer for each window of the sound, too")] = False
@@ -23,7 +23,7 @@ class AudioClassifier(Classifier):
     """A sound -> its labels, best first: the mean of its windows' scores, where it is heard in several."""
 
     accepts = SOUND
-    Parameters = SoundParameters
+    Parameters = AudioParameters
 
     def preprocess(self, request: Request) -> Tensor:
         """
@@ -40,7 +40,7 @@ class AudioClassifier(Classifier):
         labels = super().postprocess(output, sample, request)
         if not request.parameters.timeline:
             return labels
-        found = [answers.top(window, self.labels, 1, request.parameters.function_to_apply)[0] for window in output]
+        found = [postprocess.top(window, self.labels, 1, request.parameters.function_to_apply)[0] for window in output]
         spans = zip(self.transform.spans(sample), found, strict=True)
         return {"labels": labels, "timeline": [{"start": start, "end": end} | best for (start, end), best in spans]}
 

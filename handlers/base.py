@@ -18,12 +18,12 @@ import msgspec
 import torch
 from torch import nn
 
-from handlers import comparison, runtimes
+from handlers import comparison_report, runtimes
 from handlers.batch import Refusal, each, together
-from handlers.deadline import Late, deadline
-from handlers.request import Kind, Request, Row, is_out_of_memory, read, refuse
+from handlers.deadline import DeadlineExceeded, deadline
+from handlers.request import Kind, RawRequest, Request, is_out_of_memory, read, refuse
 from handlers.settings import Settings
-from model_defs.agreement import difference
+from model_defs.answer_diff import difference
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
 
@@ -92,7 +92,7 @@ class Handler:
     @cached_property
     def tolerance(self) -> float:
         """How far a score may lie from training's: the arithmetic's noise, and what the runtime was measured to add."""
-        measured = comparison.read(self.artifact.folder)
+        measured = comparison_report.read(self.artifact.folder)
         return self.settings.tolerance + (measured.largest_difference if measured else 0)
 
     # --- what an author writes
@@ -119,7 +119,7 @@ class Handler:
 
     # --- what every handler does
 
-    def answer(self, rows: list[Row]) -> Answered:
+    def answer(self, rows: list[RawRequest]) -> Answered:
         """One Answer a row, whatever the rows hold."""
         clock, column = [time.perf_counter()], rows
         try:
@@ -130,7 +130,7 @@ class Handler:
                 column = outputs = together(self.infer, samples, refuse=refuse)
                 clock.append(time.perf_counter())
                 column = each(self.finish, outputs, samples, requests, refuse=refuse)
-        except Late as late:  # it rang between two rows
+        except DeadlineExceeded as late:  # it rang between two rows
             column = [value if isinstance(value, Refusal) else refuse(late) for value in column]
         clock.append(time.perf_counter())
         is_lost = any(isinstance(value, Refusal) and value.code == 500 for value in column) and self.is_lost()
@@ -162,7 +162,7 @@ class Handler:
             return True
         return False
 
-    def answered(self, value: bytes | Refusal, row: Row, is_lost: bool) -> Answer:
+    def answered(self, value: bytes | Refusal, row: RawRequest, is_lost: bool) -> Answer:
         if not isinstance(value, Refusal):
             return Answer(value)
         if is_lost and value.code == 500:
@@ -173,7 +173,7 @@ class Handler:
         """One row's output -> the body of its answer."""
         return self.encode((self.explain if request.explain else self.postprocess)(output, sample, request))
 
-    def refused(self, refusal: Refusal, row: Row) -> Answer:
+    def refused(self, refusal: Refusal, row: RawRequest) -> Answer:
         """What is wrong, for the caller; a fault of ours is named by the request's id and told in full to the log only."""
         message = refusal.message[:MESSAGE_CHARS].encode(errors="backslashreplace").decode()  # JSON can hold half characters
         if refusal.code == 500:
@@ -202,7 +202,7 @@ class Handler:
 
     def check(self, samples: list[tuple[Sample, bytes]]) -> None:
         """Answer one batch of samples; for the error see `warm_up`."""
-        rows = [Row({"body": payload}, id=f"sample {sample.file}") for sample, payload in samples]
+        rows = [RawRequest({"body": payload}, id=f"sample {sample.file}") for sample, payload in samples]
         for (sample, _), answer in zip(samples, self.answer(rows).answers, strict=True):
             wrong = difference(msgspec.json.decode(answer.body), sample.answer, self.tolerance)
             if answer.code != 200 or wrong:
@@ -216,7 +216,7 @@ def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 
     Raises:
         msgspec.ValidationError: a setting that does not exist or is of the wrong type.
         SpecError: no such class, one that is not a Handler, or `init_args` that it does not take.
-        Unavailable: the runtime cannot do here what the settings ask.
+        RuntimeUnavailable: the runtime cannot do here what the settings ask.
     """
     settings = msgspec.convert(section, Settings)
     if not issubclass(find_class(settings.class_path, PACKAGE), Handler):

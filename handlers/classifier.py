@@ -9,13 +9,13 @@ from torch import Tensor
 
 from handlers.base import Handler
 from handlers.request import Request
-from model_defs import answers
+from model_defs import postprocess
 
 
 class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
     """What a caller may ask of a classifier."""
 
-    top_k: Annotated[int, Meta(ge=1, le=1000, description="how many labels, best first")] = answers.TOP_K
+    top_k: Annotated[int, Meta(ge=1, le=1000, description="how many labels, best first")] = postprocess.TOP_K
     function_to_apply: Annotated[
         Literal["softmax", "sigmoid", "none"], Meta(description="what turns the network's outputs into scores")
     ] = "softmax"
@@ -27,11 +27,11 @@ class Classifier(Handler):
     Parameters = ClassifierParameters
 
     def postprocess(self, output: Tensor, sample: Any, request: Request) -> list[dict]:
-        return answers.top(output, self.labels, request.parameters.top_k, request.parameters.function_to_apply)
+        return postprocess.top(output, self.labels, request.parameters.top_k, request.parameters.function_to_apply)
 
     def explain(self, output: Tensor, sample: Any, request: Request) -> dict:
         """`{"label", "score"}` of the best answer, and what spoke for it."""
-        (best,) = answers.top(output, self.labels, 1, request.parameters.function_to_apply)
+        (best,) = postprocess.top(output, self.labels, 1, request.parameters.function_to_apply)
         return best | self.attributions(sample, request, self.labels.index(best["label"]))
 
     def attributions(self, sample: Any, request: Request, target: int) -> dict:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 SLICE = 0.02  # seconds that each further step gets once the time is over: enough for a cheap row behind an expensive one
 
 
-class Late(Exception):
+class DeadlineExceeded(Exception):
     """The time is over. Raised in whatever the main thread is doing, and again every `SLICE` until the deadline is left."""
 
 
 @contextlib.contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Raise `Late` in the body after so many seconds; never if None, or where no signal can be had (not the main thread)."""
+    """Raise `DeadlineExceeded` in the body after so many seconds; never if None, or where no signal can be had (not the main thread)."""
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -27,7 +27,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
     def ring(*_) -> None:
         if not is_over:
-            raise Late(f"the {seconds:g} s for a batch are over")
+            raise DeadlineExceeded(f"the {seconds:g} s for a batch are over")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, SLICE)

@@ -10,7 +10,7 @@ import torch
 from captum.attr import FeatureAblation, IntegratedGradients
 from torch import Tensor, nn
 
-from model_defs.answers import png
+from model_defs.postprocess import png
 
 STEPS = 24  # points on the path that the gradients are integrated over
 TOGETHER = 8  # of them, or of ablated inputs, in one forward

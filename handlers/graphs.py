@@ -5,7 +5,7 @@ from torch import Tensor
 from handlers.classifier import Classifier
 from handlers.request import Kind, Request
 from model_defs.errors import TooLarge
-from model_defs.graph import Linked
+from model_defs.graph import GraphSample
 
 GRAPH = Kind(
     "a graph",
@@ -21,7 +21,7 @@ class GraphClassifier(Classifier):
 
     accepts = GRAPH
 
-    def attributions(self, sample: Linked, request: Request, target: int) -> dict:
+    def attributions(self, sample: GraphSample, request: Request, target: int) -> dict:
         """`{"nodes": [weight, ...]}`: how far the label's score falls when a node is like the mean and has no edges.
 
         Raises:
@@ -39,9 +39,9 @@ class GraphClassifier(Classifier):
         return {"nodes": explain.parts(score, count)}
 
 
-def without(graph: Linked, nodes: set[int]) -> Linked:
+def without(graph: GraphSample, nodes: set[int]) -> GraphSample:
     """The graph with these nodes' features at the mean, and without their edges."""
     features = graph.features.clone()
     features[sorted(nodes)] = 0
     is_left = [not nodes & set(pair) for pair in graph.edges.T.tolist()]
-    return Linked(features, graph.edges[:, is_left])
+    return GraphSample(features, graph.edges[:, is_left])

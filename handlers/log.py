@@ -22,7 +22,7 @@ def one_line_each() -> None:
         handler.setFormatter(OneLine(handler.formatter._fmt if handler.formatter else None))
 
 
-class Together(logging.Handler):
+class BufferedMetrics(logging.Handler):
     """Lines of a logger in one write: `with` it around what logs them; what comes outside is dropped.
 
     A write is a system call that wakes up who reads; a line at a time, a batch's metrics took a fifth of a worker of texts.

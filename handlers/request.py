@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from handlers.batch import Refusal
-from handlers.deadline import Late
+from handlers.deadline import DeadlineExceeded
 from model_defs.build import did_you_mean
 from model_defs.errors import InputError, OutputError, TooLarge, Unreadable, WrongKind, WrongValue
-from model_defs.structured import from_base64, inputs_of, parsed, shape
+from model_defs.json_input import from_base64, inputs_of, parsed, shape
 
 STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400, OutputError: 500}
 PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
@@ -47,7 +47,7 @@ TEXT = Kind("a text", ("text/",), "send UTF-8: curl -H 'Content-Type: text/plain
 MEDIA = ("image/", "audio/", "video/", "text/", "font/", "model/")  # main types that say what the bytes are
 
 
-class Row(msgspec.Struct):
+class RawRequest(msgspec.Struct):
     """One request as an engine received it.
 
     Args:
@@ -80,7 +80,7 @@ class Request(msgspec.Struct):
     client: str = ""
 
 
-def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
+def read(row: RawRequest, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     """
     Raises:
         Unreadable: JSON or base64 that does not parse.
@@ -108,7 +108,7 @@ def read(row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     return Request(payload, read_options(options, parameters), row.explain, row.client)
 
 
-def missing(row: Row, media: str, accepts: Kind) -> InputError:
+def missing(row: RawRequest, media: str, accepts: Kind) -> InputError:
     """What to tell a caller whose row has no payload."""
     if media == "application/x-www-form-urlencoded":
         return WrongKind(f"a form-encoded body, curl's default for -d, does not reach the model; {accepts.hint}")
@@ -118,7 +118,7 @@ def missing(row: Row, media: str, accepts: Kind) -> InputError:
     return Unreadable(f"the body is empty; {accepts.hint}")
 
 
-def read_json(given: Any, row: Row, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
+def read_json(given: Any, row: RawRequest, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     """`{"inputs": ..., "parameters": {...}}`, as huggingface_hub's InferenceClient sends it."""
     if isinstance(given, bytes | bytearray):  # a charset in the header, or none, or JSON that the engine could not parse
         given = parsed(given)
@@ -192,7 +192,7 @@ def refuse(error: Exception) -> Refusal:
             return Refusal(code, str(error))
     if is_out_of_memory(error):
         return Refusal(507, "this input needs more memory than the worker has; send a smaller one", error)
-    if isinstance(error, Late):
+    if isinstance(error, DeadlineExceeded):
         return Refusal(504, f"{error} before this request was answered; send a smaller one, or raise responseTimeout", error)
     return Refusal(500, "the model failed on this request", error)
 

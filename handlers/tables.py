@@ -21,7 +21,7 @@ class TableClassifier(Classifier):
 
     accepts = ROW
 
-    def attributions(self, sample: table.Entry, request: Request, target: int) -> dict:
+    def attributions(self, sample: table.TableRow, request: Request, target: int) -> dict:
         """`{"columns": [{"column", "weight"}, ...]}`: how far the label's score falls when a column's value is unknown."""
         from handlers import explain  # Captum takes a second to import, and most workers never explain
 
@@ -50,5 +50,5 @@ class TableRegressor(Handler):
     accepts = ROW
     Parameters = RegressorParameters
 
-    def postprocess(self, output: Tensor, sample: table.Entry, request: Request) -> dict[str, float]:
+    def postprocess(self, output: Tensor, sample: table.TableRow, request: Request) -> dict[str, float]:
         return table.value(output)

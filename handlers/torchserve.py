@@ -27,18 +27,18 @@ class Service:
         from ts.protocol import otf_message_handler
 
         from handlers import base, log
-        from handlers.reader import Reader
-        from handlers.request import Row
+        from handlers.buffered_recv import BufferedReader
+        from handlers.request import RawRequest
 
         log.one_line_each()
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker writes a line a batch, to say nothing
-        self.metric_lines = log.Together(sys.stdout)
+        self.metric_lines = log.BufferedMetrics(sys.stdout)
         metrics = logging.getLogger("ts.metrics")  # whose lines are how it passes on metrics
         metrics.setLevel(logging.INFO)
         metrics.propagate = False
         metrics.addHandler(self.metric_lines)
-        otf_message_handler._retrieve_buffer = Reader()
-        self.row = Row
+        otf_message_handler._retrieve_buffer = BufferedReader()
+        self.row = RawRequest
         self.metrics = {
             name: context.metrics.add_metric_to_cache(name, unit, ["ModelName", "Level"], MetricTypes.HISTOGRAM)
             for name, unit in METRICS.items()

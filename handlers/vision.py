@@ -9,8 +9,8 @@ from torch import Tensor
 from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.request import PICTURE, Request
-from model_defs import answers
-from model_defs.vision import Framed
+from model_defs import postprocess
+from model_defs.vision import ImageSample
 
 
 class ImageClassifier(Classifier):
@@ -28,8 +28,8 @@ class ImageClassifier(Classifier):
 class DetectorParameters(msgspec.Struct, forbid_unknown_fields=True):
     """What a caller may ask of a detector."""
 
-    threshold: Annotated[float, Meta(ge=0, le=1, description="the least score")] = answers.THRESHOLD
-    max_detections: Annotated[int, Meta(ge=1, le=100, description="how many, best first")] = answers.MOST_DETECTIONS
+    threshold: Annotated[float, Meta(ge=0, le=1, description="the least score")] = postprocess.THRESHOLD
+    max_detections: Annotated[int, Meta(ge=1, le=100, description="how many, best first")] = postprocess.MOST_DETECTIONS
 
 
 class ObjectDetector(Handler):
@@ -38,17 +38,17 @@ class ObjectDetector(Handler):
     accepts = PICTURE
     Parameters = DetectorParameters
 
-    def postprocess(self, output: Tensor, sample: Framed, request: Request) -> list[dict]:
+    def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         wanted = request.parameters
-        return answers.boxes(output, sample, self.labels, wanted.threshold, wanted.max_detections)
+        return postprocess.boxes(output, sample, self.labels, wanted.threshold, wanted.max_detections)
 
 
 class InstanceSegmenter(ObjectDetector):
     """A picture -> a mask of each thing in it, best first: PNGs of the size of the picture as it was sent, held upright."""
 
-    def postprocess(self, output: Tensor, sample: Framed, request: Request) -> list[dict]:
+    def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         wanted = request.parameters
-        return answers.instances(output, sample, self.labels, wanted.threshold, wanted.max_detections)
+        return postprocess.instances(output, sample, self.labels, wanted.threshold, wanted.max_detections)
 
 
 class SegmenterParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,5 +63,5 @@ class ImageSegmenter(Handler):
     accepts = PICTURE
     Parameters = SegmenterParameters
 
-    def postprocess(self, output: Tensor, sample: Framed, request: Request) -> list[dict]:
-        return answers.masks(output, sample, self.labels, request.parameters.threshold)
+    def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
+        return postprocess.masks(output, sample, self.labels, request.parameters.threshold)

@@ -27,7 +27,7 @@ TOGETHER = 32  # windows in one run of the network
 SDS = b"\xf0\x7e"  # the first two bytes
 
 
-class Sound(Transform):
+class AudioTransform(Transform):
     """Sound file of any rate, channel count and length -> (samples,) float32 in -1..1, mono at `sample_rate`.
 
     With one window, the middle of a longer sound is heard. Where the file can be sought, only that is decoded, so ten minutes
@@ -213,7 +213,7 @@ class LogMel(nn.Module):
         return torch.view_as_real(spectrum).square().sum(-1)
 
 
-class Cepstrum(nn.Module):
+class MFCC(nn.Module):
     """(B, 1, n_mels, frames) log-mel spectrogram -> (B, 1, n_mfcc, frames): its mel-frequency cepstral coefficients, the cosine
     transform over the mel bands. Each is brought to the same size, by what training saw: the first are many times the last."""
 
@@ -259,7 +259,7 @@ class MelCNN(nn.Module):
             return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(halves)]
 
         self.log_mel = LogMel(sample_rate or 16_000, n_mels)
-        self.cepstrum = nn.Identity() if n_mfcc is None else Cepstrum(n_mels, n_mfcc)
+        self.cepstrum = nn.Identity() if n_mfcc is None else MFCC(n_mels, n_mfcc)
         self.features = nn.Sequential(
             *block(1, width),  # (B, width, n_mels / 2, frames / 2)
             *block(width, 2 * width),

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from model_defs.build import SpecError, did_you_mean
 from model_defs.errors import TooLarge, WrongValue
-from model_defs.structured import Structured, number, shape
+from model_defs.json_input import JsonTransform, number, shape
 
 KEYS = ("nodes", "edges")
 
 
-class Linked(NamedTuple):
+class GraphSample(NamedTuple):
     """One graph.
 
     Args:
@@ -31,7 +31,7 @@ class Linked(NamedTuple):
     edges: Tensor
 
 
-class Graph(Structured):
+class GraphTransform(JsonTransform):
     """`{"nodes": [[1.0, 0.5], ...], "edges": [[0, 1], ...]}` -> Linked. A node is its features; an edge is two nodes' places, and
     leads both ways.
 
@@ -48,7 +48,7 @@ class Graph(Structured):
         self.max_nodes, self.max_edges = max_nodes, max_edges
         self.mean, self.deviation = [0.0], [1.0]
 
-    def read(self, value: Any) -> Linked:
+    def read(self, value: Any) -> GraphSample:
         """
         Raises:
             TooLarge: more than `max_nodes` or `max_edges`.
@@ -64,7 +64,7 @@ class Graph(Structured):
             raise WrongValue("the graph has no nodes; send one or more")
         features = torch.tensor([self.node(node, place) for place, node in enumerate(nodes)], dtype=torch.float32)
         pairs = torch.tensor([edge(one, place, len(nodes)) for place, one in enumerate(edges)], dtype=torch.int64).view(-1, 2)
-        return Linked(features, torch.cat([pairs, pairs.flip(1)]).unique(dim=0).T.contiguous())
+        return GraphSample(features, torch.cat([pairs, pairs.flip(1)]).unique(dim=0).T.contiguous())
 
     def listed(self, value: dict, key: str, most: int) -> list:
         found = value.get(key)
@@ -83,7 +83,7 @@ class Graph(Structured):
             for each, (value, mean, deviation) in enumerate(zip(node, self.mean, self.deviation, strict=True))
         ]
 
-    def collate(self, samples: list[Linked]) -> tuple[Tensor, Tensor, Tensor]:
+    def collate(self, samples: list[GraphSample]) -> tuple[Tensor, Tensor, Tensor]:
         """-> all nodes' features (N, features), all edges (2, E) between places among these, and each graph's nodes (B,)."""
         counts = torch.tensor([len(sample.features) for sample in samples])
         shifts = counts.cumsum(0) - counts
@@ -117,7 +117,7 @@ def edge(given: Any, place: int, nodes: int) -> list[int]:
 class GraphNet(nn.Module):
     """Graph convolutions (arXiv 1609.02907) and the mean of the nodes.
 
-    (N, features) float32, (2, E) int64, (B,) int64: see `Graph.collate` -> (B, num_classes) logits.
+    (N, features) float32, (2, E) int64, (B,) int64: see `GraphTransform.collate` -> (B, num_classes) logits.
 
     Args:
         features: of a node.

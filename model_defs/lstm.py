@@ -7,11 +7,11 @@ weights, beside the vocabulary. Knows nothing of labels or of HTTP.
 import torch
 from torch import Tensor, nn
 
-from model_defs.padding import Padded, padded
-from model_defs.text import Words
+from model_defs.padding import PaddedTransform, padded
+from model_defs.text import NgramTransform
 
 
-class WordSequence(Padded, Words):
+class WordSequenceTransform(PaddedTransform, NgramTransform):
     """UTF-8 text -> (n,) int64: the number of each word and mark; `<unk>`, number 0, stands for one that is not known.
 
     Args:

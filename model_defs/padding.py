@@ -14,7 +14,7 @@ FACTOR = 2  # how much longer than the shortest the longest of a bucket may be; 
 SHORT = 32  # up to here all are alike: another run of the network would cost more than the padding
 
 
-class Padded(Transform):
+class PaddedTransform(Transform):
     """The base of transforms whose samples are (n,) numbers, and whose networks take them padded."""
 
     def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list[Tensor]) -> list[Tensor]:

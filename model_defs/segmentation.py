@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from model_defs.vision import IMAGENET, Standardise
+from model_defs.vision import IMAGENET, Normalize
 
 
 class TorchvisionSegmenter(nn.Module):
@@ -23,7 +23,7 @@ class TorchvisionSegmenter(nn.Module):
 
     def __init__(self, num_classes: int, name: str = "lraspp_mobilenet_v3_large", options: dict | None = None):
         super().__init__()
-        self.standardise = Standardise(*IMAGENET)
+        self.standardise = Normalize(*IMAGENET)
         builder = torchvision.models.get_model
         self.network = builder(name, weights=None, weights_backbone=None, num_classes=num_classes + 1, **(options or {}))
 
@@ -50,7 +50,7 @@ class UNet(nn.Module):
             return nn.Sequential(*layers)
 
         widths = [width << level for level in range(depth + 1)]
-        self.standardise = Standardise(*IMAGENET)
+        self.standardise = Normalize(*IMAGENET)
         self.down = nn.ModuleList(block(*pair) for pair in zip([3, *widths[:-1]], widths, strict=True))
         self.grow = nn.ModuleList(nn.ConvTranspose2d(2 * channels, channels, 2, stride=2) for channels in widths[-2::-1])
         self.up = nn.ModuleList(block(2 * channels, channels) for channels in widths[-2::-1])

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from model_defs.answers import check
 from model_defs.errors import TooLarge, WrongValue
-from model_defs.structured import Structured, number, shape
+from model_defs.json_input import JsonTransform, number, shape
+from model_defs.postprocess import check
 
 CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM, "RNN": nn.RNN}
 
 
-class Series(Structured):
+class SeriesTransform(JsonTransform):
     """Numbers at equal distances in time, the oldest first -> (n,) float32: the newest, in deviations from training's mean.
 
     What the data says of itself is learned: the mean, the deviation of what changes from season to season, how many values a
@@ -79,7 +79,7 @@ class Series(Structured):
             setattr(self, name, value)
 
 
-class Recurrent(nn.Module):
+class RecurrentForecaster(nn.Module):
     """A recurrent network that says how the series will differ from its last season.
 
     (B, longest) float32 in training's deviations, and (B,) int64 lengths -> (B, horizon) in the unit of the data.

@@ -11,15 +11,15 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model_defs.answers import check
 from model_defs.build import did_you_mean
 from model_defs.errors import WrongValue
-from model_defs.structured import Structured, number, shape
+from model_defs.json_input import JsonTransform, number, shape
+from model_defs.postprocess import check
 
 UNKNOWN = 0  # the place of what a category is not told to be
 
 
-class Entry(NamedTuple):
+class TableRow(NamedTuple):
     """A row as the network takes it.
 
     Args:
@@ -31,8 +31,8 @@ class Entry(NamedTuple):
     categories: Tensor
 
 
-class Columns(Structured):
-    """A row, `{"age": 31, "job": "nurse"}` -> `Entry`.
+class TableTransform(JsonTransform):
+    """A row, `{"age": 31, "job": "nurse"}` -> `TableRow`.
 
     Every column must be there; `null` says that a value is not known: it stands for a number's mean, or for a category of its
     own.
@@ -52,7 +52,7 @@ class Columns(Structured):
         self.categories: dict[str, list[str]] = {}
         self.target: tuple[float, float] | None = None  # of what is to be told, where that is a number
 
-    def read(self, value: Any) -> Entry:
+    def read(self, value: Any) -> TableRow:
         """
         Raises:
             WrongValue: not an object, a column missing or unknown, a value of another kind, or a category never seen.
@@ -66,7 +66,7 @@ class Columns(Structured):
         missing = [name for name in columns if name not in value]
         if missing:
             raise WrongValue(f"the row lacks {', '.join(map(repr, missing))}; send every column, null where its value is unknown")
-        return Entry(
+        return TableRow(
             torch.tensor([self.scaled(name, value[name]) for name in self.numbers], dtype=torch.float32),
             torch.tensor([self.place(name, value[name]) for name in self.categories], dtype=torch.int64),
         )
@@ -90,16 +90,16 @@ class Columns(Structured):
             return UNKNOWN
         raise WrongValue(f"{name!r} has no category {value!r}{did_you_mean(value, known)}; null stands for an unknown one")
 
-    def without(self, entry: Entry, column: int) -> Entry:
+    def without(self, entry: TableRow, column: int) -> TableRow:
         """The same row with one column's value unknown; the numeric columns are counted first."""
         numbers, categories = entry.numbers.clone(), entry.categories.clone()
         if column < len(numbers):
             numbers[column] = 0.0
         else:
             categories[column - len(numbers)] = UNKNOWN
-        return Entry(numbers, categories)
+        return TableRow(numbers, categories)
 
-    def collate(self, samples: list[Entry]) -> tuple[Tensor, ...]:
+    def collate(self, samples: list[TableRow]) -> tuple[Tensor, ...]:
         """-> numbers (B, numeric columns), and categories (B, categorical columns) where there are such columns."""
         numbers, categories = (torch.stack(column) for column in zip(*samples, strict=True))
         return (numbers, categories) if self.categories else (numbers,)
@@ -119,7 +119,7 @@ class Columns(Structured):
         self.categories, self.target = learned["categories"], learned["target"] and tuple(learned["target"])
 
 
-class Perceptron(nn.Module):
+class MLPClassifier(nn.Module):
     """A multi-layer perceptron over a row's numbers and the embeddings of its categories.
 
     (B, numbers) float32 and (B, len(categories)) int64 -> (B, num_classes) logits.
@@ -159,7 +159,7 @@ class Perceptron(nn.Module):
         return self.layers(torch.cat([numbers, embedded], dim=1))
 
 
-class Regressor(nn.Module):
+class MLPRegressor(nn.Module):
     """A Perceptron whose one output is a number in the unit of the data.
 
     (B, numbers) and (B, len(categories)) -> (B, 1).
@@ -179,7 +179,7 @@ class Regressor(nn.Module):
     ):
         super().__init__()
         self.mean, self.deviation = mean or 0.0, deviation or 1.0
-        self.perceptron = Perceptron(1, numbers, categories, **(options or {}))
+        self.perceptron = MLPClassifier(1, numbers, categories, **(options or {}))
 
     def forward(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
         return self.mean + self.deviation * self.perceptron(numbers, categories)

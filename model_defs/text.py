@@ -31,7 +31,7 @@ def ngrams(tokens: list[str], most: int) -> list[str]:
 
 
 def read(payload: bytes | str, max_chars: int) -> str:
-    """The payload as checked text; for the errors see `Words.__call__`."""
+    """The payload as checked text; for the errors see `NgramTransform.__call__`."""
     try:
         text = payload if isinstance(payload, str) else bytes(payload).decode()
         text.encode()  # finds the lone surrogates that JSON can hold and no text can
@@ -44,7 +44,7 @@ def read(payload: bytes | str, max_chars: int) -> str:
     return text.removeprefix("\ufeff")  # the byte order mark that some editors write
 
 
-class Words(Transform):
+class NgramTransform(Transform):
     """UTF-8 text -> (n,) int64: the numbers of its word n-grams in the vocabulary.
 
     n-grams that the vocabulary lacks are left out; a text of nothing else becomes the single `<unk>`, number 0.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model_defs.build import SpecError
 from model_defs.errors import WrongValue
-from model_defs.padding import Padded, padded
+from model_defs.padding import PaddedTransform, padded
 from model_defs.text import read
 
 SMALL = {  # a BERT of 0.4 million weights, the pieces' vectors not counted
@@ -40,7 +40,7 @@ def extra(package: str) -> ModuleType:
         raise SpecError(f"this model needs {error.name}, which is not installed: make setup EXTRAS=transformers") from error
 
 
-class Pieces(Padded):
+class SubwordTransform(PaddedTransform):
     """UTF-8 text -> (n,) int64: the numbers of its word pieces.
 
     Args:

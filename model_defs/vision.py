@@ -12,13 +12,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from model_defs.picture import CHANNELS, PictureFile, resize
+from model_defs.image_file import CHANNELS, ImageFileTransform, resize
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation, as torchvision's weights expect them
 GREY = 127  # beside a picture that does not fill its frame
 
 
-class Picture(PictureFile):
+class ImageTransform(ImageFileTransform):
     """Picture file -> (channels, size, size) uint8: the square in its middle.
 
     Args:
@@ -36,7 +36,7 @@ class Picture(PictureFile):
         self.crop_pct = crop_pct
 
     def __call__(self, payload: bytes) -> Tensor:
-        """For the errors see `PictureFile.upright`."""
+        """For the errors see `ImageFileTransform.upright`."""
         # Twice the final size keeps the filter's quality (Pillow's own gap).
         upright, _ = self.upright(payload, math.ceil(2 * self.size / self.crop_pct))
         side = max(1, round(min(upright.size) * self.crop_pct))
@@ -47,7 +47,7 @@ class Picture(PictureFile):
         return sample.permute(1, 2, 0).squeeze(2).numpy()
 
 
-class Framed(NamedTuple):
+class ImageSample(NamedTuple):
     """A whole picture, shrunk or grown until its longer side fits the frame, and what it was before.
 
     Args:
@@ -61,8 +61,8 @@ class Framed(NamedTuple):
     height: int
 
 
-class Letterbox(PictureFile):
-    """Picture file -> Framed; a batch is (B, channels, size, size) uint8, each picture in the upper left corner, grey beside it.
+class LetterboxTransform(ImageFileTransform):
+    """Picture file -> ImageSample; a batch is (B, channels, size, size) uint8, each picture in the upper left corner, grey beside it.
 
     Args:
         size: height and width of the frame in pixels.
@@ -73,14 +73,14 @@ class Letterbox(PictureFile):
     def __init__(self, size: int = 320, mode: str = "RGB", max_pixels: int = 25_000_000):
         super().__init__(size, mode, max_pixels)
 
-    def __call__(self, payload: bytes) -> Framed:
-        """For the errors see `PictureFile.upright`."""
+    def __call__(self, payload: bytes) -> ImageSample:
+        """For the errors see `ImageFileTransform.upright`."""
         upright, (width, height) = self.upright(payload, 2 * self.size)
         scale = self.size / max(width, height)
         fitting = (max(1, round(height * scale)), max(1, round(width * scale)))
-        return Framed(resize(upright, (0, 0, *upright.size), fitting), width, height)
+        return ImageSample(resize(upright, (0, 0, *upright.size), fitting), width, height)
 
-    def collate(self, samples: list[Framed]) -> tuple[Tensor]:
+    def collate(self, samples: list[ImageSample]) -> tuple[Tensor]:
         channels = CHANNELS[self.mode]
         batch = torch.full((len(samples), channels, self.size, self.size), GREY, dtype=torch.uint8)
         for frame, sample in zip(batch, samples, strict=True):
@@ -91,11 +91,11 @@ class Letterbox(PictureFile):
     def facts(self) -> dict:
         return super().facts() | {"size": self.size}
 
-    def draw(self, sample: Framed) -> np.ndarray:
+    def draw(self, sample: ImageSample) -> np.ndarray:
         return sample.pixels.permute(1, 2, 0).squeeze(2).numpy()
 
 
-class Standardise(nn.Module):
+class Normalize(nn.Module):
     """(B, C, H, W) in 0..255, uint8 or float -> (x / 255 - mean) / std, float; one mean and std a channel, or one for all."""
 
     def __init__(self, mean: list[float], std: list[float]):
@@ -119,7 +119,7 @@ class SmallCNN(nn.Module):
         def block(inputs: int, outputs: int) -> list[nn.Module]:
             return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
-        self.standardise = Standardise([0.5], [0.5])
+        self.standardise = Normalize([0.5], [0.5])
         self.features = nn.Sequential(
             *block(channels or 3, width),  # (B, width, H, W)
             *block(width, width),
@@ -154,7 +154,7 @@ class TorchvisionClassifier(nn.Module):
 
     def __init__(self, num_classes: int, name: str = "resnet18", small_pictures: bool = False, options: dict | None = None):
         super().__init__()
-        self.standardise = Standardise(*IMAGENET)
+        self.standardise = Normalize(*IMAGENET)
         self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **(options or {}))
         if small_pictures:
             if not isinstance(self.network, torchvision.models.ResNet):

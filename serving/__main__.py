@@ -22,11 +22,12 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from serving import config, server, trust
+from serving import config, server
 from serving.client import BYTES, TYPES, Client
 from serving.evaluate import evaluate
-from serving.home import FOLDER, HEADERS, Home, ServerError
-from serving.hosting import TOLERANCE, Hosting
+from serving.registry import TOLERANCE, Registry
+from serving.state import FOLDER, HEADERS, ServerError, StateDir
+from serving.verify import archives_of, audit
 
 TEXT = TYPES[".txt"]
 SHOWN = 300  # characters of an answer
@@ -37,7 +38,7 @@ NOT_RUNNING = 3  # the exit status of `status`, as systemctl has it
 
 def main() -> None:
     arguments = parser().parse_args()
-    home = Home(arguments.home)
+    home = StateDir(arguments.home)
     try:
         sys.exit(arguments.run(home, arguments))
     except ServerError as error:
@@ -49,12 +50,12 @@ def main() -> None:
 # --- the server
 
 
-def start(home: Home, arguments: argparse.Namespace) -> int | None:
+def start(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """start the server, host the models, send each one real input"""
     was_running = home.running() is not None
     running = server.start(home, arguments.config, arguments.set)
     print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
-    hosting = Hosting(home)
+    hosting = Registry(home)
     if not was_running:
         for lost in hosting.restore():
             print(f"not hosted again: {lost}", file=sys.stderr)
@@ -70,19 +71,19 @@ def start(home: Home, arguments: argparse.Namespace) -> int | None:
     return 1 if refused else None
 
 
-def stop(home: Home, arguments: argparse.Namespace) -> None:
+def stop(home: StateDir, arguments: argparse.Namespace) -> None:
     """let the server finish what it has taken in, then stop it"""
     print("the server has stopped" if server.stop(home) else "no server runs here")
 
 
-def status(home: Home, arguments: argparse.Namespace) -> int | None:
+def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """print the models of the running server; 0 if every worker is ready and answers a sample as in training"""
     running = home.running()
     if running is None:
         print("no server runs here; start one with: make serve")
         return NOT_RUNNING
     table = Table("model", "version", "workers", "ready", "device", "batch", "delay", "queue", "archive")
-    hosting, faults = Hosting(home, patience=PROBING, retrying=0), []
+    hosting, faults = Registry(home, patience=PROBING, retrying=0), []
     for model in hosting.client.models():
         workers, queue = model["workers"], model["jobQueueStatus"]
         ready = sum(worker["status"] == "READY" for worker in workers)
@@ -107,7 +108,7 @@ def status(home: Home, arguments: argparse.Namespace) -> int | None:
     return 1 if faults else None
 
 
-def rotate_tokens(home: Home, arguments: argparse.Namespace) -> None:
+def rotate_tokens(home: StateDir, arguments: argparse.Namespace) -> None:
     """let the running server make new tokens, and refuse the old ones from then on"""
     is_admitted = home.hold_back()
     for name in HEADERS:
@@ -121,17 +122,17 @@ def rotate_tokens(home: Home, arguments: argparse.Namespace) -> None:
 # --- its models
 
 
-def register(home: Home, arguments: argparse.Namespace) -> None:
+def register(home: StateDir, arguments: argparse.Namespace) -> None:
     """host a model's archive, beside other versions of it"""
-    hosting = Hosting(home)
+    hosting = Registry(home)
     version = arguments.version or hosting.newest(arguments.model)
     hosting.host(arguments.model, version)
     print(f"{arguments.model} {version} is ready")
 
 
-def unregister(home: Home, arguments: argparse.Namespace) -> None:
+def unregister(home: StateDir, arguments: argparse.Namespace) -> None:
     """host a model, or one version of it, no longer"""
-    hosting = Hosting(home)
+    hosting = Registry(home)
     default = hosting.default_version(arguments.model)
     # The default one last: TorchServe keeps it while others are there.
     every = sorted(hosting.hosted_versions(arguments.model), key=lambda version: version == default)
@@ -142,31 +143,31 @@ def unregister(home: Home, arguments: argparse.Namespace) -> None:
         print(f"{arguments.model} is not hosted")
 
 
-def promote(home: Home, arguments: argparse.Namespace) -> None:
+def promote(home: StateDir, arguments: argparse.Namespace) -> None:
     """let a version answer from now on, once it has answered its samples as in training"""
-    hosting = Hosting(home)
+    hosting = Registry(home)
     version = arguments.version or hosting.newest(arguments.model)
     before = hosting.promote(arguments.model, version)
     print(f"{arguments.model} {version} answers now" + (f"; {before} has ended, make rollback brings it back" if before else ""))
 
 
-def rollback(home: Home, arguments: argparse.Namespace) -> None:
+def rollback(home: StateDir, arguments: argparse.Namespace) -> None:
     """let the version before the last promotion answer again"""
-    version, before = Hosting(home).rollback(arguments.model)
+    version, before = Registry(home).rollback(arguments.model)
     print(f"{arguments.model} {version} answers again; {before} has ended")
 
 
-def scale(home: Home, arguments: argparse.Namespace) -> None:
+def scale(home: StateDir, arguments: argparse.Namespace) -> None:
     """change a model's number of workers"""
     version = Client.of(home).scale(arguments.model, arguments.workers, arguments.version, home.workers_log)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 
-def verify(home: Home, arguments: argparse.Namespace) -> int | None:
+def verify(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """check archives, or the whole model store; needs no server"""
     store = arguments.store
     chosen = [archive if archive.exists() else store / archive.name for archive in arguments.archives]
-    audited = trust.audit(chosen or trust.archives_of(store))
+    audited = audit(chosen or archives_of(store))
     if not audited:
         raise ServerError(f"no archives in {store}/; make archive makes some")
     table = Table("archive", "version", "size", "SHA-256", "trained with", "verdict")
@@ -185,7 +186,7 @@ def verify(home: Home, arguments: argparse.Namespace) -> int | None:
 # --- questions to them
 
 
-def ask(home: Home, arguments: argparse.Namespace) -> int | None:
+def ask(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """send one input: a file, a text, or without either a sample of the artifact"""
     if arguments.input is None:
         given = sample(arguments.artifacts, arguments.model)
@@ -209,7 +210,7 @@ def sample(artifacts: Path, model: str) -> tuple[Path, str]:
 
 
 def show(
-    home: Home, model: str, given: Path | str, content_type: str, version: str | None = None, api: str = "predictions"
+    home: StateDir, model: str, given: Path | str, content_type: str, version: str | None = None, api: str = "predictions"
 ) -> int | None:
     """Send it; print the curl line that does the same, and the answer. 1 if it was refused."""
     client = Client.of(home)
@@ -230,10 +231,10 @@ def from_here(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def measure(home: Home, arguments: argparse.Namespace) -> int | None:
+def measure(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """send the whole test set, and compare each answer with the one found in training"""
     test_set = arguments.artifacts / arguments.model / "test.zip"
-    hosting = Hosting(home)
+    hosting = Registry(home)
     version = arguments.version or hosting.default_version(arguments.model)
     tolerance = hosting.tolerance(arguments.model, version) if version else TOLERANCE
     figures = evaluate(home, arguments.model, test_set, arguments.clients, arguments.version, tolerance)

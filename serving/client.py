@@ -16,7 +16,7 @@ from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from serving import retry
-from serving.home import Home, Running, ServerError
+from serving.state import Running, ServerError, StateDir
 from serving.tls import Pinned
 
 CONNECT, ANSWER = 5, 120  # seconds
@@ -45,7 +45,7 @@ class Client:
 
     Args:
         server: where it listens.
-        keys: its tokens; see `Home.keys`.
+        keys: its tokens; see `StateDir.keys`.
         patience: how long an answer may take, in seconds.
         retrying: for how long a prediction is sent again, in seconds, where no answer came or one that says nothing of the
             input; see `retry.is_passing`.
@@ -58,7 +58,7 @@ class Client:
         keys: dict[str, str],
         patience: float = ANSWER,
         retrying: float = RETRYING,
-        home: Home | None = None,
+        home: StateDir | None = None,
     ):
         self.server, self.keys, self.patience, self.retrying, self.home = server, keys, patience, retrying, home
         self.session = requests.Session()
@@ -71,7 +71,7 @@ class Client:
             self.session.mount("https://", Pinned(Path(server.certificate), max_retries=policy))
 
     @classmethod
-    def of(cls, home: Home, **options: float) -> "Client":
+    def of(cls, home: StateDir, **options: float) -> "Client":
         """
         Raises:
             ServerError: no server runs there.

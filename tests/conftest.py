@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from model_defs import artifact as files
-from model_defs.answers import top
 from model_defs.artifact import Artifact, Sample
-from model_defs.audio import MelCNN, Sound
+from model_defs.audio import AudioTransform, MelCNN
 from model_defs.build import complete
-from model_defs.lstm import WordLSTM, WordSequence
-from model_defs.text import BagOfWords, Words
+from model_defs.lstm import WordLSTM, WordSequenceTransform
+from model_defs.postprocess import top
+from model_defs.text import BagOfWords, NgramTransform
 from model_defs.transform import Transform
-from model_defs.transformer import Pieces, TransformersClassifier
-from model_defs.vision import Letterbox, Picture, SmallCNN
+from model_defs.transformer import SubwordTransform, TransformersClassifier
+from model_defs.vision import ImageTransform, LetterboxTransform, SmallCNN
 
 pytest_plugins = ["tests.alone", "tests.bundle", "tests.faults.told"]
 LABELS = ["circle", "square", "star"]
@@ -69,12 +69,12 @@ def write(folder: Path, network: type, transform: Transform, payloads: dict[str,
 
 
 TRANSFORM_ARGUMENTS = {
-    Picture: ("size", "mode"),
-    Letterbox: ("size",),
-    Sound: ("sample_rate", "seconds", "windows", "hop"),
-    Words: ("ngrams",),
-    WordSequence: ("max_words",),
-    Pieces: ("max_tokens",),
+    ImageTransform: ("size", "mode"),
+    LetterboxTransform: ("size",),
+    AudioTransform: ("sample_rate", "seconds", "windows", "hop"),
+    NgramTransform: ("ngrams",),
+    WordSequenceTransform: ("max_words",),
+    SubwordTransform: ("max_tokens",),
 }
 
 
@@ -94,17 +94,17 @@ def wav(seed: int, length: int = 9_000) -> bytes:
 
 @pytest.fixture
 def picture_artifact(tmp_path):
-    return write(tmp_path / "pictures", SmallCNN, Picture(size=16), {f"{seed}.png": png(seed) for seed in range(4)})
+    return write(tmp_path / "pictures", SmallCNN, ImageTransform(size=16), {f"{seed}.png": png(seed) for seed in range(4)})
 
 
 @pytest.fixture
 def sound_artifact(tmp_path):
-    return write(tmp_path / "sounds", MelCNN, Sound(sample_rate=8_000), {f"{seed}.wav": wav(seed) for seed in range(4)})
+    return write(tmp_path / "sounds", MelCNN, AudioTransform(sample_rate=8_000), {f"{seed}.wav": wav(seed) for seed in range(4)})
 
 
 @pytest.fixture
 def text_artifact(tmp_path):
-    transform = Words(ngrams=2)
+    transform = NgramTransform(ngrams=2)
     transform.tokens = ["<unk>", "a", "round", "thing", "a round", "with", "corners", "five"]
     return write(tmp_path / "texts", BagOfWords, transform, TEXTS)
 
@@ -112,14 +112,14 @@ def text_artifact(tmp_path):
 @pytest.fixture
 def long_sound_artifact(tmp_path):
     """Heard in up to five windows of half a second, a quarter apart."""
-    transform = Sound(sample_rate=8_000, seconds=0.5, windows=5)
+    transform = AudioTransform(sample_rate=8_000, seconds=0.5, windows=5)
     payloads = {f"{seed}.wav": wav(seed, length=3_000 * (1 + seed)) for seed in range(4)}
     return write(tmp_path / "long_sounds", MelCNN, transform, payloads, n_mfcc=20)
 
 
 @pytest.fixture
 def sequence_artifact(tmp_path):
-    transform = WordSequence(max_words=300)
+    transform = WordSequenceTransform(max_words=300)
     transform.tokens = ["<unk>", "a", "round", "thing", "with", "corners", "five"]
     return write(tmp_path / "sequences", WordLSTM, transform, TEXTS, dim=8, hidden=8)
 
@@ -127,9 +127,9 @@ def sequence_artifact(tmp_path):
 @pytest.fixture
 def transformer_artifact(tmp_path):
     pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
-    from train.data.pieces import train_tokenizer
+    from train.data.bpe import train_tokenizer
 
-    transform = Pieces(max_tokens=64)
+    transform = SubwordTransform(max_tokens=64)
     transform.written = train_tokenizer([text.decode() for text in TEXTS.values()] * 2, 300)
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = {"model_type": "bert", "max_position_embeddings": 64} | small

@@ -20,7 +20,7 @@ ALLOWED = {
     "serving": {"model_defs"},
     "bench": {"model_defs", "handlers", "archive", "serving"},
 }
-COMPARED_WITH = {"model_defs.agreement", "model_defs.measures"}  # all that serving may import of it: no torch comes along
+COMPARED_WITH = {"model_defs.answer_diff", "model_defs.metrics"}  # all that serving may import of it: no torch comes along
 TRAINING_ONLY = {"lightning", "torchmetrics", "torchtext", "torchdata", "matplotlib", "sklearn", "tensorboard", "pickle"}
 README = Path("README.md")
 
@@ -59,8 +59,8 @@ def test_of_the_models_the_servers_side_knows_how_answers_are_compared_and_no_mo
 def test_nothing_that_serves_imports_what_only_trains():
     """But for the metrics, which are computed once the answers are there, where that is installed."""
     wrong = {str(module): imports(module) & TRAINING_ONLY for module in modules("model_defs", "handlers", "archive", "serving")}
-    assert {module for module, names in wrong.items() if names} == {"model_defs/measures.py"}
-    loaded = "import sys, model_defs.measures; print({'torchmetrics', 'sklearn'} & set(sys.modules))"
+    assert {module for module, names in wrong.items() if names} == {"model_defs/metrics.py"}
+    loaded = "import sys, model_defs.metrics; print({'torchmetrics', 'sklearn'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

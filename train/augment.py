@@ -17,21 +17,21 @@ from torchvision.transforms import v2
 from model_defs.build import SpecError
 
 
-class Grain(v2.Transform):
+class GaussianNoise(v2.Transform):
     """(channels, H, W) uint8 -> the same picture under noise whose deviation is up to `most` of 255; boxes and masks stay."""
 
     def __init__(self, most: float = 20.0):
         super().__init__()
         self.most = most
 
-    def _transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.BoundingBoxes | tv_tensors.Mask):
             return inpt
         noise = float(torch.rand(())) * self.most * torch.randn(inpt.shape)
         return (inpt.as_subclass(Tensor) + noise).clamp(0, 255).byte()
 
 
-class Shift(nn.Module):
+class RandomShift(nn.Module):
     """(samples,) -> the same sound, up to `most` of its length earlier or later, silence moved in."""
 
     def __init__(self, most: float = 0.1):
@@ -49,7 +49,7 @@ class Shift(nn.Module):
         return shifted
 
 
-class Anywhere(nn.Module):
+class RandomRoll(nn.Module):
     """(samples,) -> the same sound begun at a random place, what stood before it put behind its end: of a long sound any window
     is learned from, and not only the one in the middle."""
 
@@ -57,7 +57,7 @@ class Anywhere(nn.Module):
         return waveform.roll(int(torch.randint(len(waveform), ())))
 
 
-class Noise(nn.Module):
+class WhiteNoise(nn.Module):
     """(samples,) -> the same sound under white noise, `least` to `most` dB below it."""
 
     def __init__(self, least: float = 10.0, most: float = 40.0):
@@ -69,7 +69,7 @@ class Noise(nn.Module):
         return waveform + waveform.std() * 10 ** (-decibels / 20) * torch.randn_like(waveform)
 
 
-class Inside(nn.Module):
+class HookAugmentation(nn.Module):
     """The base of what changes, while learning, not a sample but what a module of the network makes of a batch.
 
     Raises:
@@ -86,7 +86,7 @@ class Inside(nn.Module):
         modules[self.module].register_forward_hook(lambda module, inputs, output: self(output) if is_learning() else None)
 
 
-class SpecAugment(Inside):
+class SpecAugment(HookAugmentation):
     """(B, 1, bands, frames) spectrogram -> the same with some moments and some pitches blotted out by its mean, others in each
     sound (arXiv 1904.08779, without its warping of time).
 
@@ -107,7 +107,7 @@ class SpecAugment(Inside):
         return self.masks(spectrogram)
 
 
-class Dropped(nn.Module):
+class TokenDropout(nn.Module):
     """(n,) numbers of words or pieces -> the same without a random `share` of them, though never none.
 
     Args:

@@ -5,15 +5,15 @@ from typing import Any
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
-from model_defs import answers
-from train.targets import Boxes, framed
+from model_defs import postprocess
+from train.targets import BoxTargets, framed
 from train.task import Batch, Task
 
 
 class Detection(Task):
     """Boxes around things."""
 
-    targets = Boxes
+    targets = BoxTargets
     metrics = ("mean_average_precision", "average_precision_50")
 
     def setup(self, stage: str) -> None:
@@ -41,7 +41,7 @@ class Detection(Task):
         self.precision.reset()
 
     def answer(self, output: Tensor, sample: Any) -> list[dict]:
-        return answers.boxes(output, sample, self.labels)
+        return postprocess.boxes(output, sample, self.labels)
 
 
 class InstanceSegmentation(Detection):
@@ -50,4 +50,4 @@ class InstanceSegmentation(Detection):
     metrics = ("mask_average_precision",)
 
     def answer(self, output: Tensor, sample: Any) -> list[dict]:
-        return answers.instances(output, sample, self.labels)
+        return postprocess.instances(output, sample, self.labels)

@@ -152,7 +152,7 @@ def read(config: Path, runs: Path, overrides: list[str]) -> CLI:
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
-            "use_distributed_sampler": False,  # train/data/order.py shares the examples out, none of them twice
+            "use_distributed_sampler": False,  # train/data/sampler.py shares the examples out, none of them twice
         },
         parser_kwargs={"prog": "python -m train", "usage": f"python -m train {name} [--key=value ...]; --help lists the keys"},
         args=[f"--config={config}", *overrides],

@@ -9,15 +9,15 @@ from torch.nn.functional import l1_loss
 
 from model_defs import sequence
 from model_defs.artifact import Sample
-from model_defs.measures import measure
-from model_defs.structured import inputs_of, parsed
+from model_defs.json_input import inputs_of, parsed
+from model_defs.metrics import measure
 from train.targets import Targets
 from train.task import Batch, Task
 
 SHOWN = 6  # forecasts in the report
 
 
-class Futures(Targets):
+class ForecastTargets(Targets):
     """`{"forecast": [...], "seasonal_naive": [...]}` -> both as (2, horizon); a batch of them is (B, 2, horizon) float32."""
 
     def __call__(self, sample: Tensor, truth: dict[str, list[float]]) -> tuple[Tensor, list[list[float]]]:
@@ -30,7 +30,7 @@ class Futures(Targets):
 class Forecasting(Task):
     """The next steps of a series, by a network that gives them in its own unit and knows its `deviation`."""
 
-    targets = Futures
+    targets = ForecastTargets
     metrics = ("relative_error", "mean_absolute_error", "seasonal_naive_error")
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from train.targets import Targets
 from train.task import Batch, Task
 
 
-class Values(Targets):
+class ValueTargets(Targets):
     """`{"value": 3.5}` -> 3.5; a batch of them is (B,) float32."""
 
     def __call__(self, sample: Any, truth: dict[str, float]) -> tuple[Any, float]:
@@ -25,7 +25,7 @@ class Values(Targets):
 class Regression(Task):
     """One number, by a network that gives it in its own unit and knows its `deviation`."""
 
-    targets = Values
+    targets = ValueTargets
     metrics = ("r2", "mean_absolute_error")
 
     def errors(self, batch: Batch) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from model_defs.agreement import pixels
+from model_defs.answer_diff import pixels
 from model_defs.artifact import Sample
 from model_defs.transform import Transform
 

@@ -6,15 +6,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from model_defs import answers
-from train.targets import VOID, LabelMap, framed
+from model_defs import postprocess
+from train.targets import VOID, MaskTargets, framed
 from train.task import Batch, Task
 
 
 class Segmentation(Task):
     """A label for every pixel, or none."""
 
-    targets = LabelMap
+    targets = MaskTargets
     metrics = ("mean_iou",)
 
     def setup(self, stage: str) -> None:
@@ -35,7 +35,7 @@ class Segmentation(Task):
         self.log_all(batch, val_loss=segmentation_loss(logits, numbers), val_iou=self.iou)
 
     def answer(self, output: Tensor, sample: Any) -> list[dict]:
-        return answers.masks(output, sample, self.labels)
+        return postprocess.masks(output, sample, self.labels)
 
 
 def segmentation_loss(logits: Tensor, numbers: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """From what is true of an example to what a loss is computed with, and the augmentation, which may change both.
 
-One class a kind of truth. A truth is what JSON holds, as `model_defs/measures.py` takes it; a target is tensors. Knows neither
+One class a kind of truth. A truth is what JSON holds, as `model_defs/metrics.py` takes it; a target is tensors. Knows neither
 where examples come from nor what is computed with the targets.
 """
 
@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from model_defs.agreement import pixels
-from model_defs.answers import CORNERS
-from model_defs.vision import Framed
+from model_defs.answer_diff import pixels
+from model_defs.postprocess import CORNERS
+from model_defs.vision import ImageSample
 
 VOID = 255  # in a label map: a pixel of which nothing is known
 
@@ -40,7 +40,7 @@ class Targets:
         return targets
 
 
-class Numbers(Targets):
+class ClassTargets(Targets):
     """A label -> its number; a batch of them is (B,) int64."""
 
     def __call__(self, sample: Any, truth: str) -> tuple[Any, int]:
@@ -50,11 +50,11 @@ class Numbers(Targets):
         return torch.tensor(targets)
 
 
-class Boxes(Targets):
+class BoxTargets(Targets):
     """`[{"label", "box", and perhaps "mask"}, ...]` in pixels of the picture -> what torchvision's detectors learn from, in
     pixels of the sample: `boxes` (n, 4), `labels` (n,) from 1 on, and perhaps `masks` (n, h, w)."""
 
-    def __call__(self, sample: Framed, truth: list[dict]) -> tuple[Framed, dict[str, Tensor]]:
+    def __call__(self, sample: ImageSample, truth: list[dict]) -> tuple[ImageSample, dict[str, Tensor]]:
         size = height, width = sample.pixels.shape[1:]
         corners = torch.tensor([[entry["box"][name] for name in CORNERS] for entry in truth]).reshape(-1, 4)
         scale = torch.tensor([width / sample.width, height / sample.height] * 2)
@@ -70,11 +70,11 @@ class Boxes(Targets):
         return sample, {name: value.as_subclass(Tensor)[is_real] for name, value in target.items()}
 
 
-class LabelMap(Targets):
+class MaskTargets(Targets):
     """`[{"label", "mask"}, ...]` of the picture -> (h, w) uint8 of the sample: 0 for the background, a label's number from 1 on,
     VOID for the mask without a label. So there are 254 labels at most."""
 
-    def __call__(self, sample: Framed, truth: list[dict]) -> tuple[Framed, Tensor]:
+    def __call__(self, sample: ImageSample, truth: list[dict]) -> tuple[ImageSample, Tensor]:
         numbers = np.zeros((sample.height, sample.width), dtype=np.uint8)
         for entry in truth:
             numbers[pixels(entry["mask"]) > 127] = VOID if entry["label"] is None else 1 + self.number[entry["label"]]
@@ -83,7 +83,7 @@ class LabelMap(Targets):
         return sample, numbers.as_subclass(Tensor)
 
 
-def augmented(augment: Callable | None, sample: Framed, target: Any) -> tuple[Framed, Any]:
+def augmented(augment: Callable | None, sample: ImageSample, target: Any) -> tuple[ImageSample, Any]:
     """torchvision.transforms.v2 changes the picture and what is true of it alike: turned, cropped, mirrored together."""
     if augment is None:
         return sample, target

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 
-from model_defs import answers
+from model_defs import postprocess
 from model_defs.artifact import Sample
 from model_defs.build import build, complete
 from model_defs.transform import Transform
 from train import report
-from train.augment import Inside
-from train.recompute import recompute
-from train.targets import Numbers, Targets
+from train.augment import HookAugmentation
+from train.gradient_checkpointing import recompute
+from train.targets import ClassTargets, Targets
 from train.transfer import Transfer, freeze, head_of_others, load_weights, parameter_groups
 
 Batch = tuple[tuple[Tensor, ...], Any]  # the network's inputs, and the targets
@@ -43,7 +43,7 @@ class Task(LightningModule):
     """
 
     targets: type[Targets]  # from what is true of an example to what the loss takes
-    metrics: tuple[str, ...]  # of `model_defs/measures.py`, the one to compare first
+    metrics: tuple[str, ...]  # of `model_defs/metrics.py`, the one to compare first
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Task(LightningModule):
         super().__init__()
         self.save_hyperparameters()  # keeps network and transform as {class_path, init_args}: what model.json will say
         self.transform = transform
-        self.inside = [module for module in augment or [] if isinstance(module, Inside)]
-        outside = [module for module in augment or [] if not isinstance(module, Inside)]
+        self.inside = [module for module in augment or [] if isinstance(module, HookAugmentation)]
+        outside = [module for module in augment or [] if not isinstance(module, HookAugmentation)]
         self.augment = v2.Compose(outside) if outside else None
         self.transfer = transfer or Transfer()
         self.frozen: list[nn.Module] = []
@@ -155,7 +155,7 @@ class Classification(Task):
         mix: pictures only: two examples in one.
     """
 
-    targets = Numbers
+    targets = ClassTargets
     metrics = ("accuracy", "f1")
 
     def __init__(self, *args: Any, label_smoothing: float = 0.0, mix: Mix | None = None, **kwargs: Any):
@@ -185,7 +185,7 @@ class Classification(Task):
         self.log_all(batch, val_loss=self.loss(logits, targets), val_accuracy=self.accuracy)
 
     def answer(self, output: Tensor, sample: Any) -> list[dict]:
-        return answers.top(output, self.labels)
+        return postprocess.top(output, self.labels)
 
     def kind(self, sample: Sample) -> str:
         return sample.truth

@@ -11,7 +11,7 @@ import torch
 
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
-from model_defs.measures import measure
+from model_defs.metrics import measure
 from train import report
 from train.data.examples import Example
 from train.fit import CLI

@@ -7,7 +7,7 @@ from handlers.runtimes.eager import Eager
 from handlers.runtimes.ncnn import Ncnn
 from handlers.runtimes.onnx import OnnxRuntime
 from handlers.runtimes.openvino import OpenVino
-from handlers.runtimes.runtime import Runtime, Unavailable
+from handlers.runtimes.runtime import Runtime, RuntimeUnavailable
 from handlers.runtimes.torchscript import TorchScript
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
@@ -26,12 +26,14 @@ def load(artifact: Artifact, settings: Settings, device: str, threads: int) -> R
     """The runtime that the settings name, with the artifact's network in it.
 
     Raises:
-        Unavailable: it cannot do here what the settings ask.
+        RuntimeUnavailable: it cannot do here what the settings ask.
     """
     runtime = RUNTIMES[settings.runtime]
     runtime.check(settings, device)
     for file in runtime.files:
         if not (artifact.folder / file).exists():
-            raise Unavailable(f"no {file} in {artifact.folder}/, which runtime {settings.runtime} runs: make archive exports it")
+            raise RuntimeUnavailable(
+                f"no {file} in {artifact.folder}/, which runtime {settings.runtime} runs: make archive exports it"
+            )
     torch.set_num_threads(threads)  # of the whole process, since transforms use torch whatever runs the network
     return runtime(artifact, settings, device, threads)

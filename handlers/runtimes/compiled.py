@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from handlers.runtimes.eager import Eager
-from handlers.runtimes.runtime import Unavailable
+from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
 
@@ -21,7 +21,7 @@ class Compiled(Eager):
         super().check(settings, device)
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
-            raise Unavailable(f"runtime compile needs a C++ compiler, and there is no {compiler}: apt-get install g++")
+            raise RuntimeUnavailable(f"runtime compile needs a C++ compiler, and there is no {compiler}: apt-get install g++")
 
     def prepared(self, network: nn.Module, artifact: Artifact):
         import torch._inductor.config as inductor

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handlers.runtimes.runtime import Exported, Unavailable
+from handlers.runtimes.runtime import Exported, RuntimeUnavailable
 from handlers.settings import Settings
 
 LOWER_PRECISIONS = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
@@ -32,7 +32,7 @@ class Ncnn(Exported):
         for option in LOWER_PRECISIONS:
             setattr(network.opt, option, False)
         if network.load_param(str(files[0])) or network.load_model(str(files[1])):
-            raise Unavailable(f"ncnn {ncnn.__version__} cannot read {files[0]}; make archive exports it anew")
+            raise RuntimeUnavailable(f"ncnn {ncnn.__version__} cannot read {files[0]}; make archive exports it anew")
 
         def output(sample: np.ndarray) -> np.ndarray:
             extractor = network.create_extractor()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from handlers.runtimes.runtime import Exported, Unavailable
+from handlers.runtimes.runtime import Exported, RuntimeUnavailable
 from handlers.settings import Settings
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not int8 in the file
@@ -30,7 +30,9 @@ class OpenVino(Exported):
 
     def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
         if settings.precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise Unavailable("this CPU has no bf16 arithmetic, and OpenVINO would take fp32 instead; write precision: fp32")
+            raise RuntimeUnavailable(
+                "this CPU has no bf16 arithmetic, and OpenVINO would take fp32 instead; write precision: fp32"
+            )
         chosen = {
             "INFERENCE_PRECISION_HINT": HINTS[settings.precision],
             "INFERENCE_NUM_THREADS": threads,

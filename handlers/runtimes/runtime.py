@@ -13,7 +13,7 @@ from handlers.settings import Settings
 from model_defs.artifact import Artifact
 
 
-class Unavailable(RuntimeError):
+class RuntimeUnavailable(RuntimeError):
     """The runtime cannot do here what the recipe asks; the message says what is missing and what to do."""
 
 
@@ -45,19 +45,19 @@ class Runtime:
     def check(cls, settings: Settings, device: str) -> None:
         """
         Raises:
-            Unavailable: a precision, a device or a layout that this runtime has not, or a package that is not installed.
+            RuntimeUnavailable: a precision, a device or a layout that this runtime has not, or a package that is not installed.
         """
         name, kind = settings.runtime, device.partition(":")[0]
         if settings.precision not in cls.precisions:
-            raise Unavailable(f"precision {settings.precision}: runtime {name} has {', '.join(cls.precisions)}")
+            raise RuntimeUnavailable(f"precision {settings.precision}: runtime {name} has {', '.join(cls.precisions)}")
         if kind not in cls.devices:
-            raise Unavailable(f"runtime {name} does not run on {device}; write deviceType: cpu into the recipe")
+            raise RuntimeUnavailable(f"runtime {name} does not run on {device}; write deviceType: cpu into the recipe")
         if settings.precision == "fp16" and kind == "cpu":
-            raise Unavailable("precision fp16 is for GPUs, and this is a CPU; take bf16, or fp32")
+            raise RuntimeUnavailable("precision fp16 is for GPUs, and this is a CPU; take bf16, or fp32")
         if settings.lone_threads and not cls.has_lone_threads:
-            raise Unavailable(f"lone_threads: runtime {name} has one number of threads; leave it out")
+            raise RuntimeUnavailable(f"lone_threads: runtime {name} has one number of threads; leave it out")
         if settings.channels_last and not cls.lays_out_channels_last:
-            raise Unavailable(f"channels_last: runtime {name} chooses the layout by itself; leave it out")
+            raise RuntimeUnavailable(f"channels_last: runtime {name} chooses the layout by itself; leave it out")
         require(name, cls.packages)
 
 
@@ -82,8 +82,8 @@ class Exported(Runtime):
 def require(runtime: str, packages: tuple[str, ...]) -> None:
     """
     Raises:
-        Unavailable: one of them is not installed.
+        RuntimeUnavailable: one of them is not installed.
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise Unavailable(f"runtime {runtime} needs {package}, which is not installed: make setup EXTRAS={runtime}")
+            raise RuntimeUnavailable(f"runtime {runtime} needs {package}, which is not installed: make setup EXTRAS={runtime}")

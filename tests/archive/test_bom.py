@@ -12,7 +12,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from archive.bom import FILE, imports, libraries
 from archive.build import build
-from model_defs.vision import Picture, SmallCNN
+from model_defs.vision import ImageTransform, SmallCNN
 from tests.conftest import png, write
 
 RECIPE = Path("archive/recipes/digits.yaml")
@@ -22,7 +22,7 @@ RECIPE = Path("archive/recipes/digits.yaml")
 def built(tmp_path_factory):
     """An archive of a model that was trained with known data."""
     folder = tmp_path_factory.mktemp("bom")
-    artifact = write(folder / "pictures", SmallCNN, Picture(size=16), {"0.png": png(0)})
+    artifact = write(folder / "pictures", SmallCNN, ImageTransform(size=16), {"0.png": png(0)})
     model = artifact / "model.json"
     facts = json.loads(model.read_text()) | {
         "data": {"source": "Shapes", "sha256": "5" * 64, "examples": {"train": 30, "test": 10}},

@@ -10,23 +10,25 @@ from PIL import Image
 
 from bench import eager
 from handlers import base
-from handlers.request import Row
-from model_defs.audio import MelCNN, Sound
-from model_defs.text import BagOfWords, Words
-from model_defs.vision import Picture, TorchvisionClassifier
+from handlers.request import RawRequest
+from model_defs.audio import AudioTransform, MelCNN
+from model_defs.text import BagOfWords, NgramTransform
+from model_defs.vision import ImageTransform, TorchvisionClassifier
 from tests.conftest import png, write
 
 
 def answered(folder, handler: str, payload: bytes, content_type: str = "application/octet-stream") -> list[dict]:
     """What the bundle's handler says."""
-    (answer,) = base.load(folder, {"class_path": handler}).answer([Row({"body": payload}, content_type=content_type)]).answers
+    (answer,) = (
+        base.load(folder, {"class_path": handler}).answer([RawRequest({"body": payload}, content_type=content_type)]).answers
+    )
     return msgspec.json.decode(answer.body)
 
 
 def test_pictures(tmp_path):
     payload = io.BytesIO()
     Image.open(io.BytesIO(png(0))).resize((32, 32)).save(payload, "PNG")  # as large as the network sees it: none resizes
-    folder = write(tmp_path / "pictures", TorchvisionClassifier, Picture(size=32), {"0.png": payload.getvalue()})
+    folder = write(tmp_path / "pictures", TorchvisionClassifier, ImageTransform(size=32), {"0.png": payload.getvalue()})
     (found,) = eager.load(folder, threads=1).predict([payload.getvalue()])
     assert_alike(found, answered(folder, "handlers.vision.ImageClassifier", payload.getvalue()))
 
@@ -34,7 +36,7 @@ def test_pictures(tmp_path):
 def test_sounds(tmp_path):
     payload = io.BytesIO()
     soundfile.write(payload, np.random.default_rng(0).uniform(-0.5, 0.5, 8_000), 8_000, format="WAV")
-    folder = write(tmp_path / "sounds", MelCNN, Sound(sample_rate=8_000), {"0.wav": payload.getvalue()})
+    folder = write(tmp_path / "sounds", MelCNN, AudioTransform(sample_rate=8_000), {"0.wav": payload.getvalue()})
     (found, again) = eager.load(folder, threads=1).predict([payload.getvalue()] * 2)
     assert_alike(found, answered(folder, "handlers.audio.AudioClassifier", payload.getvalue()))
     assert_alike(again, found)
@@ -42,7 +44,7 @@ def test_sounds(tmp_path):
 
 def test_texts(tmp_path):
     pytest.importorskip("torchtext", reason="not beside today's torch")
-    transform = Words(ngrams=2)
+    transform = NgramTransform(ngrams=2)
     transform.tokens = ["<unk>", "a", "round", "thing", "a round", "round thing"]
     folder = write(tmp_path / "texts", BagOfWords, transform, {"0.txt": b"a round"})
     found, _ = eager.load(folder, threads=1).predict([b"A round", b"a round thing"])

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from archive import recipe
-from bench import front, load, tune
+from bench import load, tune, tuning_view
 from bench.candidates import Candidate
 from bench.goal import Goal
 from model_defs.artifact import Artifact
@@ -27,7 +27,7 @@ def test_the_best_of_what_was_served_is_found_and_what_cannot_be_built_is_told(p
     assert best in served and best.candidate.runtime == "eager"
     assert best.measured[0].p50 == min(trial.measured[0].p50 for trial in served)
     assert "calibration.zip" in next(trial.reason for trial in tuning.trials if trial.candidate.precision == "int8")
-    assert front.draw(tuning.trials, best, tmp_path / "tuning.png").stat().st_size > 10_000
-    tune.rewrite.write(file, best.candidate, front.said(best, tuning.goal))
+    assert tuning_view.draw(tuning.trials, best, tmp_path / "tuning.png").stat().st_size > 10_000
+    tune.rewrite.write(file, best.candidate, tuning_view.said(best, tuning.goal))
     assert recipe.read(file).minWorkers == best.candidate.workers
     assert file.read_text().startswith("# make tune, 20")

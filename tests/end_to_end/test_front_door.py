@@ -18,8 +18,8 @@ import requests
 from serving import server
 from serving.client import Client
 from serving.config import free_ports
-from serving.home import Home
-from serving.hosting import Hosting
+from serving.registry import Registry
+from serving.state import StateDir
 from tests.certificates import needs_openssl, self_signed
 from tests.serving.conftest import echo_store  # noqa: F401
 
@@ -36,7 +36,7 @@ LIMIT = 10_485_760  # bytes of a body
 class Door:
     """The proxy as a caller sees it."""
 
-    def __init__(self, port: int, certificate: Path, home: Home, settings: list[str]):
+    def __init__(self, port: int, certificate: Path, home: StateDir, settings: list[str]):
         self.port, self.certificate, self.home, self.settings = port, certificate, home, settings
 
     def ask(self, path: str = "/predictions/echo", body: bytes = b"hello", method: str = "POST", key: str = KEY, **headers):
@@ -66,7 +66,7 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
     certificate, key = self_signed(folder)
     (folder / "door.pem").write_text(certificate.read_text() + key.read_text())
     (folder / "callers.lst").write_text(f"{KEY}\n{OTHER_KEY}\n")
-    home = Home(folder / ".torchserve")
+    home = StateDir(folder / ".torchserve")
     *settings, last = free_ports()
     port = int(last.rpartition("=")[2])
     settings += [free_ports()[-1], f"model_store={echo_store}"]
@@ -82,7 +82,7 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
     there = Door(port, certificate, home, settings)
     try:
         there.make("start")
-        Hosting(home).host("echo", "1.0")
+        Registry(home).host("echo", "1.0")
         assert there.ask().status_code == 200, (folder / "haproxy.log").read_text()
         yield there
     finally:

@@ -13,7 +13,7 @@ import yaml
 
 from archive.build import build, record
 from serving.evaluate import evaluate
-from serving.home import ServerError
+from serving.state import ServerError
 from tests.bundle import wait_for
 
 pytestmark = pytest.mark.server
@@ -115,7 +115,7 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
     archive = build(artifacts / "digits", tmp_path / "digits.yaml", bundle.store, "7.7")
     with zipfile.ZipFile(archive) as source:
         entries = {name: source.read(name) for name in source.namelist()}
-    entries["model_defs/answers.py"] += BREAKS_AT_ONE.encode()
+    entries["model_defs/postprocess.py"] += BREAKS_AT_ONE.encode()
     with zipfile.ZipFile(archive, "w") as target:
         for name, content in entries.items():
             target.writestr(name, content)

@@ -9,11 +9,11 @@ import yaml
 
 from archive.build import build
 from handlers.runtimes import RUNTIMES
-from model_defs.agreement import difference
+from model_defs.answer_diff import difference
 from serving import server
 from serving.client import BYTES, Client
 from serving.config import free_ports
-from serving.home import Home
+from serving.state import StateDir
 from tests.runtimes import each
 
 pytestmark = pytest.mark.server
@@ -24,7 +24,7 @@ RECIPE = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "startupTimeout": 90
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtimes")
-    home = Home(folder / ".torchserve")
+    home = StateDir(folder / ".torchserve")
     (folder / "store").mkdir()
     server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
     try:

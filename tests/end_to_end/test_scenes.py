@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from PIL import Image
 
-from model_defs.agreement import pixels
+from model_defs.answer_diff import pixels
 from serving.evaluate import evaluate
 from tests.bundle import serving, trained
 

@@ -16,9 +16,9 @@ from huggingface_hub import InferenceClient
 from archive.__main__ import RECIPES
 from archive.build import build
 from serving.evaluate import evaluate
-from serving.hosting import Hosting
+from serving.registry import Registry
 from tests.bundle import DELAY, Bundle, trained
-from train.data import synth
+from train.data.synthetic.sounds import clip
 
 pytestmark = pytest.mark.server
 OVERRIDES = {
@@ -40,7 +40,7 @@ TEXTS = [name for name in OVERRIDES if name.startswith("intents")]
 def sequences(bundle, tmp_path_factory):
     """The session's server, with these beside its own models for a while."""
     folder = tmp_path_factory.mktemp("sequences")
-    artifacts, hosting = trained(OVERRIDES, folder), Hosting(bundle.home)
+    artifacts, hosting = trained(OVERRIDES, folder), Registry(bundle.home)
     for name in OVERRIDES:
         recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
         changed = folder / f"{name}.yaml"
@@ -88,7 +88,7 @@ def test_seven_short_texts_a_long_one_among_them_and_an_empty_one(sequences, mod
 
 
 def test_a_timeline_beside_the_answer_and_a_sound_too_long_alone(sequences):
-    short, longest, longer = (synth.clip(kind, 7, seconds) for kind, seconds in (("clicks", 1), ("siren", 4), ("siren", 4.1)))
+    short, longest, longer = (clip(kind, 7, seconds) for kind, seconds in (("clicks", 1), ("siren", 4), ("siren", 4.1)))
     timeline = {"parameters": '{"timeline": true}'}
     bodies = (short, longest, longer)
     answers = together([lambda body=body: sequences.post("long_sounds", files={"data": body}, data=timeline) for body in bodies])

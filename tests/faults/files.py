@@ -17,7 +17,7 @@ import soundfile
 from PIL import Image
 
 from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
-from model_defs.picture import EPS
+from model_defs.image_file import EPS
 from tests.sounds import sound_file
 
 ODD = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import requests
 
-from model_defs.agreement import difference
+from model_defs.answer_diff import difference
 from serving.client import Client
-from serving.home import ServerError
+from serving.state import ServerError
 from tests.bundle import Bundle
 
 TOLERANCE = 1e-3  # of a score

@@ -17,8 +17,8 @@ import pytest
 from serving import server
 from serving.client import Client
 from serving.config import free_ports
-from serving.home import Home, ServerError
-from serving.hosting import Hosting
+from serving.registry import Registry
+from serving.state import ServerError, StateDir
 from tests.bundle import serving
 from tests.faults.steady import RIGHT, Steady
 
@@ -39,7 +39,7 @@ def recovered(bundle, since: float) -> float:
     """Seconds until every worker of the model is ready again and answers its samples as in training."""
     while time.monotonic() - since < RECOVERY:
         with contextlib.suppress(ServerError):
-            if Hosting(bundle.home, patience=5, retrying=0).fault(MODEL, "1.0") is None:
+            if Registry(bundle.home, patience=5, retrying=0).fault(MODEL, "1.0") is None:
                 return time.monotonic() - since
         time.sleep(0.05)
     pytest.fail(f"no full service {RECOVERY} s after the fault")
@@ -152,8 +152,8 @@ def test_without_its_model_store_the_server_goes_on_and_its_workers_come_back(do
             kill()
             seconds = [time.monotonic() - started]
             with pytest.raises(ServerError, match="no such archive; make archive makes it"):
-                Hosting(doomed.home).host(MODEL, "2.0")
-            assert "No such file" in Hosting(doomed.home).fault(MODEL, "1.0")
+                Registry(doomed.home).host(MODEL, "2.0")
+            assert "No such file" in Registry(doomed.home).fault(MODEL, "1.0")
     finally:
         away.rename(doomed.store)
     tell("the model store gone, and a worker killed", 1, load, seconds)
@@ -176,10 +176,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def test_a_full_disk_costs_the_logs_and_no_answer(doomed, artifacts, tmp_path, tell, monkeypatch):
     with small_disk(tmp_path / "small") as disk:
         monkeypatch.setattr(server, "FREE", 0)
-        home = Home(disk / ".torchserve")
+        home = StateDir(disk / ".torchserve")
         server.start(home, overrides=[*free_ports(), f"model_store={doomed.store}"])
         try:
-            Hosting(home).host(MODEL, "1.0")
+            Registry(home).host(MODEL, "1.0")
             other = type(doomed)(home, artifacts, doomed.store)
             with Steady(other, MODEL) as load:
                 with contextlib.suppress(OSError), open(disk / "filler", "wb") as filler:

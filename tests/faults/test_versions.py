@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from archive.build import build
-from serving.hosting import Hosting
+from serving.registry import Registry
 from tests.faults.steady import Steady
 
 pytestmark = [pytest.mark.server, pytest.mark.alone]
@@ -17,7 +17,7 @@ def hosting(production, tmp_path_factory):
     recipe = tmp_path_factory.mktemp("recipe") / f"{MODEL}.yaml"
     recipe.write_bytes((production.store.parent / f"{MODEL}.yaml").read_bytes())
     build(production.artifacts / MODEL, recipe, production.store, "2.0")
-    hosting = Hosting(production.home)
+    hosting = Registry(production.home)
     yield hosting
     hosting.promote(MODEL, "1.0")
 

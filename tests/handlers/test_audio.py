@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 from tests.conftest import wav
 
 CLASS_PATH = "handlers.audio.AudioClassifier"
@@ -19,7 +19,7 @@ def sounds(long_sound_artifact):
 
 def asked(handler, *payloads: bytes, explain: bool = False, **parameters) -> list[tuple[int, dict]]:
     """The status and body of each answer, all in one batch."""
-    rows = [Row({"data": payload, "parameters": json.dumps(parameters)}, explain=explain) for payload in payloads]
+    rows = [RawRequest({"data": payload, "parameters": json.dumps(parameters)}, explain=explain) for payload in payloads]
     return [(answer.code, json.loads(answer.body)) for answer in handler.answer(rows).answers]
 
 

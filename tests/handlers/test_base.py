@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from handlers.base import WrongAnswer, load
-from handlers.request import Row
+from handlers.request import RawRequest
 from model_defs.build import SpecError
 from model_defs.errors import WrongValue
 
@@ -29,8 +29,8 @@ def grey(level: int) -> bytes:
     return stream.getvalue()
 
 
-def row(body, content_type: str = "", id: str = "r-1", explain: bool = False) -> Row:
-    return Row({"body": body}, content_type, id, explain)
+def row(body, content_type: str = "", id: str = "r-1", explain: bool = False) -> RawRequest:
+    return RawRequest({"body": body}, content_type, id, explain)
 
 
 def payloads(handler) -> list[bytes]:
@@ -97,7 +97,7 @@ def test_eight_rows_of_which_one_is_bad(handler, kind):
 def test_a_batch_in_which_every_row_is_bad_in_its_own_way(pictures):
     rows = [
         row(b""),
-        Row({}, "application/x-www-form-urlencoded"),
+        RawRequest({}, "application/x-www-form-urlencoded"),
         row("text", "text/plain"),
         row({"inputs": "?"}, "application/json"),
         row({"inputs": base64.b64encode(grey(3)).decode(), "parameters": {"top_k": 0}}, "application/json"),
@@ -245,7 +245,7 @@ def test_as_many_labels_as_asked_for_or_as_there_are(handler, kind, top_k, count
 @pytest.mark.parametrize("function", ["softmax", "sigmoid", "none"])
 def test_scores_are_made_by_the_function_asked_for(pictures, function):
     payload = grey(100)
-    form = Row({"data": bytearray(payload), "function_to_apply": function.encode()}, "multipart/form-data; boundary=x")
+    form = RawRequest({"data": bytearray(payload), "function_to_apply": function.encode()}, "multipart/form-data; boundary=x")
     given = {one["label"]: one["score"] for one in decoded(pictures.answer([form]).answers[0].body)}
     logits = pictures.runtime(pictures.transform.collate([pictures.transform(payload)]))[0]
     wanted = {"softmax": logits.softmax(-1), "sigmoid": logits.sigmoid(), "none": logits}[function].tolist()
@@ -260,14 +260,14 @@ def test_every_body_form_of_one_input_gets_one_answer(pictures):
         row(payload, "image/png"),
         row({"inputs": inputs}, "application/json"),
         row(json.dumps({"inputs": f"data:image/png;base64,{inputs}"}).encode(), "application/json; charset=utf-8"),
-        *(Row({field: bytearray(payload)}, "multipart/form-data; boundary=x") for field in ("data", "body", "inputs")),
+        *(RawRequest({field: bytearray(payload)}, "multipart/form-data; boundary=x") for field in ("data", "body", "inputs")),
     ]
     scores = [[one["score"] for one in decoded(answer.body)] for answer in pictures.answer(rows).answers]
     assert all(one == pytest.approx(scores[0], abs=1e-5) for one in scores)
 
 
 def test_a_long_quotation_of_what_was_sent_is_cut(pictures):
-    answer = pictures.answer([Row({"x" * 100_000: b""}, "multipart/form-data; boundary=x")]).answers[0]
+    answer = pictures.answer([RawRequest({"x" * 100_000: b""}, "multipart/form-data; boundary=x")]).answers[0]
     assert answer.code == 422
     assert len(answer.body) < 1_200
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from handlers.batch import Refusal, each, together
-from handlers.deadline import Late, deadline
+from handlers.deadline import DeadlineExceeded, deadline
 from handlers.request import refuse
 
 SOON = 0.05  # seconds
@@ -14,7 +14,7 @@ LONG = 30
 
 def test_what_takes_too_long_is_interrupted():
     started = time.monotonic()
-    with pytest.raises(Late, match=r"0\.05 s"), deadline(SOON):
+    with pytest.raises(DeadlineExceeded, match=r"0\.05 s"), deadline(SOON):
         time.sleep(LONG)
     assert time.monotonic() - started < LONG / 2
 
@@ -27,7 +27,7 @@ def test_what_is_in_time_is_not():
 
 def test_it_leaves_the_alarm_as_it_found_it():
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(Late), deadline(SOON):
+    with pytest.raises(DeadlineExceeded), deadline(SOON):
         time.sleep(LONG)
     time.sleep(3 * SOON)  # nothing rings any more
     assert signal.getsignal(signal.SIGALRM) is before
@@ -40,7 +40,7 @@ def test_a_library_that_swallows_the_alarm_hears_it_again():
         except Exception:
             time.sleep(LONG)
 
-    with pytest.raises(Late), deadline(SOON):
+    with pytest.raises(DeadlineExceeded), deadline(SOON):
         stubborn()
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from handlers import explain
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 
 
 class LeftOrRight(nn.Module):
@@ -51,7 +51,7 @@ def test_a_part_weighs_what_the_score_loses_without_it(count):
 
 
 def explained(handler, payload: bytes, id: str = "r-1"):
-    return handler.answer([Row({"body": payload}, id=id, explain=True)]).answers[0]
+    return handler.answer([RawRequest({"body": payload}, id=id, explain=True)]).answers[0]
 
 
 def body(answer) -> dict:
@@ -92,7 +92,7 @@ def test_a_text_is_explained_by_the_weight_of_its_words(texts, text, words):
 
 def test_a_text_too_long_to_explain_is_still_classified(texts):
     text = b"round " * 501
-    assert texts.answer([Row({"body": text})]).answers[0].code == 200
+    assert texts.answer([RawRequest({"body": text})]).answers[0].code == 200
     answer = explained(texts, text)
     assert answer.code == 413
     assert b"501 words; an explanation takes 500 at most" in answer.body

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from handlers.log import OneLine, Together
+from handlers.log import BufferedMetrics, OneLine
 
 
 @pytest.mark.parametrize("character", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85"])
@@ -33,7 +33,7 @@ def test_lines_are_written_together_and_what_comes_outside_is_not():
             return super().write(text)
 
     stream, logger = Stream(), logging.Logger("of this test")
-    together = Together(stream)
+    together = BufferedMetrics(stream)
     logger.addHandler(together)
     for first in ("a", "b"):
         with together:

@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from handlers.classifier import ClassifierParameters
-from handlers.deadline import Late
-from handlers.request import PICTURE, SOUND, TEXT, Kind, Request, Row, read, refuse
+from handlers.deadline import DeadlineExceeded
+from handlers.request import PICTURE, SOUND, TEXT, Kind, RawRequest, Request, read, refuse
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
 BYTES = b"\x89PNG \xff and so on"
@@ -18,11 +18,11 @@ CAPTIONED = Kind("a picture and a text", ("text/",), "send JSON, or a form", is_
 
 
 def given(body, content_type: str = "", accepts=PICTURE) -> Request:
-    return read(Row({"body": body}, content_type), accepts, ClassifierParameters)
+    return read(RawRequest({"body": body}, content_type), accepts, ClassifierParameters)
 
 
 def form(accepts=PICTURE, **fields) -> Request:
-    return read(Row(fields, FORM), accepts, ClassifierParameters)
+    return read(RawRequest(fields, FORM), accepts, ClassifierParameters)
 
 
 def options(parameters) -> Request:
@@ -116,7 +116,7 @@ def test_a_forms_field_of_text_is_a_text():
 @pytest.mark.parametrize("explain", [True, False])
 @pytest.mark.parametrize(("body", "content_type"), [(BYTES, ""), ({"inputs": BASE64}, JSON)])
 def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
-    assert read(Row({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
+    assert read(RawRequest({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,9 @@ def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
     assert (request.payload, request.parameters.top_k) == ({"image": BYTES, "text": "a cat"}, 3)
     assert form(CAPTIONED, text=b"a cat").payload == {"text": b"a cat"}  # what is missing, the transform says
     assert form(CAPTIONED, data=b'{"text": "a cat"}').payload == {"text": "a cat"}
-    assert read(Row({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"  # gRPC
+    assert (
+        read(RawRequest({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"
+    )  # gRPC
 
 
 # --- bodies that are wrong: what is wrong, and what to do
@@ -193,7 +195,7 @@ def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
 )
 def test_a_wrong_body_is_refused_with_what_to_do(fields, content_type, accepts, error, message):
     with pytest.raises(InputError) as caught:
-        read(Row(fields, content_type), accepts, ClassifierParameters)
+        read(RawRequest(fields, content_type), accepts, ClassifierParameters)
     assert type(caught.value) is error
     assert message in str(caught.value)
 
@@ -308,9 +310,9 @@ def test_a_model_without_parameters_takes_none():
     class Nothing(msgspec.Struct, forbid_unknown_fields=True):
         pass
 
-    assert read(Row({"body": BYTES}), PICTURE, Nothing).parameters == Nothing()
+    assert read(RawRequest({"body": BYTES}), PICTURE, Nothing).parameters == Nothing()
     with pytest.raises(WrongValue, match="no parameter 'top_k'"):
-        read(Row({"body": {"inputs": BASE64, "parameters": {"top_k": 3}}}, JSON), PICTURE, Nothing)
+        read(RawRequest({"body": {"inputs": BASE64, "parameters": {"top_k": 3}}}, JSON), PICTURE, Nothing)
 
 
 def test_what_a_client_sends_is_what_is_read():
@@ -332,7 +334,7 @@ TorchOutOfMemory.__name__ = "OutOfMemoryError"  # torch.cuda.OutOfMemoryError, w
 @pytest.mark.parametrize(
     ("error", "code"),
     [(Unreadable("x"), 400), (TooLarge("x"), 413), (WrongKind("x"), 415), (WrongValue("x"), 422), (InputError("x"), 400),
-     (MemoryError(), 507), (TorchOutOfMemory(), 507), (Late("x"), 504),
+     (MemoryError(), 507), (TorchOutOfMemory(), 507), (DeadlineExceeded("x"), 504),
      (ValueError("x"), 500), (RuntimeError("x"), 500), (KeyError("x"), 500)],
 )  # fmt: skip
 def test_each_failure_has_its_status(error, code):

@@ -13,10 +13,10 @@ from archive.export import export
 from handlers import runtimes
 from handlers.runtimes import RUNTIMES
 from handlers.runtimes.openvino import core
-from handlers.runtimes.runtime import Unavailable
+from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from model_defs.vision import Picture, SmallCNN
+from model_defs.vision import ImageTransform, SmallCNN
 from tests.conftest import png, wav, write
 from tests.runtimes import each, needs
 
@@ -129,7 +129,7 @@ def test_every_runtime_and_precision_of_the_settings_exists():
     ],
 )
 def test_what_a_runtime_cannot_do_is_refused_in_words(picture_artifact, section, device, words):
-    with pytest.raises(Unavailable, match=words):
+    with pytest.raises(RuntimeUnavailable, match=words):
         load(picture_artifact, device, **section)
 
 
@@ -138,19 +138,19 @@ def test_a_missing_package_is_named_with_what_installs_it(picture_artifact, runt
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == runtime else find(name))
     for attempt in (load, exported):
-        with pytest.raises(Unavailable, match=f"{runtime}, which is not installed: make setup EXTRAS={runtime}"):
+        with pytest.raises(RuntimeUnavailable, match=f"{runtime}, which is not installed: make setup EXTRAS={runtime}"):
             attempt(picture_artifact, runtime=runtime)
 
 
 @pytest.mark.parametrize("runtime", each(EXPORTED))
 def test_an_artifact_without_the_exported_file_says_what_exports_it(picture_artifact, runtime):
-    with pytest.raises(Unavailable, match=r"no network\..*make archive exports it"):
+    with pytest.raises(RuntimeUnavailable, match=r"no network\..*make archive exports it"):
         load(picture_artifact, runtime=runtime)
 
 
 def test_compiling_without_a_compiler_is_refused(picture_artifact, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(Unavailable, match="no no-such-compiler: apt-get install"):
+    with pytest.raises(RuntimeUnavailable, match="no no-such-compiler: apt-get install"):
         load(picture_artifact, runtime="compile")
 
 
@@ -158,7 +158,7 @@ def test_compiling_without_a_compiler_is_refused(picture_artifact, monkeypatch):
 def test_bf16_is_not_exchanged_for_fp32_where_the_cpu_has_none(picture_artifact):
     if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has bf16 arithmetic")
-    with pytest.raises(Unavailable, match="no bf16 arithmetic"):
+    with pytest.raises(RuntimeUnavailable, match="no bf16 arithmetic"):
         exported(picture_artifact, runtime="openvino", precision="bf16")
 
 
@@ -175,7 +175,7 @@ def test_a_request_that_comes_alone_is_run_by_threads_of_its_own_and_answered_al
 
 
 def test_a_runtime_of_one_number_of_threads_says_so(picture_artifact):
-    with pytest.raises(Unavailable, match="lone_threads: runtime eager has one number of threads; leave it out"):
+    with pytest.raises(RuntimeUnavailable, match="lone_threads: runtime eager has one number of threads; leave it out"):
         load(picture_artifact, lone_threads=2)
 
 
@@ -200,7 +200,7 @@ def test_openvino_networks_that_came_and_went_leave_a_process_that_a_signal_does
 @needs("ncnn")
 def test_ncnn_takes_pictures_whose_rows_do_not_fill_its_registers(tmp_path):
     """It lays channels out in multiples of 16 bytes, which 17 x 17 numbers are not."""
-    folder = write(tmp_path / "pictures", SmallCNN, Picture(size=17), {f"{seed}.png": png(seed) for seed in range(4)})
+    folder = write(tmp_path / "pictures", SmallCNN, ImageTransform(size=17), {f"{seed}.png": png(seed) for seed in range(4)})
     inputs = Artifact.read(folder).example()
     assert torch.allclose(exported(folder, runtime="ncnn")(inputs), load(folder)(inputs), atol=1e-4)
 
@@ -209,5 +209,5 @@ def test_ncnn_takes_pictures_whose_rows_do_not_fill_its_registers(tmp_path):
 def test_a_damaged_export_is_told(picture_artifact):
     exported(picture_artifact, runtime="ncnn")
     (picture_artifact / "network.param").write_text("something else")
-    with pytest.raises(Unavailable, match=r"cannot read .*network\.param; make archive exports it anew"):
+    with pytest.raises(RuntimeUnavailable, match=r"cannot read .*network\.param; make archive exports it anew"):
         load(picture_artifact, runtime="ncnn")

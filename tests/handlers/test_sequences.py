@@ -7,12 +7,12 @@ import pytest
 
 from archive.export import export
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 from handlers.settings import Settings
 from model_defs import sequence
 from model_defs.artifact import Artifact
-from model_defs.sequence import Recurrent, Series
-from model_defs.structured import body
+from model_defs.json_input import body
+from model_defs.sequence import RecurrentForecaster, SeriesTransform
 from tests.conftest import write
 
 SECTION = {"class_path": "handlers.sequences.Forecaster", "threads": 1}
@@ -21,14 +21,14 @@ KNOWN = [[float(value % 5) for value in range(length)] for length in (4, 9, 6)]
 
 @pytest.fixture
 def artifact(tmp_path):
-    series = Series()
+    series = SeriesTransform()
     series.mean, series.deviation, series.season, series.history, series.horizon = 2.0, 1.5, 4, 8, 6
     files = {f"{place}.json": body(known) for place, known in enumerate(KNOWN)}
-    return write(tmp_path / "series", Recurrent, series, files, lambda output, _: sequence.forecast(output), width=8)
+    return write(tmp_path / "series", RecurrentForecaster, series, files, lambda output, _: sequence.forecast(output), width=8)
 
 
 def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
-    given = handler.answer([Row({"body": one}, "application/json", **options) for one in bodies]).answers
+    given = handler.answer([RawRequest({"body": one}, "application/json", **options) for one in bodies]).answers
     return [(answer.code, json.loads(answer.body)) for answer in given]
 
 

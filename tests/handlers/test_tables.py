@@ -6,12 +6,12 @@ import pytest
 
 from archive.export import export
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 from handlers.settings import Settings
 from model_defs import table
 from model_defs.artifact import Artifact
-from model_defs.structured import body
-from model_defs.table import Columns, Perceptron, Regressor
+from model_defs.json_input import body
+from model_defs.table import MLPClassifier, MLPRegressor, TableTransform
 from tests.conftest import write
 
 ROWS = [{"age": 25 + 10 * place, "job": job} for place, job in enumerate(["baker", "nurse", None])]
@@ -24,17 +24,19 @@ SECTIONS = {
 @pytest.fixture
 def handler(tmp_path):
     def make(name: str, **settings):
-        columns = Columns()
+        columns = TableTransform()
         columns.numbers, columns.categories, columns.target = {"age": (40.0, 10.0)}, {"job": ["baker", "nurse"]}, (100.0, 20.0)
         files = {f"{place}.json": body(row) for place, row in enumerate(ROWS)}
-        network, answer = (Perceptron, None) if name == "TableClassifier" else (Regressor, lambda output, _: table.value(output))
+        network, answer = (
+            (MLPClassifier, None) if name == "TableClassifier" else (MLPRegressor, lambda output, _: table.value(output))
+        )
         return load(write(tmp_path / "rows", network, columns, files, answer), SECTIONS[name] | settings)
 
     return make
 
 
 def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
-    given = handler.answer([Row({"body": one}, "application/json", **options) for one in bodies]).answers
+    given = handler.answer([RawRequest({"body": one}, "application/json", **options) for one in bodies]).answers
     return [(answer.code, json.loads(answer.body)) for answer in given]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from archive.build import build
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 from model_defs.build import SpecError
 
 CLASS_PATH = "handlers.text.TextClassifier"
@@ -20,7 +20,7 @@ def texts(request):
 
 
 def asked(handler, *payloads: bytes, explain: bool = False) -> list[tuple[int, dict]]:
-    answers = handler.answer([Row({"body": payload}, explain=explain) for payload in payloads]).answers
+    answers = handler.answer([RawRequest({"body": payload}, explain=explain) for payload in payloads]).answers
     return [(answer.code, json.loads(answer.body)) for answer in answers]
 
 

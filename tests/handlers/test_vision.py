@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from handlers.base import load
-from handlers.request import Row
-from model_defs import answers
-from model_defs.agreement import pixels
+from handlers.request import RawRequest
+from model_defs import postprocess
+from model_defs.answer_diff import pixels
 from model_defs.detection import SmallDetector, SmallMaskRCNN
 from model_defs.segmentation import UNet
-from model_defs.vision import Letterbox, Picture, TorchvisionClassifier
+from model_defs.vision import ImageTransform, LetterboxTransform, TorchvisionClassifier
 from tests.conftest import LABELS, png, write
 
 SIDEWAYS = 6  # an EXIF orientation: the file is turned by a quarter
@@ -34,7 +34,7 @@ FAMILIES = {  # one of each, with pictures as small as it takes
 def test_a_classifier_of_every_family_is_served(name, tmp_path):
     size, options = FAMILIES[name]
     files = {f"{seed}.png": png(seed) for seed in range(2)}
-    artifact = write(tmp_path / "pictures", TorchvisionClassifier, Picture(size=size), files, name=name, options=options)
+    artifact = write(tmp_path / "pictures", TorchvisionClassifier, ImageTransform(size=size), files, name=name, options=options)
     handler = load(artifact, {"class_path": "handlers.vision.ImageClassifier", "threads": 1})
     handler.warm_up(2)
     shutil.rmtree(artifact)  # half a gigabyte, some of them
@@ -56,21 +56,23 @@ PICTURES = {f"{place}.jpg": jpeg(*size) for place, size in enumerate([(40, 30), 
 
 @pytest.fixture
 def detector(tmp_path):
-    transform = Letterbox(size=64)
-    folder = write(tmp_path / "boxes", SmallDetector, transform, PICTURES, lambda *found: answers.boxes(*found, LABELS), width=4)
+    transform = LetterboxTransform(size=64)
+    folder = write(
+        tmp_path / "boxes", SmallDetector, transform, PICTURES, lambda *found: postprocess.boxes(*found, LABELS), width=4
+    )
     return load(folder, {"class_path": "handlers.vision.ObjectDetector", "threads": 1})
 
 
 @pytest.fixture
 def segmenter(tmp_path):
-    transform = Letterbox(size=64)
-    folder = write(tmp_path / "masks", UNet, transform, PICTURES, lambda *found: answers.masks(*found, LABELS), width=4)
+    transform = LetterboxTransform(size=64)
+    folder = write(tmp_path / "masks", UNet, transform, PICTURES, lambda *found: postprocess.masks(*found, LABELS), width=4)
     return load(folder, {"class_path": "handlers.vision.ImageSegmenter", "threads": 1})
 
 
 def ask(handler, bodies: list[bytes], **parameters) -> list:
     fields = {name: str(value) for name, value in parameters.items()}
-    answered = handler.answer([Row({"data": body, **fields}, "multipart/form-data; boundary=x") for body in bodies])
+    answered = handler.answer([RawRequest({"data": body, **fields}, "multipart/form-data; boundary=x") for body in bodies])
     assert all(answer.code == 200 for answer in answered.answers), answered.answers
     return [json.loads(answer.body) for answer in answered.answers]
 
@@ -128,19 +130,19 @@ def test_fewer_detections_are_the_best_ones(detector):
 )
 def test_parameters_out_of_range_are_refused(detector, parameters, said):
     fields = {name: str(value) for name, value in parameters.items()}
-    (answer,) = detector.answer([Row({"data": PICTURES["0.jpg"], **fields}, "multipart/form-data; boundary=x")]).answers
+    (answer,) = detector.answer([RawRequest({"data": PICTURES["0.jpg"], **fields}, "multipart/form-data; boundary=x")]).answers
     assert answer.code == 422 and said in json.loads(answer.body)["message"]
 
 
 def test_a_detector_gives_no_explanations(detector):
-    (answer,) = detector.answer([Row({"body": PICTURES["0.jpg"]}, explain=True)]).answers
+    (answer,) = detector.answer([RawRequest({"body": PICTURES["0.jpg"]}, explain=True)]).answers
     assert answer.code == 501
 
 
 def test_each_instance_has_a_mask_of_the_picture_s_size(tmp_path):
-    transform = Letterbox(size=64)
+    transform = LetterboxTransform(size=64)
     files = {"0.jpg": PICTURES["0.jpg"], "1.jpg": PICTURES["1.jpg"]}
-    answer = lambda *found: answers.instances(*found, LABELS)  # noqa: E731
+    answer = lambda *found: postprocess.instances(*found, LABELS)  # noqa: E731
     folder = write(tmp_path / "things", SmallMaskRCNN, transform, files, answer)
     handler = load(folder, {"class_path": "handlers.vision.InstanceSegmenter", "threads": 1})
     handler.warm_up(2)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from model_defs.artifact import Artifact, Sample, versions, write_samples, write_test_set
-from model_defs.text import BagOfWords, Words
+from model_defs.text import BagOfWords, NgramTransform
 
 SAMPLES = [
     (Sample("0.txt", truth="nice", answer=[{"label": "nice", "score": 0.75}]), "schön".encode()),
@@ -18,8 +18,8 @@ SAMPLES = [
 
 
 @pytest.fixture
-def transform() -> Words:
-    words = Words(ngrams=1)
+def transform() -> NgramTransform:
+    words = NgramTransform(ngrams=1)
     words.tokens = ["<unk>", "schön", "bad"]
     return words
 
@@ -35,7 +35,7 @@ def artifact(tmp_path) -> Artifact:
     return Artifact(
         name="mood",
         network={"class_path": "model_defs.text.BagOfWords", "init_args": {"num_classes": 2, "vocab_size": 3, "dim": 4}},
-        transform={"class_path": "model_defs.text.Words", "init_args": {"ngrams": 1}},
+        transform={"class_path": "model_defs.text.NgramTransform", "init_args": {"ngrams": 1}},
         labels=["nice", "nasty ☹"],
         metrics={"accuracy": 0.875},
         data={"class_path": "train.data.text.Mood", "fingerprint": "abc", "train": 10},

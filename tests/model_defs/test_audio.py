@@ -7,7 +7,7 @@ import soundfile
 import torch
 import torchaudio
 
-from model_defs.audio import BLOCK, MOST_DECODED, SAMPLE_RATES, Cepstrum, LogMel, MelCNN, Sound, centred
+from model_defs.audio import BLOCK, MFCC, MOST_DECODED, SAMPLE_RATES, AudioTransform, LogMel, MelCNN, centred
 from model_defs.build import SpecError
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 from tests.sounds import sound_file
@@ -41,7 +41,7 @@ def flac_saying(frames: int, payload: bytes) -> bytes:
 
 @pytest.mark.parametrize("rate", [1_000, 8_000, 11_025, 16_000, 22_050, 44_100, 44_101, 48_000, 96_000, 192_000])
 def test_a_sound_of_any_rate_is_resampled(rate):
-    heard = Sound(16_000)(sound_file(tone(1, rate), rate, subtype="FLOAT"))
+    heard = AudioTransform(16_000)(sound_file(tone(1, rate), rate, subtype="FLOAT"))
     assert heard.shape == (16_000,)
     assert heard.dtype == torch.float32
     inner = slice(1_600, -1_600)  # the resampler rings at both ends
@@ -51,14 +51,16 @@ def test_a_sound_of_any_rate_is_resampled(rate):
 @pytest.mark.parametrize("rate", [SAMPLE_RATES[0] - 1, SAMPLE_RATES[1] + 1])
 def test_a_rate_that_no_sound_has_is_refused(rate):
     with pytest.raises(WrongValue, match=f"a sample rate of {rate:,} Hz; this model takes 1,000 to 1,000,000"):
-        Sound()(sound_file(np.zeros(100), rate))
+        AudioTransform()(sound_file(np.zeros(100), rate))
 
 
 @pytest.mark.parametrize("channels", range(1, 9))
 def test_channels_are_averaged(channels):
     loud = np.zeros((16_000, channels), np.float32)
     loud[:, 0] = 0.8
-    assert torch.allclose(Sound(16_000)(sound_file(loud, 16_000, subtype="FLOAT")), torch.full((16_000,), 0.8 / channels))
+    assert torch.allclose(
+        AudioTransform(16_000)(sound_file(loud, 16_000, subtype="FLOAT")), torch.full((16_000,), 0.8 / channels)
+    )
 
 
 @pytest.mark.parametrize(("format", "subtype", "error"), CODINGS, ids=lambda value: str(value))
@@ -66,13 +68,13 @@ def test_a_sound_of_any_coding_is_heard(format, subtype, error):
     if subtype not in soundfile.available_subtypes(format):
         pytest.skip(f"this libsndfile does not write {format} {subtype}")
     sound = tone(1, 48_000, hertz=440, channels=2)
-    heard = Sound(48_000)(sound_file(sound, 48_000, format, subtype)).numpy()
+    heard = AudioTransform(48_000)(sound_file(sound, 48_000, format, subtype)).numpy()
     assert np.abs(heard[4_800:-4_800] - sound[4_800:-4_800, 0]).max() < error
 
 
 @pytest.mark.parametrize("length", [1, 2, 999, 7_999])
 def test_a_short_sound_stands_in_the_middle_of_silence(length):
-    heard = Sound(8_000)(sound_file(np.full(length, 0.5), 8_000, subtype="FLOAT")).numpy()
+    heard = AudioTransform(8_000)(sound_file(np.full(length, 0.5), 8_000, subtype="FLOAT")).numpy()
     (places,) = heard.nonzero()
     assert len(heard) == 8_000
     assert len(places) == length
@@ -80,12 +82,12 @@ def test_a_short_sound_stands_in_the_middle_of_silence(length):
 
 
 def test_a_single_sample_of_a_high_rate_is_almost_silence():
-    assert Sound(8_000)(sound_file(np.array([0.5]), 192_000, subtype="FLOAT")).abs().max() <= 0.5
+    assert AudioTransform(8_000)(sound_file(np.array([0.5]), 192_000, subtype="FLOAT")).abs().max() <= 0.5
 
 
 def test_of_a_long_sound_the_middle_is_heard():
     sound = steps(5, 8_000)
-    assert np.array_equal(Sound(8_000)(sound_file(sound, 8_000, subtype="FLOAT")).numpy(), sound[16_000:24_000])
+    assert np.array_equal(AudioTransform(8_000)(sound_file(sound, 8_000, subtype="FLOAT")).numpy(), sound[16_000:24_000])
     assert np.array_equal(centred(sound, 8_000), sound[16_000:24_000])
 
 
@@ -98,7 +100,7 @@ def test_of_ten_minutes_the_middle_is_what_decoding_all_would_give(format, subty
     payload = sound_file(sound, rate, format, subtype)
     whole, _ = soundfile.read(io.BytesIO(payload), dtype="float32")
     start = (len(whole) - rate) // 2
-    assert np.abs(Sound(rate)(payload).numpy() - whole[start : start + rate]).max() < 1e-4
+    assert np.abs(AudioTransform(rate)(payload).numpy() - whole[start : start + rate]).max() < 1e-4
 
 
 @pytest.mark.parametrize(("format", "subtype"), SEEKABLE_NOT)
@@ -108,14 +110,14 @@ def test_a_coding_that_cannot_be_sought_is_decoded_from_its_start(format, subtyp
         assert not file.seekable()
         whole = file.read(file.frames, dtype="float32")
     start = (len(whole) - 8_000) // 2
-    assert np.array_equal(Sound(8_000)(payload).numpy(), whole[start : start + 8_000])
+    assert np.array_equal(AudioTransform(8_000)(payload).numpy(), whole[start : start + 8_000])
 
 
 @pytest.mark.parametrize("frames", [0, 10**9], ids=["unknown", "far too many"])
 @pytest.mark.parametrize("seconds", [1, 5])
 def test_a_flac_file_whose_header_does_not_know_its_length_is_heard(seconds, frames):
     payload = sound_file(steps(seconds, 8_000), 8_000, "FLAC")
-    assert torch.equal(Sound(8_000)(flac_saying(frames, payload)), Sound(8_000)(payload))
+    assert torch.equal(AudioTransform(8_000)(flac_saying(frames, payload)), AudioTransform(8_000)(payload))
 
 
 def test_an_mp3_file_whose_header_promises_too_much_is_heard_from_its_real_middle():
@@ -126,7 +128,7 @@ def test_an_mp3_file_whose_header_promises_too_much_is_heard_from_its_real_middl
     lying = payload[:place] + struct.pack(">I", 100 * count) + payload[place + 4 :]
     with soundfile.SoundFile(io.BytesIO(lying)) as file:
         assert file.frames > 10 * len(sound)
-    assert np.abs(Sound(8_000, seconds=8)(lying)[8_000:-8_000]).mean() > 0.05
+    assert np.abs(AudioTransform(8_000, seconds=8)(lying)[8_000:-8_000]).mean() > 0.05
 
 
 @pytest.mark.parametrize("bit", [4, 8], ids=["before", "behind the end"])
@@ -135,25 +137,25 @@ def test_a_damaged_mp3_in_which_the_library_lands_elsewhere_is_heard(bit):
     damaged[241] ^= bit
     with soundfile.SoundFile(io.BytesIO(damaged)) as file:
         assert file.seek(file.frames - 1) != file.frames - 1
-    assert Sound(8_000)(bytes(damaged)).shape == (8_000,)
+    assert AudioTransform(8_000)(bytes(damaged)).shape == (8_000,)
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
 def test_a_wav_file_written_to_a_pipe_is_heard(size):
     payload = bytearray(sound_file(steps(3, 8_000), 8_000))
     streamed = bytes(payload[:40] + struct.pack("<I", size) + payload[44:])
-    assert torch.equal(Sound(8_000)(streamed), Sound(8_000)(bytes(payload)))
+    assert torch.equal(AudioTransform(8_000)(streamed), AudioTransform(8_000)(bytes(payload)))
 
 
 @pytest.mark.parametrize("channels", [1, 8])
 def test_more_samples_without_a_length_than_can_be_decoded_in_time_are_too_large(channels):
     payload = flac_saying(0, sound_file(np.zeros((MOST_DECODED // channels + BLOCK, channels), np.float32), 1_000, "FLAC"))
     with pytest.raises(TooLarge, match="more than 20,000,000 samples of sound, in a file that says no length"):
-        Sound(1_000)(payload)
+        AudioTransform(1_000)(payload)
 
 
 def test_a_float_sound_in_another_scale_is_brought_into_range():
-    heard = Sound(8_000)(sound_file(100 * tone(1, 8_000), 8_000, subtype="FLOAT"))
+    heard = AudioTransform(8_000)(sound_file(100 * tone(1, 8_000), 8_000, subtype="FLOAT"))
     assert heard.abs().max() == pytest.approx(1, abs=1e-3)
 
 
@@ -162,7 +164,7 @@ def test_samples_that_are_not_finite_are_refused(bad):
     sound = tone(1, 8_000, channels=2)
     sound[500, 1] = bad
     with pytest.raises(WrongValue, match="NaN or infinite; send finite ones"):
-        Sound(8_000)(sound_file(sound, 8_000, subtype="FLOAT"))
+        AudioTransform(8_000)(sound_file(sound, 8_000, subtype="FLOAT"))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_samples_that_are_not_finite_are_refused(bad):
 )
 def test_what_is_no_sound_is_refused_with_the_reason(payload, message):
     with pytest.raises(Unreadable) as caught:
-        Sound()(payload)
+        AudioTransform()(payload)
     assert str(caught.value).startswith(message)
     assert "0x" not in str(caught.value)  # of the objects in this program
 
@@ -187,24 +189,24 @@ def test_what_is_no_sound_is_refused_with_the_reason(payload, message):
 def test_a_file_that_was_cut_is_refused_where_its_format_shows_it(format, share):
     whole = sound_file(np.random.default_rng(0).normal(0, 0.1, 80_000), 8_000, format)
     with pytest.raises(Unreadable, match=r"not a sound: [0-9,]+ bytes that libsndfile cannot read"):
-        Sound(8_000)(whole[: int(len(whole) * share)])
+        AudioTransform(8_000)(whole[: int(len(whole) * share)])
 
 
 def test_damage_outside_the_window_does_not_cost_the_answer():
     whole = sound_file(np.random.default_rng(0).normal(0, 0.1, 80_000), 8_000, "FLAC")
     damaged = bytearray(whole)
     damaged[len(whole) // 5] ^= 1
-    assert torch.equal(Sound(8_000)(bytes(damaged)), Sound(8_000)(whole))
+    assert torch.equal(AudioTransform(8_000)(bytes(damaged)), AudioTransform(8_000)(whole))
 
 
 def test_two_channels_whose_sum_no_float_holds_are_heard():
     loud = np.full((8_000, 2), 3e38, np.float32)
-    assert Sound(8_000)(sound_file(loud, 8_000, subtype="FLOAT")).eq(1).all()
+    assert AudioTransform(8_000)(sound_file(loud, 8_000, subtype="FLOAT")).eq(1).all()
 
 
 def test_a_midi_sample_dump_is_the_wrong_kind():
     with pytest.raises(WrongKind, match="a MIDI sample dump is not taken; send a WAV"):
-        Sound(8_000)(sound_file(tone(1, 8_000), 8_000, "SDS", "PCM_16"))
+        AudioTransform(8_000)(sound_file(tone(1, 8_000), 8_000, "SDS", "PCM_16"))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -218,7 +220,7 @@ def test_flipped_bytes_give_a_sound_or_a_refusal_and_nothing_else(format):
         for place in rng.integers(0, min(len(whole), 600), 3):
             flipped[place] ^= rng.integers(1, 256)
         try:
-            outcomes.add(Sound(8_000)(bytes(flipped)).shape)
+            outcomes.add(AudioTransform(8_000)(bytes(flipped)).shape)
         except InputError:
             continue
     assert outcomes <= {(8_000,)}
@@ -231,17 +233,17 @@ def test_a_real_odd_sound_is_heard_where_soundfile_reads_it_and_else_refused(odd
     except soundfile.SoundFileError:
         readable = False
     if readable:
-        heard = Sound(16_000)(payload)
+        heard = AudioTransform(16_000)(payload)
         assert heard.shape == (16_000,)
         assert heard.isfinite().all()
         assert heard.abs().max() <= 1.5  # the resampler may overshoot
     else:
         with pytest.raises(Unreadable):
-            Sound(16_000)(payload)
+            AudioTransform(16_000)(payload)
 
 
 def test_the_network_is_told_the_rate_and_a_sample_can_be_drawn():
-    transform = Sound(8_000, seconds=0.5)
+    transform = AudioTransform(8_000, seconds=0.5)
     sample = transform(sound_file(tone(1, 8_000), 8_000))
     assert transform.facts() == {"sample_rate": 8_000}
     assert sample.shape == (4_000,)
@@ -250,7 +252,7 @@ def test_the_network_is_told_the_rate_and_a_sample_can_be_drawn():
 
 
 def test_a_drawn_tone_of_low_pitch_is_at_the_bottom():
-    transform = Sound(8_000)
+    transform = AudioTransform(8_000)
     low, high = (transform.draw(transform(sound_file(tone(1, 8_000, hertz), 8_000))) for hertz in (200, 3_000))
     assert low.mean(axis=1).argmax() > high.mean(axis=1).argmax()
 
@@ -274,8 +276,8 @@ def test_the_network_gives_one_logit_a_class(rate):
 # --- sounds that are heard in several windows
 
 
-def windowed(**options) -> Sound:
-    return Sound(8_000, seconds=1.0, **{"windows": 5} | options)
+def windowed(**options) -> AudioTransform:
+    return AudioTransform(8_000, seconds=1.0, **{"windows": 5} | options)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_training_hears_the_middle_of_a_long_sound_beside_short_ones():
 def test_the_cepstrum_is_torchaudios():
     """But for the two scales: that of the whole spectrogram, and that of each coefficient, which is one until training."""
     sound, seen = torch.randn(3, 8_000, generator=torch.Generator().manual_seed(0)), LogMel(8_000)
-    cepstrum = Cepstrum(64, 20).eval()
+    cepstrum = MFCC(64, 20).eval()
     theirs = torchaudio.transforms.MFCC(
         8_000, 64, log_mels=True, melkwargs={"n_fft": 512, "win_length": 200, "hop_length": 80, "n_mels": 64}
     )

@@ -2,7 +2,7 @@ import pytest
 
 from model_defs.build import SpecError, build, complete, did_you_mean, find_class
 from model_defs.transform import Transform
-from model_defs.vision import Picture, SmallCNN
+from model_defs.vision import ImageTransform, SmallCNN
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_the_nearest_name_is_offered_or_all_names(word, known, said):
 
 def test_a_class_is_found_by_its_path():
     assert find_class("model_defs.vision.SmallCNN") is SmallCNN
-    assert find_class("model_defs.picture.Transform") is Transform  # of the same package
+    assert find_class("model_defs.image_file.Transform") is Transform  # of the same package
 
 
 @pytest.mark.parametrize("class_path", ["os.system", "subprocess.Popen", "torch.nn.Linear", "SmallCNN", "", ".vision.SmallCNN",
@@ -95,7 +95,7 @@ def test_unknown_and_missing_arguments_are_named(init_args, message):
 
 
 def test_an_object_is_built_from_its_spec_alone():
-    picture = build({"class_path": "model_defs.vision.Picture", "init_args": {"size": 28, "mode": "L"}})
-    assert isinstance(picture, Picture)
+    picture = build({"class_path": "model_defs.vision.ImageTransform", "init_args": {"size": 28, "mode": "L"}})
+    assert isinstance(picture, ImageTransform)
     assert (picture.size, picture.mode) == (28, "L")
-    assert isinstance(build({"class_path": "model_defs.vision.Picture"}), Picture)
+    assert isinstance(build({"class_path": "model_defs.vision.ImageTransform"}), ImageTransform)

@@ -6,15 +6,15 @@ import torch
 from model_defs import graph as module
 from model_defs.build import SpecError
 from model_defs.errors import TooLarge, Unreadable, WrongValue
-from model_defs.graph import Graph, GraphNet
-from model_defs.structured import body
+from model_defs.graph import GraphNet, GraphTransform
+from model_defs.json_input import body
 
 PATH = {"nodes": [[1.0, 0.5], [2.0, 0.0], [1, -1]], "edges": [[0, 1], [1, 2]]}
 
 
 @pytest.fixture
 def transform():
-    made = Graph(max_nodes=50, max_edges=60)
+    made = GraphTransform(max_nodes=50, max_edges=60)
     made.mean, made.deviation = [1.0, 0.0], [2.0, 1.0]
     return made
 
@@ -77,7 +77,7 @@ def test_a_graph_of_too_many_nodes_or_edges_is_refused(transform):
 
 def test_what_was_learned_comes_back(transform, tmp_path):
     transform.save(tmp_path)
-    again = Graph()
+    again = GraphTransform()
     again.load(tmp_path)
     assert (again.mean, again.deviation) == (transform.mean, transform.deviation) and again.facts() == {"features": 2}
 

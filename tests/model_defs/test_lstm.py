@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from model_defs.errors import TooLarge, WrongValue
-from model_defs.lstm import WordLSTM, WordSequence
+from model_defs.lstm import WordLSTM, WordSequenceTransform
 from model_defs.transform import Transform
 
 
-def words(*tokens: str, **options) -> WordSequence:
-    transform = WordSequence(**options)
+def words(*tokens: str, **options) -> WordSequenceTransform:
+    transform = WordSequenceTransform(**options)
     transform.tokens = ["<unk>", *tokens]
     return transform
 
@@ -40,7 +40,7 @@ def test_a_batch_is_padded_and_says_how_long_each_is():
 
 def test_a_vocabulary_comes_back_as_it_was(tmp_path):
     words("good", "東京").save(tmp_path)
-    transform = WordSequence()
+    transform = WordSequenceTransform()
     transform.load(tmp_path)
     assert transform.tokens == ["<unk>", "good", "東京"] and transform.facts() == {"vocab_size": 3}
 
@@ -54,7 +54,7 @@ def test_a_text_means_the_same_alone_padded_and_in_buckets(network):
     transform = words(*"abcd")
     samples = [transform(" ".join("abcd"[place % 4] for place in range(length))) for length in (3, 200, 1, 40)]
     alone = torch.cat([network(*transform.collate([sample])) for sample in samples])
-    for outputs in (Transform.outputs, WordSequence.outputs):
+    for outputs in (Transform.outputs, WordSequenceTransform.outputs):
         together = torch.stack(outputs(transform, lambda inputs: network(*inputs), samples))
         assert torch.allclose(together, alone, atol=1e-6)
 

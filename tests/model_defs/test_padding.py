@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from model_defs.padding import Padded, buckets, padded
-from model_defs.text import Words
+from model_defs.padding import PaddedTransform, buckets, padded
+from model_defs.text import NgramTransform
 
 
-class Longest(Padded):
+class Longest(PaddedTransform):
     """Its network says how long its row was padded to, and notes each of its runs."""
 
     def __init__(self):
@@ -51,4 +51,4 @@ def test_other_transforms_run_the_network_once():
         return nn.functional.one_hot(torch.arange(len(inputs[1])))
 
     samples = [torch.tensor([1] * length) for length in (1, 500)]
-    assert [output.tolist() for output in Words().outputs(network, samples)] == [[1, 0], [0, 1]] and len(runs) == 1
+    assert [output.tolist() for output in NgramTransform().outputs(network, samples)] == [[1, 0], [0, 1]] and len(runs) == 1

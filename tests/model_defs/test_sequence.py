@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from model_defs.errors import OutputError, TooLarge, WrongValue
-from model_defs.sequence import CELLS, Recurrent, Series, forecast
-from model_defs.structured import body
+from model_defs.json_input import body
+from model_defs.sequence import CELLS, RecurrentForecaster, SeriesTransform, forecast
 
 
 @pytest.fixture
 def series():
-    learned = Series(max_values=50)
+    learned = SeriesTransform(max_values=50)
     learned.mean, learned.deviation = 10.0, 2.0
     learned.season, learned.history, learned.horizon = 4, 8, 6
     return learned
@@ -50,7 +50,7 @@ def test_a_wrong_series_is_refused_by_its_place(series, value, error, message):
 
 def test_what_was_learned_comes_back_from_the_file(series, tmp_path):
     series.save(tmp_path)
-    read = Series()
+    read = SeriesTransform()
     read.load(tmp_path)
     assert vars(read) | {"max_values": 50} == vars(series)
     assert read.facts() == {"season": 4, "horizon": 6, "mean": 10.0, "deviation": 2.0}
@@ -60,7 +60,7 @@ def test_what_was_learned_comes_back_from_the_file(series, tmp_path):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_series_of_different_lengths_are_forecast_as_if_alone(series, cell, layers):
     torch.manual_seed(0)
-    network = Recurrent(**series.facts(), cell=cell, width=8, layers=layers).eval()
+    network = RecurrentForecaster(**series.facts(), cell=cell, width=8, layers=layers).eval()
     torch.nn.init.normal_(network.head.weight)
     samples = [series([float(value % 5) for value in range(length)]) for length in (4, 20, 7, 5)]
     with torch.inference_mode():
@@ -70,7 +70,7 @@ def test_series_of_different_lengths_are_forecast_as_if_alone(series, cell, laye
 
 
 def test_a_network_that_has_learned_nothing_repeats_the_last_season(series):
-    network = Recurrent(**series.facts()).eval()
+    network = RecurrentForecaster(**series.facts()).eval()
     with torch.inference_mode():
         (output,) = network(*series.collate([series([9, 9, 9, 1, 2, 3, 4])]))
     assert output.tolist() == pytest.approx([1, 2, 3, 4, 1, 2])

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from model_defs.errors import Unreadable, WrongValue
-from model_defs.structured import body
-from model_defs.table import Columns, Perceptron, Regressor
+from model_defs.json_input import body
+from model_defs.table import MLPClassifier, MLPRegressor, TableTransform
 
 
 @pytest.fixture
 def columns():
-    learned = Columns()
+    learned = TableTransform()
     learned.numbers = {"age": (40.0, 10.0), "distance": (3.0, 2.0)}
     learned.categories = {"job": ["baker", "nurse"], "city": ["Oslo", "Rome"]}
     return learned
@@ -64,17 +64,17 @@ def test_a_body_that_is_no_json_is_unreadable(columns):
 
 
 def test_a_category_never_seen_may_count_as_unknown(columns):
-    lenient = Columns(others="unknown")
+    lenient = TableTransform(others="unknown")
     lenient.numbers, lenient.categories = columns.numbers, columns.categories
     assert lenient(ROW | {"job": "nurze"}).categories.tolist() == [0, 1]
     with pytest.raises(ValueError, match="neither 'refuse' nor 'unknown'"):
-        Columns(others="ignore")
+        TableTransform(others="ignore")
 
 
 def test_what_was_learned_comes_back_from_the_file(columns, tmp_path):
     columns.target = (5.0, 2.0)
     columns.save(tmp_path)
-    read = Columns()
+    read = TableTransform()
     read.load(tmp_path)
     assert (read.numbers, read.categories, read.target) == (columns.numbers, columns.categories, columns.target)
     assert read.facts() == {"numbers": 2, "categories": [3, 3], "mean": 5.0, "deviation": 2.0}
@@ -82,7 +82,7 @@ def test_what_was_learned_comes_back_from_the_file(columns, tmp_path):
 
 def test_a_row_is_answered_alike_in_every_batch(columns):
     torch.manual_seed(0)
-    network = Perceptron(3, 2, [3, 3]).eval()
+    network = MLPClassifier(3, 2, [3, 3]).eval()
     torch.nn.init.normal_(network.embedding.weight)
     rows = [columns(ROW), columns(ROW | {"job": None}), columns(ROW | {"age": 60})]
     with torch.inference_mode():
@@ -92,15 +92,15 @@ def test_a_row_is_answered_alike_in_every_batch(columns):
 
 
 def test_a_table_without_categories_gives_the_network_one_tensor():
-    numeric = Columns()
+    numeric = TableTransform()
     numeric.numbers = {"age": (40.0, 10.0)}
     (numbers,) = numeric.collate([numeric({"age": 50}), numeric({"age": 40})])
     assert numbers.tolist() == [[1], [0]]
-    network = Regressor(1, [], mean=100.0, deviation=10.0).eval()
+    network = MLPRegressor(1, [], mean=100.0, deviation=10.0).eval()
     assert network(numbers).shape == (2, 1)
 
 
 def test_a_category_that_training_never_met_says_nothing():
-    network = Perceptron(2, 1, [3]).eval()
+    network = MLPClassifier(2, 1, [3]).eval()
     numbers = torch.zeros(2, 1)
     assert torch.equal(*network(numbers, torch.tensor([[0], [2]])))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from model_defs.errors import TooLarge, Unreadable, WrongValue
-from model_defs.text import BagOfWords, Words, ngrams, tokenize
+from model_defs.text import BagOfWords, NgramTransform, ngrams, tokenize
 
 TEXTS = [
     ("Hello, World!", ["hello", ",", "world", "!"]),
@@ -17,8 +17,8 @@ TEXTS = [
 ]
 
 
-def words(*tokens: str, **options) -> Words:
-    transform = Words(**options)
+def words(*tokens: str, **options) -> NgramTransform:
+    transform = NgramTransform(**options)
     transform.tokens = ["<unk>", *tokens]
     return transform
 
@@ -88,10 +88,10 @@ def test_a_long_text_is_refused_and_one_of_the_limit_taken():
 
 
 def test_a_batch_is_one_row_of_numbers_and_where_each_text_begins():
-    numbers, offsets = Words().collate([torch.tensor([4, 5]), torch.tensor([0]), torch.tensor([6, 7, 8])])
+    numbers, offsets = NgramTransform().collate([torch.tensor([4, 5]), torch.tensor([0]), torch.tensor([6, 7, 8])])
     assert numbers.tolist() == [4, 5, 0, 6, 7, 8]
     assert offsets.tolist() == [0, 2, 3]
-    assert Words().collate([torch.tensor([4])])[1].tolist() == [0]
+    assert NgramTransform().collate([torch.tensor([4])])[1].tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_batch_is_one_row_of_numbers_and_where_each_text_begins():
 )
 def test_a_vocabulary_comes_back_as_it_was(tokens, tmp_path):
     words(*tokens).save(tmp_path)
-    transform = Words()
+    transform = NgramTransform()
     transform.load(tmp_path)
     assert transform.tokens == ["<unk>", *tokens]
     assert transform.facts() == {"vocab_size": 1 + len(tokens)}

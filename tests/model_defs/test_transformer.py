@@ -9,7 +9,7 @@ from model_defs.artifact import Artifact
 from model_defs.build import SpecError
 from model_defs.errors import TooLarge, Unreadable, WrongValue
 from model_defs.transform import Transform
-from model_defs.transformer import Pieces, TransformersClassifier, extra
+from model_defs.transformer import SubwordTransform, TransformersClassifier, extra
 
 CONFIG = {
     "model_type": "bert",
@@ -22,7 +22,7 @@ CONFIG = {
 
 
 @pytest.fixture
-def pieces(transformer_artifact) -> Pieces:
+def pieces(transformer_artifact) -> SubwordTransform:
     return Artifact.read(transformer_artifact).build_transform()
 
 
@@ -69,7 +69,7 @@ def test_an_explanation_may_leave_out_every_word(pieces):
 
 def test_a_tokenizer_comes_back_as_it_was(pieces, tmp_path):
     pieces.save(tmp_path)
-    again = Pieces(max_tokens=64)
+    again = SubwordTransform(max_tokens=64)
     again.load(tmp_path)
     assert again.written == pieces.written and again.facts() == {"vocab_size": pieces.tokenizer.get_vocab_size(), "pad": 0}
 
@@ -79,7 +79,7 @@ def test_a_text_means_the_same_alone_padded_and_in_buckets(pieces, transformer_a
     samples = [pieces(text) for text in ("round", "a thing with corners " * 20, "five", "a round thing " * 11)]
     with torch.inference_mode():
         alone = torch.cat([network(*pieces.collate([sample])) for sample in samples])
-        for outputs in (Transform.outputs, Pieces.outputs):
+        for outputs in (Transform.outputs, SubwordTransform.outputs):
             together = torch.stack(outputs(pieces, lambda inputs: network(*inputs), samples))
             assert torch.allclose(together, alone, atol=1e-5)
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageOps
 
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind
-from model_defs.picture import FORMATS, flatten
-from model_defs.vision import Letterbox, Picture, SmallCNN, Standardise, TorchvisionClassifier
+from model_defs.image_file import FORMATS, flatten
+from model_defs.vision import ImageTransform, LetterboxTransform, Normalize, SmallCNN, TorchvisionClassifier
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "I;16B", "F"]
 
@@ -56,31 +56,33 @@ def test_every_mode_becomes_the_mode_of_the_model(given, mode):
 )  # fmt: skip
 @pytest.mark.parametrize(("wanted", "channels"), [("RGB", 3), ("L", 1)])
 def test_a_file_of_any_mode_becomes_a_square_of_bytes(mode, format, wanted, channels):
-    pixels = Picture(20, wanted)(encode(Image.new(mode, (30, 17)), format))
+    pixels = ImageTransform(20, wanted)(encode(Image.new(mode, (30, 17)), format))
     assert pixels.shape == (channels, 20, 20)
     assert pixels.dtype == torch.uint8
 
 
 def test_colours_keep_their_channels_and_pixels_their_places():
-    pixels = Picture(2)(encode(Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8))))
+    pixels = ImageTransform(2)(
+        encode(Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8)))
+    )
     assert pixels.tolist() == [[[255, 0], [0, 9]], [[0, 255], [0, 9]], [[0, 0], [255, 9]]]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_what_is_transparent_shows_white(mode):
-    assert Picture(4)(encode(Image.new(mode, (8, 8), 0))).eq(255).all()
+    assert ImageTransform(4)(encode(Image.new(mode, (8, 8), 0))).eq(255).all()
 
 
 def test_a_transparent_colour_of_a_palette_shows_white():
     picture = Image.new("P", (8, 8), 1)
     picture.putpalette([0, 0, 0, 200, 0, 0])
-    assert Picture(4)(encode(picture, transparency=1)).eq(255).all()
-    assert Picture(4)(encode(picture, transparency=0))[:, 0, 0].tolist() == [200, 0, 0]
+    assert ImageTransform(4)(encode(picture, transparency=1)).eq(255).all()
+    assert ImageTransform(4)(encode(picture, transparency=0))[:, 0, 0].tolist() == [200, 0, 0]
 
 
 def test_sixteen_bits_are_scaled_rather_than_clipped():
     values = np.array([[0, 256, 32_768, 65_535]], dtype=np.uint16).repeat(4, axis=0)
-    assert Picture(4, "L")(encode(Image.fromarray(values)))[0, 0].tolist() == [0, 0, 127, 255]
+    assert ImageTransform(4, "L")(encode(Image.fromarray(values)))[0, 0].tolist() == [0, 0, 127, 255]
 
 
 def test_thirty_two_bits_are_scaled_by_the_largest():
@@ -107,45 +109,47 @@ def test_a_turned_photograph_is_seen_upright(orientation):
               6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: np.rot90}  # fmt: skip
     assert np.array_equal(np.asarray(upright), turned[orientation](np.asarray(stored)))
     for format in ("PNG", "JPEG", "TIFF"):
-        given = Picture(24)(encode(stored, format, exif=exif))
-        assert difference(given, Picture(24)(encode(upright.convert("RGB"), format))) < 4
+        given = ImageTransform(24)(encode(stored, format, exif=exif))
+        assert difference(given, ImageTransform(24)(encode(upright.convert("RGB"), format))) < 4
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0Ii*\0\x08\0\0\0", b"garbage"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_broken_exif_block_does_not_cost_the_picture(exif):
-    assert difference(Picture(16)(encode(scene(), "JPEG", exif=exif)), Picture(16)(encode(scene(), "JPEG"))) == 0
+    assert difference(ImageTransform(16)(encode(scene(), "JPEG", exif=exif)), ImageTransform(16)(encode(scene(), "JPEG"))) == 0
 
 
 @pytest.mark.parametrize("crop_pct", [1.0, 0.875])
 def test_a_large_jpeg_decoded_small_looks_like_one_decoded_whole(crop_pct):
     large = scene(1600, 1200)
-    transform = Picture(32, crop_pct=crop_pct)
+    transform = ImageTransform(32, crop_pct=crop_pct)
     assert difference(transform(encode(large, "JPEG", quality=95)), transform(encode(large, "PNG"))) < 2
 
 
 def test_a_jpeg_is_never_decoded_smaller_than_its_details_need():
     squares = Image.fromarray(np.kron(np.indices((8, 8)).sum(axis=0) % 2 * 255, np.ones((16, 16))).astype(np.uint8))
-    assert difference(Picture(32)(encode(squares, "JPEG", quality=95)), Picture(32)(encode(squares, "PNG"))) < 2
+    assert difference(ImageTransform(32)(encode(squares, "JPEG", quality=95)), ImageTransform(32)(encode(squares, "PNG"))) < 2
 
 
 def test_the_square_is_cut_from_the_centre():
     picture = Image.new("RGB", (300, 100), "red")
     picture.paste("blue", (100, 0, 200, 100))
-    assert Picture(10)(encode(picture))[2, :, 1:-1].eq(255).all()  # the filter mixes the outermost column with its neighbour
+    assert (
+        ImageTransform(10)(encode(picture))[2, :, 1:-1].eq(255).all()
+    )  # the filter mixes the outermost column with its neighbour
     bordered = ImageOps.expand(Image.new("RGB", (80, 80), "blue"), 10, "red")
-    assert Picture(10, crop_pct=0.8)(encode(bordered))[2, 1:-1, 1:-1].eq(255).all()
+    assert ImageTransform(10, crop_pct=0.8)(encode(bordered))[2, 1:-1, 1:-1].eq(255).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
 def test_the_thinnest_pictures_are_enlarged(size):
-    assert Picture(8)(encode(Image.new("RGB", size, "white"))).eq(255).all()
+    assert ImageTransform(8)(encode(Image.new("RGB", size, "white"))).eq(255).all()
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_a_moving_picture_the_first_frame_is_seen(format):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("white", "black", "red")]
-    assert Picture(8)(encode(frames[0], format, save_all=True, append_images=frames[1:])).eq(255).all()
+    assert ImageTransform(8)(encode(frames[0], format, save_all=True, append_images=frames[1:])).eq(255).all()
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
@@ -155,7 +159,7 @@ def test_a_truncated_picture_is_refused_and_says_where_it_ends(format, share):
     whole = encode(noise, format)
     cut = whole[: int(len(whole) * share)]
     with pytest.raises(Unreadable, match=f"the {format} ends after {len(cut):,} bytes; send the whole file"):
-        Picture(16)(cut)
+        ImageTransform(16)(cut)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -169,7 +173,7 @@ def test_flipped_bytes_give_a_picture_or_a_refusal_and_nothing_else(format):
         for place in rng.integers(0, len(whole), 5):
             flipped[place] ^= rng.integers(1, 256)
         try:
-            outcomes.add(Picture(16)(bytes(flipped)).shape)
+            outcomes.add(ImageTransform(16)(bytes(flipped)).shape)
         except InputError as error:
             assert "send" in str(error)
     assert outcomes <= {(3, 16, 16)}
@@ -188,34 +192,34 @@ def test_flipped_bytes_give_a_picture_or_a_refusal_and_nothing_else(format):
 )
 def test_what_is_no_picture_is_refused_with_the_reason(payload, message):
     with pytest.raises(Unreadable) as caught:
-        Picture(16)(payload)
+        ImageTransform(16)(payload)
     assert str(caught.value).startswith(message)
 
 
 def test_a_decompression_bomb_is_refused_from_its_header():
     with pytest.raises(TooLarge, match="8,000 x 8,000 pixels; this model takes 1,000,000 at most: send a smaller picture"):
-        Picture(16, max_pixels=1_000_000)(png(8_000, 8_000))
+        ImageTransform(16, max_pixels=1_000_000)(png(8_000, 8_000))
     with pytest.raises(TooLarge, match="this model takes 50,000,000 at most"):
-        Picture(16)(png(60_000, 60_000))
+        ImageTransform(16)(png(60_000, 60_000))
 
 
 def test_an_icon_that_hides_a_bomb_is_too_large():
     hidden = png(60_000, 60_000, kind=6, depth=8)
     icon = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(hidden), 22) + hidden
     with pytest.raises(TooLarge, match="too many pixels"):
-        Picture(16)(icon)
+        ImageTransform(16)(icon)
 
 
 def test_a_picture_of_exactly_the_limit_is_taken():
-    assert Picture(8, max_pixels=64 * 48)(encode(scene())).shape == (3, 8, 8)
+    assert ImageTransform(8, max_pixels=64 * 48)(encode(scene())).shape == (3, 8, 8)
     with pytest.raises(TooLarge):
-        Picture(8, max_pixels=64 * 48 - 1)(encode(scene()))
+        ImageTransform(8, max_pixels=64 * 48 - 1)(encode(scene()))
 
 
 @pytest.mark.parametrize("head", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6" + bytes(28)], ids=["plain", "dos"])
 def test_postscript_is_the_wrong_kind(head):
     with pytest.raises(WrongKind, match="an EPS file is a program, not a picture"):
-        Picture(16)(head + b"%%BoundingBox: 0 0 10 10\n")
+        ImageTransform(16)(head + b"%%BoundingBox: 0 0 10 10\n")
 
 
 def test_no_format_that_can_hold_postscript_is_opened():
@@ -226,7 +230,7 @@ def test_no_format_that_can_hold_postscript_is_opened():
 @pytest.mark.filterwarnings("ignore")
 def test_a_real_odd_picture_is_read_where_pillow_reads_it_and_else_refused(odd_image):
     payload = odd_image.read_bytes()
-    transform = Picture(16)
+    transform = ImageTransform(16)
     try:
         with Image.open(io.BytesIO(payload), formats=FORMATS) as picture:
             readable = picture.width * picture.height <= transform.max_pixels
@@ -247,11 +251,11 @@ def test_a_real_odd_picture_is_read_where_pillow_reads_it_and_else_refused(odd_i
 )
 def test_a_transform_that_could_never_work_is_refused_when_made(options, message):
     with pytest.raises(ValueError, match=message):
-        Picture(**options)
+        ImageTransform(**options)
 
 
 def test_a_batch_is_stacked_and_the_network_is_told_the_channels():
-    transform = Picture(8, "L")
+    transform = ImageTransform(8, "L")
     (batch,) = transform.collate([transform(encode(scene()))] * 3)
     assert batch.shape == (3, 1, 8, 8)
     assert transform.facts() == {"channels": 1}
@@ -259,13 +263,13 @@ def test_a_batch_is_stacked_and_the_network_is_told_the_channels():
 
 @pytest.mark.parametrize(("mode", "shape"), [("L", (8, 8)), ("RGB", (8, 8, 3))])
 def test_a_sample_is_drawn_as_people_see_it(mode, shape):
-    transform = Picture(8, mode)
+    transform = ImageTransform(8, mode)
     assert transform.draw(transform(encode(scene()))).shape == shape
 
 
 def test_standardise_follows_its_formula():
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
-    assert torch.allclose(Standardise([0.2], [0.4])(pixels).flatten(), torch.tensor([-0.5, 0.0, 2.0]))
+    assert torch.allclose(Normalize([0.2], [0.4])(pixels).flatten(), torch.tensor([-0.5, 0.0, 2.0]))
 
 
 @pytest.mark.parametrize("side", [8, 28, 33])
@@ -296,12 +300,12 @@ def test_small_pictures_are_only_for_resnets():
     ("size", "shape"), [((40, 30), (24, 32)), ((30, 90), (32, 11)), ((64, 64), (32, 32)), ((500, 1), (1, 32))]
 )
 def test_a_letterbox_keeps_the_whole_picture_and_its_proportions(size, shape):
-    sample = Letterbox(size=32)(encode(Image.new("RGB", size, "white")))
+    sample = LetterboxTransform(size=32)(encode(Image.new("RGB", size, "white")))
     assert sample.pixels.shape[1:] == shape and (sample.width, sample.height) == size and (sample.pixels == 255).all()
 
 
 def test_a_batch_of_letterboxes_is_grey_beside_the_pictures():
-    letterbox = Letterbox(size=32)
+    letterbox = LetterboxTransform(size=32)
     (batch,) = letterbox.collate([letterbox(encode(Image.new("RGB", size, "white"))) for size in ((40, 30), (30, 90))])
     assert batch.shape == (2, 3, 32, 32) and batch.dtype == torch.uint8
     assert (batch[0, :, :24] == 255).all() and (batch[0, :, 24:] == 127).all() and (batch[1, :, :, 11:] == 127).all()
@@ -309,4 +313,4 @@ def test_a_batch_of_letterboxes_is_grey_beside_the_pictures():
 
 def test_a_letterbox_takes_a_limited_number_of_pixels():
     with pytest.raises(TooLarge, match=r"40 x 30 pixels; this model takes 1,000 at most"):
-        Letterbox(size=32, max_pixels=1_000)(encode(Image.new("RGB", (40, 30))))
+        LetterboxTransform(size=32, max_pixels=1_000)(encode(Image.new("RGB", (40, 30))))

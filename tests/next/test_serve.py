@@ -8,14 +8,14 @@ from archive.build import build
 from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.config import free_ports
-from serving.home import Home
+from serving.state import StateDir
 
 pytestmark = pytest.mark.server
 
 
 def test_pictures_sounds_and_texts_are_served(picture_artifact, sound_artifact, text_artifact, tmp_path):
     recipes = {picture_artifact: "digits", sound_artifact: "sounds", text_artifact: "intents"}
-    home, store = Home(tmp_path / ".torchserve"), tmp_path / "store"
+    home, store = StateDir(tmp_path / ".torchserve"), tmp_path / "store"
     server.start(home, overrides=[*free_ports(), f"model_store={store}"])
     try:
         client = Client.of(home)

@@ -13,8 +13,8 @@ from archive import bom
 from serving import server
 from serving.client import Client
 from serving.config import free_ports
-from serving.home import Home
-from serving.trust import SUMS, sums
+from serving.state import StateDir
+from serving.verify import SUMS, sums
 
 ECHO = """
 import json, os, sys
@@ -102,7 +102,7 @@ def lent_store(echo_store):
 @pytest.fixture(scope="session")
 def home(echo_store, tmp_path_factory):
     """A server's home; the server runs, with the echo in it."""
-    home = Home(tmp_path_factory.mktemp("echo-home") / ".torchserve")
+    home = StateDir(tmp_path_factory.mktemp("echo-home") / ".torchserve")
     server.start(home, overrides=[*free_ports(), f"model_store={echo_store}"])
     try:
         client = Client.of(home)

@@ -14,7 +14,7 @@ import requests
 from serving import server
 from serving.client import Client
 from serving.config import free_ports
-from serving.home import Home
+from serving.state import StateDir
 from tests import rpc
 
 pytestmark = pytest.mark.server
@@ -23,7 +23,7 @@ OTHER = {"inference": "management", "management": "inference"}
 PATHS = {"inference": "/predictions/echo", "management": "/models"}
 
 
-def rest(home: Home, api: str, token: str | None) -> bool:
+def rest(home: StateDir, api: str, token: str | None) -> bool:
     """Whether the API answers."""
     headers = {"Content-Type": "text/plain"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     method = {"inference": "POST", "management": "GET"}[api]
@@ -32,7 +32,7 @@ def rest(home: Home, api: str, token: str | None) -> bool:
     return answer.ok
 
 
-def remote_call(home: Home, api: str, token: str | None) -> bool:
+def remote_call(home: StateDir, api: str, token: str | None) -> bool:
     """The same over gRPC."""
     port = grpc_port(home, api)
     try:
@@ -46,11 +46,11 @@ def remote_call(home: Home, api: str, token: str | None) -> bool:
     return True
 
 
-def grpc_port(home: Home, api: str) -> int:
+def grpc_port(home: StateDir, api: str) -> int:
     return int(re.search(rf"^grpc_{api}_port=(\d+)$", (home.folder / "config.properties").read_text(), re.M)[1])
 
 
-def rotate(home: Home) -> subprocess.CompletedProcess:
+def rotate(home: StateDir) -> subprocess.CompletedProcess:
     """As `make rotate-tokens`."""
     command = [sys.executable, "-m", "serving", "rotate-tokens", "--home", home.folder]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -59,9 +59,9 @@ def rotate(home: Home) -> subprocess.CompletedProcess:
 @pytest.fixture
 def own(echo_store, tmp_path):
     """Start a server of the test's own with further settings; it hosts the echo."""
-    home = Home(tmp_path / ".torchserve")
+    home = StateDir(tmp_path / ".torchserve")
 
-    def start(*settings: str) -> Home:
+    def start(*settings: str) -> StateDir:
         server.start(home, overrides=[*free_ports(), f"model_store={echo_store}", *settings])
         Client.of(home).register("echo", "1.0", home.workers_log)
         return home

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from serving.client import Client
-from serving.home import Home, Running, ServerError
+from serving.state import Running, ServerError, StateDir
 
 pytestmark = pytest.mark.server
 
@@ -75,14 +75,14 @@ def test_a_model_whose_worker_cannot_start_says_why_and_is_not_hosted(home, clie
 
 def test_without_a_server_the_message_says_how_to_start_one(tmp_path):
     with pytest.raises(ServerError, match="make serve"):
-        Client.of(Home(tmp_path))
+        Client.of(StateDir(tmp_path))
 
 
 def test_a_late_answer_is_not_asked_for_twice():
     """The server still works on the first request: another would double its load."""
     asked = []
 
-    class Late(BaseHTTPRequestHandler):
+    class DeadlineExceeded(BaseHTTPRequestHandler):
         def do_POST(self):
             asked.append(self.path)
             time.sleep(1)
@@ -90,7 +90,7 @@ def test_a_late_answer_is_not_asked_for_twice():
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Late) as late:
+    with ThreadingHTTPServer(("127.0.0.1", 0), DeadlineExceeded) as late:
         threading.Thread(target=late.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{late.server_port}"
         client = Client(Running(0, 0, "", address, address, address, ""), {}, patience=0.2)

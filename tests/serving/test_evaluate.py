@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from serving.evaluate import evaluate
-from serving.home import ServerError
+from serving.state import ServerError
 
 pytestmark = pytest.mark.server
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.trust import SUMS
+from serving.verify import SUMS
 from tests.serving.conftest import archive, sign
 
 pytestmark = pytest.mark.server

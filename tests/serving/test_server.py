@@ -18,7 +18,7 @@ import pytest
 from serving import config, server
 from serving.client import Client
 from serving.config import free_ports
-from serving.home import Home, Running, ServerError
+from serving.state import Running, ServerError, StateDir
 
 pytestmark = pytest.mark.server
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture
 def own(echo_store, tmp_path):
     """A home of the test's own, and the settings to start it with; stopped afterwards."""
-    home = Home(tmp_path / ".torchserve")
+    home = StateDir(tmp_path / ".torchserve")
     yield home, [*free_ports(), f"model_store={echo_store}"]
     server.stop(home, draining=0)
 
@@ -79,7 +79,7 @@ def test_another_process_with_the_old_number_is_not_taken_for_the_server(own):
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}'])
 def test_a_half_written_file_does_not_block_a_start(tmp_path, content):
-    home = Home(tmp_path / ".torchserve")
+    home = StateDir(tmp_path / ".torchserve")
     home.make()
     home.state.write_text(content)
     assert home.running() is None and server.stop(home) is False
@@ -97,7 +97,7 @@ def test_a_clock_that_was_put_right_does_not_hide_the_server(home):
 
 def test_who_reads_in_a_lost_servers_folder_is_not_ended_with_it(tmp_path):
     """Its file may be gone, or be damaged so far that it names no folder at all."""
-    home = Home(tmp_path / ".torchserve")
+    home = StateDir(tmp_path / ".torchserve")
     home.make()
     folder = home.folder / "ts-lost"
     folder.mkdir()
@@ -140,7 +140,7 @@ def test_a_server_that_answers_no_more_is_stopped_all_the_same(own, monkeypatch)
 def test_neither_a_proxy_nor_a_plain_locale_nor_an_accent_hinders_a_start(own, tmp_path, monkeypatch):
     for name, value in {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1", "LC_ALL": "C"}.items():
         monkeypatch.setenv(name, value)
-    home, folder = Home(tmp_path / "été ☀" / ".torchserve"), tmp_path / "été ☀"
+    home, folder = StateDir(tmp_path / "été ☀" / ".torchserve"), tmp_path / "été ☀"
     (folder / "serving").mkdir(parents=True)
     (folder / "serving" / "metrics.yaml").write_bytes(Path("serving/metrics.yaml").read_bytes())
     (folder / "config.properties").write_bytes(config.FILE.read_bytes())
@@ -187,9 +187,9 @@ def test_an_address_that_cannot_be_is_one_line(setting, said):
 
 def test_no_settings_and_no_folder_say_which_option_names_another(tmp_path):
     with pytest.raises(ServerError, match="--config"):
-        server.start(Home(tmp_path), file=tmp_path / "nothing.properties")
+        server.start(StateDir(tmp_path), file=tmp_path / "nothing.properties")
     with pytest.raises(ServerError, match="--home"):
-        server.start(Home("/dev/null/home"))
+        server.start(StateDir("/dev/null/home"))
 
 
 def test_a_configuration_that_torchserve_refuses_ends_the_start_with_its_words(own):

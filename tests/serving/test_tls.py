@@ -13,7 +13,7 @@ import requests
 from serving import config, server
 from serving.client import Client
 from serving.config import free_ports
-from serving.home import Home, ServerError
+from serving.state import ServerError, StateDir
 from tests import rpc
 from tests.certificates import needs_openssl, openssl, self_signed
 
@@ -25,7 +25,7 @@ def own(echo_store, tmp_path_factory):
     """A server with a self-signed certificate."""
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = self_signed(folder)
-    home = Home(folder / ".torchserve")
+    home = StateDir(folder / ".torchserve")
     settings = [f"certificate_file={certificate}", f"private_key_file={key}"]
     server.start(home, overrides=[*free_ports(), f"model_store={echo_store}", *settings])
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from handlers.base import load
 from model_defs.artifact import Artifact
-from model_defs.measures import measure
+from model_defs.metrics import measure
 from train.__main__ import train
 
 FEW = ["--trainer.max_epochs=1", "--data.pictures=32", "--data.batch_size=4"]
@@ -16,7 +16,7 @@ FEW = ["--trainer.max_epochs=1", "--data.pictures=32", "--data.batch_size=4"]
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Artifact:
     folder = tmp_path_factory.mktemp("shapes")
-    augment = '[{"class_path": "torchvision.transforms.v2.RandomIoUCrop"}, {"class_path": "train.augment.Grain"}]'
+    augment = '[{"class_path": "torchvision.transforms.v2.RandomIoUCrop"}, {"class_path": "train.augment.GaussianNoise"}]'
     return train("shapes", [*FEW, f"--model.augment={augment}"], folder / "artifacts", folder / "runs")
 
 

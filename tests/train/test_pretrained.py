@@ -11,7 +11,7 @@ import torch
 from model_defs.artifact import Artifact
 from model_defs.build import SpecError
 from train.__main__ import train
-from train.data.pieces import train_tokenizer
+from train.data.bpe import train_tokenizer
 
 tokenizers = pytest.importorskip("tokenizers", reason="make setup EXTRAS=transformers")
 transformers = pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")

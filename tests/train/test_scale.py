@@ -17,7 +17,7 @@ from model_defs.artifact import Artifact
 from model_defs.vision import TorchvisionClassifier
 from train.__main__ import main
 from train.__main__ import train as run
-from train.recompute import recompute
+from train.gradient_checkpointing import recompute
 
 PLAIN = ["--model.network.init_args.dropout=0", "--model.augment=null", "--trainer.max_epochs=2"]  # nothing random but the order
 

@@ -5,20 +5,20 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from model_defs.answers import png
-from model_defs.vision import Framed
-from train.targets import VOID, Boxes, LabelMap, Numbers, framed
+from model_defs.postprocess import png
+from model_defs.vision import ImageSample
+from train.targets import VOID, BoxTargets, ClassTargets, MaskTargets, framed
 
 LABELS = ["cat", "dog"]
 BOX = {"xmin": 10, "ymin": 20, "xmax": 50, "ymax": 60}
 
 
 @pytest.fixture
-def sample() -> Framed:
+def sample() -> ImageSample:
     """A picture of 100 x 200, shrunk to a fifth; the box's pixels are white."""
     pixels = torch.zeros(3, 40, 20, dtype=torch.uint8)
     pixels[:, 4:12, 2:10] = 255
-    return Framed(pixels, width=100, height=200)
+    return ImageSample(pixels, width=100, height=200)
 
 
 def mask() -> str:
@@ -28,25 +28,25 @@ def mask() -> str:
 
 
 def test_a_label_becomes_its_number_and_only_the_sample_is_augmented():
-    sample, number = Numbers(LABELS, v2.Compose([lambda sample: sample + 1]))(torch.zeros(2), "dog")
+    sample, number = ClassTargets(LABELS, v2.Compose([lambda sample: sample + 1]))(torch.zeros(2), "dog")
     assert number == 1 and sample.tolist() == [1, 1]
-    assert Numbers(LABELS).collate([0, 1]).tolist() == [0, 1]
+    assert ClassTargets(LABELS).collate([0, 1]).tolist() == [0, 1]
 
 
 def test_boxes_are_those_of_the_shrunk_picture_and_labels_begin_with_one(sample):
-    _, target = Boxes(LABELS)(sample, [{"label": "dog", "box": BOX}])
+    _, target = BoxTargets(LABELS)(sample, [{"label": "dog", "box": BOX}])
     assert target["boxes"].tolist() == [[2, 4, 10, 12]] and target["labels"].tolist() == [2]
 
 
 def test_a_picture_without_things_has_empty_targets(sample):
-    _, target = Boxes(LABELS)(sample, [])
+    _, target = BoxTargets(LABELS)(sample, [])
     assert target["boxes"].shape == (0, 4) and target["labels"].shape == (0,)
 
 
 @pytest.mark.parametrize("augment", [v2.RandomHorizontalFlip(1.0), v2.RandomVerticalFlip(1.0), v2.RandomCrop((30, 16), (0, 0))])
 def test_boxes_and_masks_stay_on_what_they_mark_whatever_the_augmentation(sample, augment):
     torch.manual_seed(0)
-    changed, target = Boxes(LABELS, v2.Compose([augment]))(sample, [{"label": "cat", "box": BOX, "mask": mask()}])
+    changed, target = BoxTargets(LABELS, v2.Compose([augment]))(sample, [{"label": "cat", "box": BOX, "mask": mask()}])
     left, top, right, bottom = (int(value) for value in target["boxes"][0])
     inside = torch.zeros(changed.pixels.shape[1:], dtype=torch.bool)
     inside[top:bottom, left:right] = True
@@ -56,16 +56,16 @@ def test_boxes_and_masks_stay_on_what_they_mark_whatever_the_augmentation(sample
 
 def test_a_box_of_which_nothing_is_left_goes(sample):
     things = [{"label": "cat", "box": BOX}, {"label": "dog", "box": BOX | {"xmax": 12}}]
-    assert Boxes(LABELS)(sample, things)[1]["labels"].tolist() == [1]
+    assert BoxTargets(LABELS)(sample, things)[1]["labels"].tolist() == [1]
 
 
 def test_a_label_map_has_each_pixel_s_number(sample):
-    changed, numbers = LabelMap(LABELS, v2.RandomHorizontalFlip(1.0))(sample, [{"label": "dog", "mask": mask()}])
+    changed, numbers = MaskTargets(LABELS, v2.RandomHorizontalFlip(1.0))(sample, [{"label": "dog", "mask": mask()}])
     assert torch.equal(numbers == 2, changed.pixels[0] == 255) and set(numbers.unique().tolist()) == {0, 2}
 
 
 def test_unknown_pixels_are_void(sample):
-    _, numbers = LabelMap(LABELS)(sample, [{"label": None, "mask": mask()}])
+    _, numbers = MaskTargets(LABELS)(sample, [{"label": None, "mask": mask()}])
     assert set(numbers.unique().tolist()) == {0, VOID}
 
 

@@ -33,7 +33,7 @@ def test_mixed_pictures_have_the_labels_of_both_in_their_shares(mix):
 AUGMENTATIONS = """[
     {"class_path": "torchvision.transforms.v2.RandomRotation", "init_args": {"degrees": 10}},
     {"class_path": "torchvision.transforms.v2.ColorJitter", "init_args": {"brightness": 0.2}},
-    {"class_path": "train.augment.Grain"},
+    {"class_path": "train.augment.GaussianNoise"},
     {"class_path": "torchvision.transforms.v2.RandAugment"}]"""
 
 

@@ -10,22 +10,22 @@ from pathlib import Path
 import soundfile
 import torchaudio
 
-from train.data import synth
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, open_set, split
 from train.data.folders import class_folders, has_class_folders
+from train.data.synthetic.sounds import KINDS, clip
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
 
 
-class SoundFolder(Examples):
+class AudioFolder(Examples):
     """`root/train/<class>/*.wav` and `root/test/<class>/*.wav`, or `root/<class>/*.wav`, in any format that libsndfile reads."""
 
     def read(self) -> dict[str, list[Example]]:
         return class_folders(self.root, SUFFIXES, self.seed)
 
 
-class Sounds(SoundFolder):
-    """Sounds that `train/data/synth.py` makes; or a folder of class folders.
+class Sounds(AudioFolder):
+    """Sounds that `train/data/synthetic/sounds.py` makes; or a folder of class folders.
 
     Args:
         per_class: clips of each kind for training; a quarter as many more are for testing.
@@ -42,11 +42,11 @@ class Sounds(SoundFolder):
         return {"train": self.made(range(self.per_class)), "test": self.made(range(self.per_class, self.per_class + tested))}
 
     def clip(self, kind: str, seed: int) -> bytes:
-        return synth.clip(kind, seed)
+        return clip(kind, seed)
 
     def made(self, seeds: range) -> list[Example]:
         first = 1_000_000 * self.seed
-        return [Example(self.clip(kind, first + seed), kind, f"{kind} {seed}", ".wav") for kind in synth.KINDS for seed in seeds]
+        return [Example(self.clip(kind, first + seed), kind, f"{kind} {seed}", ".wav") for kind in KINDS for seed in seeds]
 
 
 class LongSounds(Sounds):
@@ -55,10 +55,10 @@ class LongSounds(Sounds):
     LENGTHS = (2, 3, 4)  # s
 
     def clip(self, kind: str, seed: int) -> bytes:
-        return synth.clip(kind, seed, self.LENGTHS[seed % len(self.LENGTHS)])
+        return clip(kind, seed, self.LENGTHS[seed % len(self.LENGTHS)])
 
 
-class SPEECHCOMMANDS(SoundFolder):
+class SPEECHCOMMANDS(AudioFolder):
     """35 spoken words, 105,829 recordings of up to a second, with the set's own split; or a folder of class folders."""
 
     def read(self) -> dict[str, list[Example]]:
@@ -78,7 +78,7 @@ class SPEECHCOMMANDS(SoundFolder):
             yield Example(file, label, str(file), ".wav")
 
 
-class YESNO(SoundFolder):
+class YESNO(AudioFolder):
     """60 recordings of eight words each, "yes" or "no" in Hebrew, cut in eight; a fifth of the recordings is for testing. Or a
     folder of class folders."""
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from model_defs.errors import InputError
 from model_defs.transform import Transform
-from train.data.order import Batches, Loader
+from train.data.sampler import ResumableBatchSampler, ResumableLoader
 from train.targets import Targets
 
 DOWNLOADS = "data/downloads"
@@ -42,7 +42,7 @@ class Example(NamedTuple):
 
     Args:
         payload: its bytes, or the file that holds them.
-        truth: what is true of it, in the terms of `model_defs/measures.py`: a label; boxes; masks.
+        truth: what is true of it, in the terms of `model_defs/metrics.py`: a label; boxes; masks.
         source: where it stands, for messages: a path, or `train.csv:17`.
         suffix: how a file of it is named: ".png".
     """
@@ -201,11 +201,13 @@ class Examples(LightningDataModule):
         targets = task.targets(self.labels, augment)
         samples = Samples(self.splits[name], self.samples[name] if self.cache else None, task.transform, targets)
         try:
-            batches = Batches(len(samples), self.batch_size, seed, self.trainer.global_rank, self.trainer.world_size)
+            batches = ResumableBatchSampler(
+                len(samples), self.batch_size, seed, self.trainer.global_rank, self.trainer.world_size
+            )
         except ValueError as error:
             raise DataError(f"{self.root}: the {name} split has {error}; train with fewer, or give it more") from None
         collate_fn = partial(collate, task.transform, targets)
-        return Loader(samples, batch_sampler=batches, num_workers=self.num_workers, collate_fn=collate_fn, **options)
+        return ResumableLoader(samples, batch_sampler=batches, num_workers=self.num_workers, collate_fn=collate_fn, **options)
 
 
 class Samples(Dataset):

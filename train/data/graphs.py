@@ -9,8 +9,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from model_defs.errors import InputError
-from model_defs.graph import Graph
-from model_defs.structured import SUFFIX, body, inputs_of, parsed
+from model_defs.graph import GraphTransform
+from model_defs.json_input import SUFFIX, body, inputs_of, parsed
 from train.data.examples import DOWNLOADS, Example, Examples
 from train.data.folders import class_folders
 
@@ -26,7 +26,7 @@ class GraphFolder(Examples):
     def read(self) -> dict[str, list[Example]]:
         return class_folders(self.root, {SUFFIX}, self.seed)
 
-    def fit(self, transform: Graph) -> None:
+    def fit(self, transform: GraphTransform) -> None:
         """Learn each feature's mean and deviation from the training split's nodes; `check` names the graphs that are none."""
         columns: dict[int, list[float]] = defaultdict(list)
         for example in self.splits["train"]:

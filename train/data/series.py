@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from model_defs.sequence import Series
-from model_defs.structured import SUFFIX, body
-from train.data.demand import DAY, demand
+from model_defs.json_input import SUFFIX, body
+from model_defs.sequence import SeriesTransform
+from train.data.csv_rows import records
 from train.data.examples import DOWNLOADS, DataError, Example, Examples
-from train.data.spreadsheet import records
+from train.data.synthetic.demand import DAY, demand
 
-Values = list[float]
+ValueTargets = list[float]
 
 
-class CSVSeries(Examples):
+class SeriesCSV(Examples):
     """A CSV file, or a folder of them: a value a row at equal distances in time, the oldest first. Each file is a series, or each
     name in its column of names.
 
@@ -60,7 +60,7 @@ class CSVSeries(Examples):
         self.value, self.name = value, name
         self.season, self.history, self.horizon, self.stride = season, history, horizon, stride
 
-    def series(self) -> dict[str, Values]:
+    def series(self) -> dict[str, ValueTargets]:
         """Each series' values by its name, for messages.
 
         Raises:
@@ -69,7 +69,7 @@ class CSVSeries(Examples):
         if not self.root.exists():
             raise DataError(f"{self.root}: no such file or folder; say where the data lies with DATA=<file or folder>")
         files = sorted(self.root.glob("*.csv")) if self.root.is_dir() else [self.root]
-        found: dict[str, Values] = defaultdict(list)
+        found: dict[str, ValueTargets] = defaultdict(list)
         for file in files:
             for name, value in self.values(file):
                 found[name].append(value)
@@ -96,7 +96,7 @@ class CSVSeries(Examples):
 
     def read(self) -> dict[str, list[Example]]:
         splits: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
-        self.known: list[Values] = []  # what the network may know of the numbers
+        self.known: list[ValueTargets] = []  # what the network may know of the numbers
         for name, values in self.series().items():
             tested = round((1 - self.TESTED) * len(values))
             validated = round((1 - self.validation) * tested)
@@ -109,7 +109,7 @@ class CSVSeries(Examples):
                 raise DataError(f"{self.root}: too short for the {split} split; {needed:,} values of a series are needed")
         return splits
 
-    def cut(self, name: str, values: Values, start: int, end: int) -> Iterator[Example]:
+    def cut(self, name: str, values: ValueTargets, start: int, end: int) -> Iterator[Example]:
         """The examples whose forecasts lie in values[start:end]; what is known may lie before. Their lengths differ."""
         chance = random.Random(f"{self.seed} {name} {start}")
         for now in range(max(start, self.season), end - self.horizon + 1, self.stride):
@@ -121,15 +121,15 @@ class CSVSeries(Examples):
     def labels_of(self, truth: dict) -> set[str]:
         return set()
 
-    def fit(self, transform: Series) -> None:
+    def fit(self, transform: SeriesTransform) -> None:
         changes = [np.subtract(values[self.season :], values[: -self.season]) for values in self.known]
         transform.mean = float(np.mean(np.concatenate(self.known)))
         transform.deviation = float(np.std(np.concatenate(changes))) or 1.0
         transform.season, transform.history, transform.horizon = self.season, self.history, self.horizon
 
 
-class Demand(CSVSeries):
-    """Hourly demand that `train/data/demand.py` makes up; or CSV.
+class Demand(SeriesCSV):
+    """Hourly demand that `train/data/synthetic/demand.py` makes up; or CSV.
 
     Args:
         count: series.
@@ -140,7 +140,7 @@ class Demand(CSVSeries):
         super().__init__(root, **options)
         self.count, self.length = count, length
 
-    def series(self) -> dict[str, Values]:
+    def series(self) -> dict[str, ValueTargets]:
         if self.root != Path(DOWNLOADS):
             return super().series()
         first = 1_000_000 * self.seed

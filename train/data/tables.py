@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from sklearn import datasets
 
-from model_defs.structured import SUFFIX, body, inputs_of, parsed
-from model_defs.table import Columns
+from model_defs.json_input import SUFFIX, body, inputs_of, parsed
+from model_defs.table import TableTransform
+from train.data.csv_rows import records
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
-from train.data.spreadsheet import records
-from train.data.trips import trip
+from train.data.synthetic.trips import trip
 
 Cells = dict[str, str]
 
 
-class CSVTable(Examples):
+class TableCSV(Examples):
     """`root/train.csv` and `root/test.csv` (and `validation.csv`, if there), or one CSV file, of which a fifth is for testing.
 
     A column whose every filled cell in train.csv is a number is numeric, any other one categorical; an empty cell is an unknown
@@ -103,7 +103,7 @@ class CSVTable(Examples):
     def truth(self, given: Any, source: str) -> Any:
         return str(given)
 
-    def fit(self, transform: Columns) -> None:
+    def fit(self, transform: TableTransform) -> None:
         """Mean and deviation of each number, and the categories, of what is there to learn from and to choose the epoch by."""
         rows = [inputs_of(parsed(example.read())) for name in ("train", "validation") for example in self.splits[name]]
         columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
@@ -114,7 +114,7 @@ class CSVTable(Examples):
                 transform.categories[name] = sorted({str(value) for value in values})
 
 
-class NumberTable(CSVTable):
+class RegressionCSV(TableCSV):
     """As CSVTable; what is to be told is a number."""
 
     FEWEST_LABELS = 0
@@ -128,13 +128,13 @@ class NumberTable(CSVTable):
     def labels_of(self, truth: dict) -> set[str]:
         return set()
 
-    def fit(self, transform: Columns) -> None:
+    def fit(self, transform: TableTransform) -> None:
         super().fit(transform)
         transform.target = mean_and_deviation([example.truth["value"] for example in self.splits["train"]])
 
 
-class Trips(CSVTable):
-    """Trips that `train/data/trips.py` makes up: on foot, by bicycle, bus or car; or CSV.
+class Trips(TableCSV):
+    """Trips that `train/data/synthetic/trips.py` makes up: on foot, by bicycle, bus or car; or CSV.
 
     Args:
         count: for training; a quarter as many more are for testing.
@@ -163,7 +163,7 @@ def bundled(load: Callable) -> Iterator[tuple[dict[str, float], Any, str]]:
         yield dict(zip(names, values, strict=True)), truth, f"scikit-learn's {load.__name__.removeprefix('load_')}: {place}"
 
 
-class BreastCancer(CSVTable):
+class BreastCancer(TableCSV):
     """569 tumours by 30 measures of their cells, malignant or benign, which scikit-learn brings along; a fifth is for testing. Or
     CSV."""
 
@@ -182,7 +182,7 @@ class Wine(BreastCancer):
     load = staticmethod(datasets.load_wine)
 
 
-class Diabetes(NumberTable, BreastCancer):
+class Diabetes(RegressionCSV, BreastCancer):
     """442 people by ten measures, and how far their disease went in a year, 25 to 346; likewise."""
 
     load = staticmethod(datasets.load_diabetes)

@@ -8,22 +8,23 @@ import tarfile
 from collections.abc import Iterator
 from functools import singledispatch
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torchvision.datasets.utils import download_url
 
-from model_defs.text import Words
+from model_defs.text import NgramTransform
 from model_defs.transform import Transform
-from model_defs.transformer import Pieces
+from model_defs.transformer import SubwordTransform
+from train.data.bpe import train_tokenizer
+from train.data.csv_rows import records
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
-from train.data.pieces import train_tokenizer
-from train.data.spreadsheet import records
 from train.data.vectors import read_vectors
 from train.data.vocabulary import build_vocabulary
 
 
-class CSV(Examples):
+class TextCSV(Examples):
     """`root/train.csv` and `root/test.csv` (and `validation.csv`, if there), or one CSV file, of which a fifth is for testing.
 
     Args:
@@ -60,7 +61,7 @@ class CSV(Examples):
 
     def fit(self, transform: Transform) -> None:
         """Let the transform learn its words or pieces from the training split alone, but for those that `vectors` brings."""
-        if self.vectors and not isinstance(transform, Words):
+        if self.vectors and not isinstance(transform, NgramTransform):
             raise DataError(f"vectors: word vectors are for transforms of words; {type(transform).__name__} is none")
         learn(transform, (example.read().decode() for example in self.splits["train"]))
         if self.vectors:
@@ -91,32 +92,32 @@ def learn(transform: Transform, texts: Iterator[str]) -> None:
 
 
 @learn.register
-def _(transform: Words, texts: Iterator[str]) -> None:
+def _(transform: NgramTransform, texts: Iterator[str]) -> None:
     """Its vocabulary."""
     transform.tokens = build_vocabulary(texts, transform.ngrams, transform.max_tokens, transform.min_freq)
 
 
 @learn.register
-def _(transform: Pieces, texts: Iterator[str]) -> None:
+def _(transform: SubwordTransform, texts: Iterator[str]) -> None:
     """Its tokenizer, unless it has one already."""
     if transform.tokenizer is None:
         transform.written = train_tokenizer(texts, transform.vocab_size)
 
 
-class Intents(CSV):
+class Intents(TextCSV):
     """560 everyday requests of ten kinds, and 140 in other words for testing, written for this project."""
 
     def __init__(self, root: str = str(Path(__file__).with_name("intents")), **options):
         super().__init__(root, **options)
 
 
-class Named(CSV):
+class Named(TextCSV):
     """A public set by its name, downloaded if it is not in `root`; or `train.csv` and `test.csv` there.
 
     On disk it lies where torchtext puts it: `root/datasets/<name>/`.
     """
 
-    files: dict[str, tuple[str, str]]  # by their name on disk: where from, and their MD5
+    files: ClassVar[dict[str, tuple[str, str]]]  # by their name on disk: where from, and their MD5
     names: tuple[str, ...]  # of the labels
 
     def read(self) -> dict[str, list[Example]]:
@@ -159,7 +160,7 @@ class AG_NEWS(Named):
     """127,600 news items of four topics."""
 
     URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
-    files = {
+    files: ClassVar = {
         "train.csv": (f"{URL}/train.csv", "b1a00f826fdfbd249f79597b59e1dc12"),
         "test.csv": (f"{URL}/test.csv", "d52ea96a97a2d943681189a97654912d"),
     }
@@ -174,7 +175,7 @@ class AG_NEWS(Named):
 class IMDB(Named):
     """50,000 film reviews, for or against."""
 
-    files = {
+    files: ClassVar = {
         "aclImdb_v1.tar.gz": (
             "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
             "7c2ac02c03563afcf9b574c7e56c153a",

@@ -12,7 +12,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from model_defs.picture import FORMATS
+from model_defs.image_file import FORMATS
 from train.data.examples import DOWNLOADS, Example, Examples, open_set, split
 from train.data.folders import class_folders, has_class_folders
 
@@ -25,14 +25,14 @@ def png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-class PictureFolder(Examples):
+class ImageFolder(Examples):
     """`root/train/<class>/*.jpg` and `root/test/<class>/*.jpg`, or `root/<class>/*.jpg`, in any format that Pillow reads."""
 
     def read(self) -> dict[str, list[Example]]:
         return class_folders(self.root, SUFFIXES, self.seed)
 
 
-class Digits(PictureFolder):
+class Digits(ImageFolder):
     """Handwritten digits of 8x8 pixels in 17 shades, which scikit-learn brings along; a fifth is for testing. Or a folder of
     class folders."""
 
@@ -49,7 +49,7 @@ class Digits(PictureFolder):
         return {"train": train, "test": test}
 
 
-class Torchvision(PictureFolder):
+class Torchvision(ImageFolder):
     """A set of `torchvision.datasets` by its name, downloaded if it is not in `root`; or a folder of class folders there."""
 
     source: Callable  # of (root, train, download) -> pairs of a picture and the label's number, with `classes`

@@ -9,7 +9,7 @@ UNKNOWN = "<unk>"  # number 0
 
 
 def build_vocabulary(texts: Iterable[str], size: int, most: int | None = None, min_freq: int = 1) -> list[str]:
-    """The n-grams of all texts: `<unk>`, then the most frequent first, and equally frequent ones in the order of their characters.
+    """The n-grams of all texts: `<unk>`, then the most frequent first. Equal counts are sorted by the text.
 
     This is the order of torchtext's `build_vocab_from_iterator`; a test compares the two.
 

@@ -1,4 +1,4 @@
-"""train/data/audio.py and synth.py: torchaudio's sets in their own formats on disk, folders, and the sounds made here."""
+"""train/data/audio.py and py: torchaudio's sets in their own formats on disk, folders, and the sounds made here."""
 
 import io
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from model_defs.audio import Sound
-from train.data import synth
-from train.data.audio import SPEECHCOMMANDS, YESNO, LongSounds, SoundFolder, Sounds
+from model_defs.audio import AudioTransform
+from train.data.audio import SPEECHCOMMANDS, YESNO, AudioFolder, LongSounds, Sounds
 from train.data.examples import DataError
+from train.data.synthetic.sounds import KINDS, SAMPLE_RATE, clip
 
 
 def ready(data, sample_rate=8_000):
     data.setup()
-    data.check(Sound(sample_rate=sample_rate))
+    data.check(AudioTransform(sample_rate=sample_rate))
     return data
 
 
@@ -59,7 +59,7 @@ def test_yesno_recordings_are_cut_in_eight_and_split_by_recording(tmp_path):
     assert (np.concatenate(parts) == whole).all()
 
 
-@pytest.mark.parametrize("kind", [SoundFolder, SPEECHCOMMANDS, YESNO, Sounds])
+@pytest.mark.parametrize("kind", [AudioFolder, SPEECHCOMMANDS, YESNO, Sounds])
 def test_a_folder_of_class_folders_in_several_formats_and_rates(kind, tmp_path):
     for part in ("train", "test"):
         for label in ("1", "2", "10"):
@@ -70,7 +70,7 @@ def test_a_folder_of_class_folders_in_several_formats_and_rates(kind, tmp_path):
     assert {sample.shape for sample in data.samples["test"]} == {(8_000,)}
 
 
-@pytest.mark.parametrize("kind", [SoundFolder, SPEECHCOMMANDS, YESNO, Sounds])
+@pytest.mark.parametrize("kind", [AudioFolder, SPEECHCOMMANDS, YESNO, Sounds])
 def test_class_folders_without_a_split_are_split_in_five(kind, tmp_path):
     for label in ("a", "b"):
         for place in range(10):
@@ -91,22 +91,22 @@ def test_a_broken_sound_is_named_before_the_first_epoch(tmp_path):
             sound(tmp_path / label / f"{place}.wav", seed=place)
     (tmp_path / "b" / "4.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match=r"b/4\.wav: not a sound"):
-        ready(SoundFolder(root=str(tmp_path)))
+        ready(AudioFolder(root=str(tmp_path)))
 
 
 def test_made_sounds_are_the_same_each_time_and_none_is_in_both_splits():
     data = ready(Sounds(per_class=4), 16_000)
-    assert data.labels == sorted(synth.KINDS) and data.counts()["test"] == 10
+    assert data.labels == sorted(KINDS) and data.counts()["test"] == 10
     assert data.fingerprint() == ready(Sounds(per_class=4), 16_000).fingerprint()
     payloads = [example.payload for name in data.splits for example in data.splits[name]]
     assert len(set(payloads)) == len(payloads)
 
 
-@pytest.mark.parametrize("kind", synth.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_made_sound_is_a_second_long_finite_and_audible(kind):
     for seed in range(5):
-        samples, rate = soundfile.read(io.BytesIO(synth.clip(kind, seed)))
-        assert len(samples) == rate == synth.SAMPLE_RATE and np.isfinite(samples).all() and 0.02 < np.abs(samples).max() <= 1
+        samples, rate = soundfile.read(io.BytesIO(clip(kind, seed)))
+        assert len(samples) == rate == SAMPLE_RATE and np.isfinite(samples).all() and 0.02 < np.abs(samples).max() <= 1
 
 
 def test_a_long_sound_is_one_of_the_kinds_somewhere_in_its_background():

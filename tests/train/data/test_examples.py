@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from model_defs.text import Words
+from model_defs.text import NgramTransform
 from train.data.examples import DataError, Example, Examples, natural, split
-from train.targets import Numbers
+from train.targets import ClassTargets
 
 
 def examples(count: int = 40) -> list[Example]:
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_listed_before_the_first_epoch():
     data = Made({"train": spoiled, "test": examples(4)})
     data.setup()
     with pytest.raises(DataError, match=r"2 examples cannot be read.*\n  line 3: not UTF-8.*\n  line 7: not UTF-8"):
-        data.check(Words())
+        data.check(NgramTransform())
 
 
 def test_a_file_that_has_gone_is_listed_too(tmp_path):
@@ -99,7 +99,7 @@ def test_a_file_that_has_gone_is_listed_too(tmp_path):
     )
     data.setup()
     with pytest.raises(DataError, match=r"gone\.png"):
-        data.check(Words())
+        data.check(NgramTransform())
 
 
 def test_the_fingerprint_knows_a_changed_byte_and_a_changed_label_but_not_the_order(data):
@@ -119,16 +119,16 @@ def test_many_unreadable_examples_are_counted_and_the_first_five_listed():
     data = Made({"train": spoiled, "test": examples(4)})
     data.setup()
     with pytest.raises(DataError, match="30 examples cannot be read") as error:
-        data.check(Words())
+        data.check(NgramTransform())
     assert len(str(error.value).splitlines()) == 1 + 5 + 1 and str(error.value).endswith("and 25 more")
 
 
 def with_task(data: Examples, augment=None) -> Examples:
     """The data as Lightning leaves it, beside a module with a transform."""
     data.setup()
-    transform = Words(ngrams=1)
+    transform = NgramTransform(ngrams=1)
     transform.tokens = ["<unk>", "text", *map(str, range(40))]
-    task = SimpleNamespace(transform=transform, augment=augment, targets=Numbers)
+    task = SimpleNamespace(transform=transform, augment=augment, targets=ClassTargets)
     data.trainer = SimpleNamespace(lightning_module=task, global_rank=0, world_size=1)
     data.check(transform)
     return data
@@ -169,9 +169,9 @@ def test_a_loader_can_be_sent_to_workers_that_are_spawned():
 def test_batches_hold_collated_samples_and_label_numbers(cache):
     data = Made({"train": examples(), "test": examples(10)}, batch_size=8, cache=cache)
     data.setup()
-    transform = Words()
+    transform = NgramTransform()
     transform.tokens = ["<unk>", "text"]
-    task = SimpleNamespace(transform=transform, augment=lambda sample: sample[:1], targets=Numbers)
+    task = SimpleNamespace(transform=transform, augment=lambda sample: sample[:1], targets=ClassTargets)
     data.trainer = SimpleNamespace(lightning_module=task, global_rank=0, world_size=1)
     data.check(transform)
     for (numbers, offsets), targets in data.train_dataloader():

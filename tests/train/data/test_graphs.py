@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from model_defs.graph import Graph
+from model_defs.graph import GraphTransform
 from train.data.examples import DataError
 from train.data.graphs import KINDS, GraphFolder, Graphs
 
@@ -36,7 +36,7 @@ def test_folders_of_graphs_are_read_and_a_broken_one_is_named(tmp_path):
         for place in range(10):
             graph = {"nodes": [[place], [1]], "edges": [[0, 1]]}
             (tmp_path / label / f"{place}.json").write_text(json.dumps({"inputs": graph}))
-    data, transform = GraphFolder(root=str(tmp_path)), Graph()
+    data, transform = GraphFolder(root=str(tmp_path)), GraphTransform()
     data.setup()
     data.fit(transform)
     data.check(transform)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from model_defs.sequence import Series
-from model_defs.structured import inputs_of, parsed
-from train.data.demand import demand
+from model_defs.json_input import inputs_of, parsed
+from model_defs.sequence import SeriesTransform
 from train.data.examples import DataError
-from train.data.series import CSVSeries, Demand
+from train.data.series import Demand, SeriesCSV
+from train.data.synthetic.demand import demand
 
 SMALL = {"season": 4, "history": 12, "horizon": 4, "stride": 3}
 
@@ -19,7 +19,7 @@ def written(tmp_path, text: str):
 
 def ready(data):
     data.setup()
-    series = Series()
+    series = SeriesTransform()
     data.fit(series)
     data.check(series)
     return data, series
@@ -27,7 +27,7 @@ def ready(data):
 
 def test_no_test_value_is_known_to_training(tmp_path):
     root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
-    data, series = ready(CSVSeries(root, **SMALL))
+    data, series = ready(SeriesCSV(root, **SMALL))
     seen = [max(example.truth["forecast"]) for name in ("train", "validation") for example in data.splits[name]]
     told = [min(example.truth["forecast"]) for example in data.splits["test"]]
     assert max(seen) < 160 <= min(told)
@@ -36,7 +36,7 @@ def test_no_test_value_is_known_to_training(tmp_path):
 
 def test_what_is_known_ends_where_the_forecast_begins_and_its_lengths_differ(tmp_path):
     root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
-    data, _ = ready(CSVSeries(root, **SMALL))
+    data, _ = ready(SeriesCSV(root, **SMALL))
     lengths = set()
     for example in data.splits["test"]:
         known = inputs_of(parsed(example.read()))
@@ -47,7 +47,7 @@ def test_what_is_known_ends_where_the_forecast_begins_and_its_lengths_differ(tmp
 
 def test_a_column_of_names_holds_several_series(tmp_path):
     rows = "".join(f"{value},{name}\n" for value in range(200) for name in ("a", "b"))
-    data, _ = ready(CSVSeries(written(tmp_path, "value,series\n" + rows), **SMALL))
+    data, _ = ready(SeriesCSV(written(tmp_path, "value,series\n" + rows), **SMALL))
     assert {example.source.split(": ")[1] for example in data.splits["train"]} == {"a", "b"}
 
 
@@ -64,15 +64,15 @@ def test_a_column_of_names_holds_several_series(tmp_path):
 )
 def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError) as caught:
-        CSVSeries(written(tmp_path, text), **SMALL).setup()
+        SeriesCSV(written(tmp_path, text), **SMALL).setup()
     assert message in str(caught.value)
 
 
 def test_no_folder_and_a_history_shorter_than_a_season_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
-        CSVSeries(str(tmp_path / "nowhere")).setup()
+        SeriesCSV(str(tmp_path / "nowhere")).setup()
     with pytest.raises(DataError, match="a history holds a season or more"):
-        CSVSeries(season=24, history=12)
+        SeriesCSV(season=24, history=12)
 
 
 def test_the_same_seed_makes_the_same_demand():

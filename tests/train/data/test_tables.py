@@ -2,10 +2,10 @@
 
 import pytest
 
-from model_defs.structured import inputs_of, parsed
-from model_defs.table import Columns
+from model_defs.json_input import inputs_of, parsed
+from model_defs.table import TableTransform
 from train.data.examples import DataError
-from train.data.tables import BreastCancer, CSVTable, Diabetes, NumberTable, Trips, Wine
+from train.data.tables import BreastCancer, Diabetes, RegressionCSV, TableCSV, Trips, Wine
 
 HEADER = "age,job,label\n"
 ROWS = "".join(f"{20 + place},{'nurse' if place % 2 else 'baker'},{'yes' if place % 3 else 'no'}\n" for place in range(30))
@@ -13,7 +13,7 @@ ROWS = "".join(f"{20 + place},{'nurse' if place % 2 else 'baker'},{'yes' if plac
 
 def ready(data):
     data.setup()
-    columns = Columns()
+    columns = TableTransform()
     data.fit(columns)
     data.check(columns)
     return data, columns
@@ -26,7 +26,7 @@ def csv(tmp_path, text: str = HEADER + ROWS, name: str = "rows.csv"):
 
 
 def test_a_csv_becomes_rows_of_numbers_and_categories(tmp_path):
-    data, columns = ready(CSVTable(str(csv(tmp_path))))
+    data, columns = ready(TableCSV(str(csv(tmp_path))))
     assert data.labels == ["no", "yes"] and list(columns.numbers) == ["age"]
     assert columns.categories == {"job": ["baker", "nurse"]}
     row = inputs_of(parsed(data.splits["train"][0].read()))
@@ -36,12 +36,12 @@ def test_a_csv_becomes_rows_of_numbers_and_categories(tmp_path):
 def test_a_folder_has_its_own_test_set_and_numbers_may_be_categories(tmp_path):
     csv(tmp_path, name="train.csv")
     csv(tmp_path, HEADER + "25,nurse,yes\n20,baker,no\n", "test.csv")
-    data, columns = ready(CSVTable(str(tmp_path), categorical=["age"], leave_out=["job"]))
+    data, columns = ready(TableCSV(str(tmp_path), categorical=["age"], leave_out=["job"]))
     assert data.counts()["test"] == 2 and list(columns.categories) == ["age"] and not columns.numbers
 
 
 def test_an_empty_cell_is_an_unknown_value(tmp_path):
-    data, columns = ready(CSVTable(str(csv(tmp_path, HEADER + ROWS + ",,yes\n" * 5))))
+    data, columns = ready(TableCSV(str(csv(tmp_path, HEADER + ROWS + ",,yes\n" * 5))))
     assert list(columns.numbers) == ["age"] and columns.categories == {"job": ["baker", "nurse"]}
     rows = [inputs_of(parsed(example.read())) for examples in data.splits.values() for example in examples]
     assert sum(row == {"age": None, "job": None} for row in rows) == 5
@@ -59,7 +59,7 @@ def test_an_empty_cell_is_an_unknown_value(tmp_path):
 )
 def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError) as caught:
-        CSVTable(str(csv(tmp_path, text))).setup()
+        TableCSV(str(csv(tmp_path, text))).setup()
     assert message in str(caught.value)
 
 
@@ -69,12 +69,12 @@ def test_a_test_row_of_another_kind_than_in_training_is_told_with_its_line(tmp_p
     with pytest.raises(
         DataError, match=r"test\.csv:2: 'age' is text; send a number\n.*test\.csv:3: 'job' has no category 'pilot'"
     ):
-        ready(CSVTable(str(tmp_path)))
+        ready(TableCSV(str(tmp_path)))
 
 
 def test_what_is_no_number_cannot_be_told_as_one(tmp_path):
     with pytest.raises(DataError, match=r"rows\.csv:2: the label is 'yes'; this model learns numbers"):
-        NumberTable(str(csv(tmp_path, HEADER + "1,nurse,yes\n"))).setup()
+        RegressionCSV(str(csv(tmp_path, HEADER + "1,nurse,yes\n"))).setup()
 
 
 @pytest.mark.parametrize(("kind", "counts"), [(BreastCancer, (30, 2)), (Wine, (13, 3))])

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model_defs.audio import MelCNN
-from model_defs.lstm import WordLSTM, WordSequence
-from model_defs.text import BagOfWords, Words
-from model_defs.transformer import Pieces
+from model_defs.lstm import WordLSTM, WordSequenceTransform
+from model_defs.text import BagOfWords, NgramTransform
+from model_defs.transformer import SubwordTransform
 from train.__main__ import train
 from train.data.examples import DataError
 from train.data.text import Intents
@@ -40,7 +40,7 @@ def file(request, tmp_path) -> Path:
     return request.param(tmp_path / "vectors.txt")
 
 
-@pytest.mark.parametrize(("network", "transform"), [(WordLSTM, WordSequence), (BagOfWords, Words)])
+@pytest.mark.parametrize(("network", "transform"), [(WordLSTM, WordSequenceTransform), (BagOfWords, NgramTransform)])
 def test_the_files_vectors_are_the_words_first_ones(file, network, transform):
     data, transform = Intents(vectors=str(file)), transform()
     data.setup()
@@ -60,7 +60,7 @@ def test_the_files_vectors_are_the_words_first_ones(file, network, transform):
 def test_of_the_words_that_training_lacks_the_files_first_come_along(file, unseen, learned):
     tokens = []
     for data in (Intents(), Intents(vectors=str(file), unseen=unseen)):
-        transform = WordSequence()
+        transform = WordSequenceTransform()
         data.setup()
         data.fit(transform)
         tokens.append(transform.tokens)
@@ -86,7 +86,7 @@ def test_nothing_is_left_beside_the_file_that_could_be_unpickled(file):
     [(WordLSTM(2, 9, dim=4), "dim: 3; this has vectors of 4"), (MelCNN(2), "dim: 3; this has no word vectors")],
 )
 def test_vectors_that_do_not_fit_the_network_are_an_error(file, network, said):
-    data, transform = Intents(vectors=str(file)), WordSequence()
+    data, transform = Intents(vectors=str(file)), WordSequenceTransform()
     with pytest.raises(DataError, match=f"vectors of 3 numbers are for a network with {said}"):
         data.equip(network, transform)
 
@@ -94,8 +94,8 @@ def test_vectors_that_do_not_fit_the_network_are_an_error(file, network, said):
 def test_vectors_of_words_are_not_for_pieces(file):
     data = Intents(vectors=str(file))
     data.setup()
-    with pytest.raises(DataError, match="vectors: word vectors are for transforms of words; Pieces is none"):
-        data.fit(Pieces())
+    with pytest.raises(DataError, match="vectors: word vectors are for transforms of words; SubwordTransform is none"):
+        data.fit(SubwordTransform())
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 import torchvision
 from PIL import Image
 
-from model_defs.vision import Picture
+from model_defs.vision import ImageTransform
 from train.data.examples import DataError
-from train.data.vision import CIFAR10, MNIST, Digits, FashionMNIST, PictureFolder
+from train.data.vision import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder
 
 
 def ready(data):
     data.setup()
-    data.check(Picture(size=8))
+    data.check(ImageTransform(size=8))
     return data
 
 
@@ -49,7 +49,7 @@ def test_cifar10_in_its_own_format_keeps_pixels_and_names(cifar):
     root, pixels = cifar
     data = ready(CIFAR10(root=str(root)))
     assert data.labels == ["airplane", "automobile"] and data.counts()["test"] == 6
-    assert (Picture(size=32)(data.splits["test"][2].read()).numpy() == pixels[2]).all()
+    assert (ImageTransform(size=32)(data.splits["test"][2].read()).numpy() == pixels[2]).all()
 
 
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
@@ -65,7 +65,7 @@ def test_the_mnists_in_their_own_format(kind, tmp_path):
             (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     data = ready(kind(root=str(tmp_path)))
     assert data.labels == sorted(kind.source.classes[place] for place in (3, 4))
-    assert (Picture(size=28, mode="L")(data.splits["test"][1].read()).numpy()[0] == pixels[1]).all()
+    assert (ImageTransform(size=28, mode="L")(data.splits["test"][1].read()).numpy()[0] == pixels[1]).all()
 
 
 def test_the_digits_are_split_by_class_and_the_same_each_time():
@@ -84,7 +84,7 @@ def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, monkeypatch):
         ready(CIFAR10(root=str(tmp_path / "new")))
 
 
-@pytest.mark.parametrize("kind", [PictureFolder, CIFAR10, MNIST, Digits])
+@pytest.mark.parametrize("kind", [ImageFolder, CIFAR10, MNIST, Digits])
 def test_a_folder_of_class_folders_is_read_by_any_picture_set(kind, tmp_path):
     for part in ("train", "test"):
         for label in ("cat", "dog"):
@@ -96,7 +96,7 @@ def test_a_folder_of_class_folders_is_read_by_any_picture_set(kind, tmp_path):
     assert {example.suffix for example in data.test_examples()} == {".png", ".jpg"}
 
 
-@pytest.mark.parametrize("kind", [PictureFolder, CIFAR10, Digits])
+@pytest.mark.parametrize("kind", [ImageFolder, CIFAR10, Digits])
 def test_class_folders_without_a_split_are_split_in_five(kind, tmp_path):
     for label in ("cat", "dog"):
         for place in range(10):
@@ -109,7 +109,7 @@ def test_what_is_hidden_is_no_example(tmp_path):
         for name in ("1.png", "2.png", "more/3.png", ".4.png", ".cache/5.png"):
             picture(tmp_path / label / name)
     picture(tmp_path / ".git" / "6.png")
-    assert sum(ready(PictureFolder(root=str(tmp_path))).counts().values()) == 6
+    assert sum(ready(ImageFolder(root=str(tmp_path))).counts().values()) == 6
 
 
 @pytest.mark.parametrize("name", ["val", "validation"])
@@ -118,7 +118,7 @@ def test_a_folder_s_own_validation_split_is_kept(name, tmp_path):
         for label in ("cat", "dog"):
             for place in range(count):
                 picture(tmp_path / part / label / f"{place}.png", place)
-    data = ready(PictureFolder(root=str(tmp_path)))
+    data = ready(ImageFolder(root=str(tmp_path)))
     assert data.counts() == {"train": 8, "validation": 6, "test": 4}
     assert all(f"/{name}/" in example.source for example in data.splits["validation"])
 
@@ -129,7 +129,7 @@ def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
             picture(tmp_path / label / f"{place}.png", place)
     (tmp_path / "dog" / "3.png").write_bytes((tmp_path / "dog" / "3.png").read_bytes()[:50])
     with pytest.raises(DataError, match=r"dog/3\.png: not a picture: the PNG ends after 50 bytes"):
-        ready(PictureFolder(root=str(tmp_path)))
+        ready(ImageFolder(root=str(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_a_folder_that_is_no_data_set_says_what_is_expected(tmp_path, files, sai
     for file in files:
         picture(tmp_path / file) if file.endswith("png") else (tmp_path / file).parent.mkdir() or (tmp_path / file).touch()
     with pytest.raises(DataError, match=said):
-        ready(PictureFolder(root=str(tmp_path)))
+        ready(ImageFolder(root=str(tmp_path)))
 
 
 def test_a_folder_that_is_not_there_is_named():
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        ready(PictureFolder(root="nowhere"))
+        ready(ImageFolder(root="nowhere"))

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from model_defs.errors import InputError, Unreadable, WrongValue
+from model_defs.json_input import JsonTransform, body, from_base64, number
+
+
+class Doubled(JsonTransform):
+    def read(self, value):
+        return 2 * number(value, "the input")
+
+
+def test_a_body_from_disk_and_its_value_from_the_wire_are_the_same_input():
+    assert Doubled()(body(3)) == Doubled()(3) == 6
+    assert Doubled()(b'\xef\xbb\xbf{"inputs": 3, "parameters": {"top_k": 1}}') == 6
+
+
+def test_a_body_on_disk_is_readable_json():
+    assert json.loads(body({"job": "mécanicien"})) == {"inputs": {"job": "mécanicien"}}
+    assert "mécanicien".encode() in body({"job": "mécanicien"})
+    with pytest.raises(ValueError):
+        body([float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("payload", "error", "message"),
+    [
+        (b"", Unreadable, "the body is not JSON"),
+        (b"\xff", Unreadable, "the body is not JSON"),
+        (b"[" * 200_000, Unreadable, "the body is not JSON"),
+        (b"3", WrongValue, 'a JSON body is {"inputs": ..., "parameters": {...}}; this one is a number'),
+        (b'{"input": 3}', WrongValue, "no key 'input'; did you mean 'inputs'?"),
+    ],
+)
+def test_what_is_no_body_says_what_one_is(payload, error, message):
+    with pytest.raises(InputError) as caught:
+        Doubled()(payload)
+    assert type(caught.value) is error and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("3", "the input is text; send a number"),
+        (True, "the input is a boolean; send a number"),
+        (None, "the input is null; send a number"),
+        ([3], "the input is a list; send a number"),
+        (float("nan"), "the input is not a number; send a finite number"),
+        (float("-inf"), "the input is infinite; send a finite number"),
+        (10**400, "the input is infinite; send a finite number"),
+    ],
+)
+def test_what_is_no_finite_number_is_refused(value, message):
+    with pytest.raises(WrongValue) as caught:
+        Doubled()(value)
+    assert str(caught.value) == message
+
+
+def test_base64_is_named_for_what_it_should_hold():
+    assert from_base64("data:image/png;base64,YWI=\n") == b"ab"
+    with pytest.raises(Unreadable, match="'image' is not base64"):
+        from_base64("!!", "'image'")

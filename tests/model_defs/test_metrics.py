@@ -1,0 +1,96 @@
+"""model_defs/metrics.py: known answers get known figures."""
+
+import numpy as np
+import pytest
+
+from model_defs.metrics import loss, measure
+from model_defs.postprocess import png
+
+pytest.importorskip("torchmetrics", reason="metrics are computed where training is installed")
+
+
+def labelled(*labels: str) -> list:
+    return [[{"label": label, "score": 0.9}, {"label": "other", "score": 0.1}] for label in labels]
+
+
+def box(label: str, xmin: float, xmax: float, **score) -> dict:
+    return {"label": label, "box": {"xmin": xmin, "ymin": 0.0, "xmax": xmax, "ymax": 10.0}} | score
+
+
+def half(label: str | None, left: bool, **score) -> dict:
+    mask = np.zeros((4, 8), bool)
+    mask[:, slice(None, 4) if left else slice(4, None)] = True
+    return {"label": label, "mask": png(mask)} | score
+
+
+def test_accuracy_counts_first_labels_and_no_answer_is_a_wrong_one():
+    assert measure("accuracy")([*labelled("a", "b"), None, *labelled("a")], ["a", "a", "a", "a"]) == 0.5
+
+
+def test_f1_is_the_mean_over_labels():
+    # a: 2 of 2 found, 1 of 3 false -> 0.8; b: 1 of 2 found -> 2/3
+    assert measure("f1")(labelled("a", "a", "a", "b"), ["a", "a", "b", "b"]) == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_boxes_found_exactly_are_worth_one_and_none_nothing():
+    truths = [[box("a", 0, 10), box("b", 20, 30)], [], [box("a", 5, 15)]]
+    found = [[thing | {"score": 0.9} for thing in truth] for truth in truths]
+    assert measure("mean_average_precision")(found, truths) == pytest.approx(1)
+    assert measure("mean_average_precision")([None, [], []], truths) == 0
+
+
+def test_a_box_that_overlaps_by_six_tenths_counts_up_to_there():
+    found, truth = [[box("a", 0, 6.1, score=0.9)]], [[box("a", 0, 10)]]
+    assert measure("average_precision_50")(found, truth) == pytest.approx(1)
+    assert measure("mean_average_precision")(found, truth) == pytest.approx(0.3)  # of 0.50, 0.55 ... 0.95 three
+
+
+def test_a_box_with_the_wrong_label_is_worth_nothing():
+    assert measure("mean_average_precision")([[box("b", 0, 10, score=0.9)]], [[box("a", 0, 10)]]) == 0
+
+
+def test_masks_of_things_are_measured_by_their_pixels():
+    left, right = half("a", True), half("a", False)
+    both, one = [left | {"score": 0.9}, right | {"score": 0.8}], [left | {"score": 0.9}]
+    assert measure("mask_average_precision")([both], [[left, right]]) == pytest.approx(1)
+    assert measure("mask_average_precision")([one], [[left, right]]) == pytest.approx(0.5, abs=0.01)
+    assert measure("mask_average_precision")([[]], [[left, right]]) == 0
+
+
+def test_the_mean_iou_is_over_labels_and_all_pictures_together():
+    # a: one half of two in both -> 0.5; b: given where there is none -> 0
+    answers, truths = [[half("a", True, score=1)], [half("b", True, score=1)]], [[half("a", True)], [half("a", False)]]
+    assert measure("mean_iou")(answers, truths) == pytest.approx((0.5 + 0) / 2)
+
+
+def test_pixels_of_which_nothing_is_known_do_not_count():
+    answer = [half("a", True, score=1), half("a", False, score=1)]
+    assert measure("mean_iou")([answer], [[half("a", True), half(None, False)]]) == 1
+
+
+def test_an_unknown_metric_names_the_nearest():
+    with pytest.raises(ValueError, match="no metric 'acuracy'; did you mean 'accuracy'"):
+        measure("acuracy")
+
+
+def test_errors_of_numbers_are_in_their_unit():
+    truths, found = [{"value": 1.0}, {"value": 3.0}], [{"value": 2.0}, {"value": 3.0}]
+    assert measure("mean_absolute_error")(found, truths) == 0.5
+    assert measure("r2")(found, truths) == 0.5
+    assert measure("r2")([{"value": 2.0}] * 2, truths) == 0
+
+
+def test_a_forecast_is_measured_beside_the_seasonal_naive_one():
+    truths = [{"forecast": [1.0, 2.0], "seasonal_naive": [3.0, 2.0]}, {"forecast": [5.0], "seasonal_naive": [4.0]}]
+    found = [{"forecast": [1.5, 2.5]}, {"forecast": [5.5]}]
+    assert measure("seasonal_naive_error")(found, truths) == 1
+    assert measure("relative_error")(found, truths) == 0.5 == measure("mean_absolute_error")(found, truths)
+
+
+def test_a_missing_number_is_as_bad_as_can_be():
+    assert measure("mean_absolute_error")([None], [{"forecast": [1.0], "seasonal_naive": [1.0]}]) == float("inf")
+    assert measure("r2")([None, {"value": 1.0}], [{"value": 1.0}, {"value": 2.0}]) == -float("inf")
+
+
+def test_of_an_error_less_is_better():
+    assert loss("accuracy", 0.9, 0.7) == pytest.approx(0.2) and loss("relative_error", 0.7, 0.9) == pytest.approx(0.2)
