@@ -25,18 +25,14 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from archive.build import build, sha256
-    from archive.errors import ArchiveError
-    from archive.recipe import RecipeError
     from handlers import comparison
-    from handlers.base import WrongAnswer
-    from handlers.runtimes.runtime import RuntimeUnavailable
-    from model_defs.build import SpecError
+    from model_defs.errors import BundleError
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
     for model in arguments.models:
         try:
             made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
-        except (RecipeError, ArchiveError, RuntimeUnavailable, WrongAnswer, SpecError) as error:
+        except BundleError as error:
             sys.exit(f"error: {error}")
         if compared := comparison.read_packed(made):
             print(f"{model}: {compared}")

@@ -19,12 +19,13 @@ import handlers
 from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.build import did_you_mean
+from model_defs.errors import BundleError
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
 
 
-class RecipeError(ValueError):
+class RecipeError(BundleError):
     """The recipe cannot be used; the message names the file, the line and what would be right."""
 
 

@@ -25,7 +25,7 @@ from bench.load import LoadError, Target
 from handlers import base
 from handlers.request import RawRequest
 from model_defs.artifact import Artifact
-from serving.state import ServerError
+from model_defs.errors import BundleError
 
 ARTIFACTS, RECIPES, OUTPUT = Path("artifacts"), Path("archive/recipes"), Path("runs/bench")
 CLIENTS = (1, 4, 16, 64)
@@ -176,7 +176,7 @@ def main() -> None:
         for name in arguments.cases or ([*CASES] if arguments.peers else [*CASES, "server"]):
             reports += ceiling(arguments) if name == "server" else [bench(CASES[name], arguments)]
             console.print(report.table(reports[-1]))
-    except (LoadError, ServerError) as error:
+    except BundleError as error:
         sys.exit(f"error: {error}")
     file = report.write(reports, arguments.output / "bench.json")
     picture = report.draw(reports, arguments.output / "bench.png")

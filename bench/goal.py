@@ -3,12 +3,13 @@
 import re
 
 from bench.load import Measured
+from model_defs.errors import BundleError
 
 CLIENTS = (1, 4, 16)  # at which every trial is measured
 BOUND = re.compile(r"p(50|99)\s*<\s*(\d+(?:\.\d+)?)\s*ms")
 
 
-class GoalError(ValueError):
+class GoalError(BundleError):
     """No such goal; the message says which there are."""
 
 

@@ -17,13 +17,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from model_defs.errors import BundleError
+
 WARM_UP = 1.0  # seconds, not counted
 PATIENCE = 15  # seconds for the last answers
 TOOL = "h2load"
 NO_PHRASE = 0  # what h2load makes of "HTTP/1.1 200 " without OK, as stock TorchServe answers
 
 
-class LoadError(RuntimeError):
+class LoadError(BundleError):
     """No load could be made; the message says why."""
 
 

@@ -25,13 +25,14 @@ from archive import build, recipe
 from archive.errors import ArchiveError
 from bench import rewrite, servers, tuning_view
 from bench.candidates import Candidate, layouts, networks, refinements
-from bench.goal import CLIENTS, Goal, GoalError
-from bench.load import LoadError, Measured, Target, measure
+from bench.goal import CLIENTS, Goal
+from bench.load import Measured, Target, measure
 from handlers.base import WrongAnswer
 from handlers.request import RawRequest
 from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
+from model_defs.errors import BundleError
 from serving.client import BYTES, TYPES, Client
 from serving.registry import Registry
 from serving.state import ServerError, StateDir
@@ -187,7 +188,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="tune-") as folder:
             tuning = Tuning(Artifact.read(artifact), file, goal, 60 * arguments.minutes, Path(folder), arguments.input)
             best = tuning.run()
-    except (GoalError, ArchiveError, LoadError, ServerError, recipe.RecipeError) as error:
+    except BundleError as error:
         sys.exit(f"error: {error}")
     picture = tuning_view.draw(tuning.trials, best, artifact / "report" / "tuning.png")
     print(f"best for {goal.text}: {best.candidate}; the picture: {picture}")

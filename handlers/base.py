@@ -26,6 +26,7 @@ from handlers.settings import Settings
 from model_defs.answer_diff import difference
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
+from model_defs.errors import BundleError
 
 log = logging.getLogger(__name__)
 PACKAGE = ("handlers",)  # where a recipe's handler must lie
@@ -54,7 +55,7 @@ class Answered(msgspec.Struct):
     is_lost: bool = False
 
 
-class WrongAnswer(RuntimeError):
+class WrongAnswer(BundleError):
     """A sample of the artifact is not answered as it was in training: this worker must not serve."""
 
 

@@ -13,10 +13,9 @@ import msgspec
 from handlers.batch import Refusal
 from handlers.deadline import DeadlineExceeded
 from model_defs.build import did_you_mean
-from model_defs.errors import InputError, OutputError, TooLarge, Unreadable, WrongKind, WrongValue
+from model_defs.errors import InputError, OutputError, Unreadable, WrongKind, WrongValue
 from model_defs.json_input import from_base64, inputs_of, parsed, shape
 
-STATUS = {Unreadable: 400, TooLarge: 413, WrongKind: 415, WrongValue: 422, InputError: 400, OutputError: 500}
 PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
 JSON, FORM = "application/json", "multipart/form-data"
 
@@ -187,9 +186,8 @@ def choices(error: msgspec.ValidationError, parameters: type[msgspec.Struct]) ->
 def refuse(error: Exception) -> Refusal:
     """The table: only an InputError is the caller's fault, an OutputError is ours and says what may be told; a bare ValueError is
     ours too, since torch raises it for our bugs."""
-    for kind, code in STATUS.items():
-        if isinstance(error, kind):
-            return Refusal(code, str(error))
+    if isinstance(error, InputError | OutputError):
+        return Refusal(error.status, str(error))
     if is_out_of_memory(error):
         return Refusal(507, "this input needs more memory than the worker has; send a smaller one", error)
     if isinstance(error, DeadlineExceeded):

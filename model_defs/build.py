@@ -10,10 +10,12 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from model_defs.errors import BundleError
+
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args, **kwargs
 
 
-class SpecError(ValueError):
+class SpecError(BundleError, ValueError):
     """A `{class_path, init_args}` that names nothing that can be built; the message says what is nearest."""
 
 

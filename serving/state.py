@@ -21,12 +21,14 @@ from typing import Any
 import msgspec
 import psutil
 
+from model_defs.errors import BundleError
+
 FOLDER = Path(".torchserve")
 PASSING = 1  # seconds in which a proxy has seen that it must hold back, and passed on what it had
 HEADERS = ("inference", "management")
 
 
-class ServerError(Exception):
+class ServerError(BundleError):
     """Something that the user can act on; the message says what and how."""
 
 

@@ -17,6 +17,8 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from model_defs.errors import BundleError
+
 CHUNK = 1 << 20  # bytes read at once
 TAIL = 66_000  # bytes at a file's end in which a zip's last record would lie
 MOST_ENTRIES, MOST_NAME = 10_000, 500  # entries; bytes of a name
@@ -41,7 +43,7 @@ CALLS, ARGUMENTS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}, {"MARK", "E
 MOST_OPERATIONS = 10_000
 
 
-class UnsafeArchive(Exception):
+class UnsafeArchive(BundleError):
     """The archive must not be hosted; the message says what is wrong, without the archive's name."""
 
 

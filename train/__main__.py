@@ -19,6 +19,7 @@ import warnings
 from pathlib import Path
 
 from model_defs.artifact import Artifact
+from model_defs.errors import BundleError
 
 CONFIGS, ARTIFACTS, RUNS = Path("train/configs"), Path("artifacts"), Path("runs")
 
@@ -29,12 +30,10 @@ def main(arguments: list[str]) -> None:
         given = f"no config {arguments[0]!r} in {CONFIGS}/; " if arguments else ""
         sys.exit(f"{given}usage: python -m train NAME [--key=value ...], where NAME is one of: {', '.join(names)}")
     quiet()
-    from model_defs.build import SpecError
-    from train.data.examples import DataError
 
     try:
         artifact = train(arguments[0], arguments[1:])
-    except (DataError, SpecError) as error:
+    except BundleError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: no artifact was written; run it again to start over, or with --resume to go on")

@@ -12,13 +12,14 @@ from pathlib import Path
 import yaml
 
 from model_defs.build import did_you_mean
+from model_defs.errors import BundleError
 
 TASKS, CONFIGS, RECIPES = Path("train/tasks.yaml"), Path("train/configs"), Path("archive/recipes")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # a file's, a URL's and an archive's part, and a word of make's
 DATA = re.compile(r"^(data: \{class_path: )[\w.]+", re.M)
 
 
-class TemplateError(ValueError):
+class TemplateError(BundleError):
     """There is nothing to be made of this; the message says why."""
 
 

@@ -23,6 +23,7 @@ import requests
 
 from bench.peers.options import OPTIONS, Options
 from bench.peers.wire import Wire, wire
+from model_defs.errors import BundleError
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-bench"  # see bench/requirements/install.sh
@@ -32,7 +33,7 @@ STOPPING = 20  # seconds to end by itself
 UNWANTED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", OPTIONS)
 
 
-class PeerError(RuntimeError):
+class PeerError(BundleError):
     """A peer that is not installed, did not start, or answers something else; the message has what to do, or its log's end."""
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
+from model_defs.errors import BundleError
 
 
-class RuntimeUnavailable(RuntimeError):
+class RuntimeUnavailable(BundleError):
     """The runtime cannot do here what the recipe asks; the message says what is missing and what to do."""
 
 

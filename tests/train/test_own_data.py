@@ -3,11 +3,11 @@
 import pytest
 import torch
 from PIL import Image
-from tests.train.data.test_objects import COCO, coco, masked
 
 from model_defs.detection import TorchvisionDetector
 from model_defs.segmentation import TorchvisionSegmenter
 from model_defs.vision import TorchvisionClassifier
+from tests.train.data.test_detection import COCO, coco, masked
 from train.__main__ import train
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"

@@ -23,7 +23,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from model_defs.errors import InputError
+from model_defs.errors import BundleError, InputError
 from model_defs.transform import Transform
 from train.data.sampler import ResumableBatchSampler, ResumableLoader
 from train.targets import Targets
@@ -33,7 +33,7 @@ MOST_NAMED = 5  # unreadable examples that an error lists
 DECODERS = 4  # threads; Pillow and libsndfile let go of the interpreter's lock
 
 
-class DataError(Exception):
+class DataError(BundleError):
     """The data cannot be used; the message names the file and the line, and says what to do."""
 
 
