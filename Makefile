@@ -1,12 +1,12 @@
-# Every verb that a person types; `make` prints them. What a verb does stands in the package that it calls.
+# Every command that a person types; `make` prints them. The code of a command is in the package that it calls.
 #
 #   MODEL=name      one model, or several in quotes; without it, the three starter models
-#   DATA=folder     where a training's data lies
-#   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
-#   GOAL=...        what `make tune` is after: throughput, latency, or a bound such as "p99<50ms"
-#   NAME=name       of the model that `make new` makes, TASK=task its kind: train/tasks.yaml lists them
-#   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, ncnn, transformers, graphs
-#   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
+#   DATA=folder     the data to train on
+#   VERSION=2.0     the version of an archive; without it, the newest one in model_store/, or 1.0
+#   GOAL=...        the goal of `make tune`: throughput, latency, or a bound such as "p99<50ms"
+#   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
+#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs
+#   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
 
 MODEL   ?= digits sounds intents
 VENV    ?= .venv
@@ -22,11 +22,13 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
-	@sed -n 's/^#   \([A-Z]*=.*\)/  \1/p' Makefile
+	@awk -f docs/targets.awk Makefile
+
+docs: ## write this list to docs/targets.md
+	@awk -v markdown=1 -f docs/targets.awk Makefile > docs/targets.md
 
 # --- the server and its models
 
@@ -34,7 +36,7 @@ setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everythin
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 
-new: $(VENV)/.train ## write a config and a recipe to begin a model of your own with: NAME=flowers TASK=image-classification
+new: $(VENV)/.train ## write a config and a recipe for a model of your own: NAME=flowers TASK=image-classification
 	@$(PYTHON) -m train.template "$$NAME" "$$TASK"
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
@@ -42,43 +44,43 @@ train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
 
 archive: $(foreach model,$(MODEL),$(call archive,$(model))) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
 
-serve: archive ## start TorchServe with MODEL, send each one real input, leave the server running
+serve: archive ## start TorchServe with MODEL, send each model one real input, leave the server running
 	@$(PYTHON) -m serving start $(MODEL) $(ARGS)
 
-stop: $(VENV)/.train ## let the server finish what it has taken in, then stop it
+stop: $(VENV)/.train ## stop the server after it has answered all requests that it holds
 	@$(PYTHON) -m serving stop $(ARGS)
 
 status: $(VENV)/.train ## print the models, versions, workers and queues of the running server
 	@$(PYTHON) -m serving status $(ARGS)
 
-predict: $(VENV)/.train ## send MODEL a sample, or ARGS=file, or ARGS="'a text'"
+predict: $(VENV)/.train ## send MODEL a sample; or a file: ARGS=file; or a text: ARGS="'a text'"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving predict $$model $(ARGS); done
 
-explain: $(VENV)/.train ## ask MODEL why it answers a sample, or ARGS=file, as it does
+explain: $(VENV)/.train ## show why MODEL answers a sample as it does; or a file: ARGS=file
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(ARGS); done
 
-evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one found in training
+evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one from training
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(ARGS); done
 
-register: archive ## let the running server host MODEL
+register: archive ## host MODEL on the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving register $$model $(VERSION:%=--version %) $(ARGS); done
 
-unregister: $(VENV)/.train ## take MODEL from the running server
+unregister: $(VENV)/.train ## remove MODEL from the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(ARGS); done
 
-promote: archive ## host MODEL's VERSION and, once it answers its samples as in training, let it answer for the model; end the one before it
+promote: archive ## host MODEL's VERSION, check its samples, make it the one that answers, end the one before it
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving promote $$model $(VERSION:%=--version %) $(ARGS); done
 
-rollback: $(VENV)/.train ## let the version before MODEL's last promotion answer again
+rollback: $(VENV)/.train ## bring back the version before MODEL's last promotion
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving rollback $$model $(ARGS); done
 
 scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(ARGS); done
 
-verify: $(VENV)/.train ## check every archive of model_store/, or ARGS=file: the one that was built, nothing harmful in it, its papers right
+verify: $(VENV)/.train ## check every archive of model_store/, or one: ARGS=file; needs no server
 	@$(PYTHON) -m serving verify $(ARGS)
 
-rotate-tokens: $(VENV)/.train ## let the running server make new tokens, and refuse the old ones from then on
+rotate-tokens: $(VENV)/.train ## make new tokens on the running server; the old ones stop working at once
 	@$(PYTHON) -m serving rotate-tokens $(ARGS)
 
 # --- how fast
@@ -87,11 +89,11 @@ tune: artifacts $(VENV)/.bench ## find the fastest recipe for MODEL on this mach
 	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.tune $$model $(GOAL:%=--goal "%") $(ARGS); $(MAKE) --no-print-directory archive MODEL=$$model; done
 
 bench bench-peers: MODEL = resnet18 sounds intents
-bench: $(VENV)/.bench ## measure the bundle beside TorchServe's stock handlers: pictures, sounds, texts; ARGS="vision --rounds 5"
+bench: $(VENV)/.bench ## measure the bundle and TorchServe's stock handlers: pictures, sounds, texts; ARGS="vision --rounds 5"
 	@$(MAKE) --no-print-directory artifacts MODEL="$(MODEL)"
 	@$(PYTHON) -m bench $(ARGS)
 
-bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## measure it beside Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI too, each in an environment of its own
+bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## also measure Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI, each in its own environment
 	@$(MAKE) --no-print-directory artifacts MODEL="$(MODEL)"
 	@$(PYTHON) -m bench $(ARGS) --peers $(PEERS)
 
