@@ -15,7 +15,7 @@ from serving.config import free_ports
 pytestmark = pytest.mark.server
 PAGE = Path("docs/your-own-model.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^\*\*`([^`]+)`\*\*\n\n```\w+\n(.*?)^```", PAGE, re.M | re.S))
-COMMANDS = [line for block in re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S) for line in block.splitlines()]
+COMMANDS = "".join(re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)).replace("\\\n", "").splitlines()
 CODE = ("archive", "handlers", "model_defs", "requirements", "serving", "train")
 
 
