@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from handlers.settings import Settings
 
@@ -27,6 +28,8 @@ COMPARED_WITH = {
 }  # all that serving may import of it: no torch comes along
 TRAINING_ONLY = {"lightning", "torchmetrics", "torchtext", "torchdata", "matplotlib", "sklearn", "tensorboard", "pickle"}
 README = Path("README.md")
+PAGES = [README, Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *sorted(Path("docs").glob("*.md"))]
+HELD_SINCE = "2026-11-25"  # entries of docs/decisions.md before that day are not held to the rules
 
 
 def imports(module: Path) -> set[str]:
@@ -110,7 +113,99 @@ def test_every_setting_of_a_recipe_is_documented():
     assert not missing
 
 
-def test_every_make_target_is_in_the_readme_and_every_one_there_exists():
-    targets = set(re.findall(r"^([a-z-]+):.*## ", Path("Makefile").read_text(encoding="utf-8"), re.M))
-    told = set(re.findall(r"^\| `make ([a-z-]+)", README.read_text(encoding="utf-8"), re.M))
-    assert targets - {"help"} == told
+# --- the docs
+
+SUFFIXES = (".py", ".md", ".yaml", ".csv", ".txt")  # of file names such as train.csv, which are no modules
+TEST = re.compile(r"def (test_\w+)")
+
+
+def lines_held(page: Path) -> list[str]:
+    """The page's lines, without old entries of the log, which stay as they are."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    if page.name != "decisions.md":
+        return lines
+    entries = [index for index, line in enumerate(lines) if line.startswith("## ") and line[3:13] >= HELD_SINCE]
+    return lines[entries[0] :] if entries else []
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def is_defined(name: str) -> bool:
+    """Whether a dotted name is one of our modules or packages, or a name at the top of one."""
+    path = Path(name.replace(".", "/"))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent.with_suffix(".py")
+    if not module.is_file():
+        return False
+    body = ast.parse(module.read_text(encoding="utf-8")).body
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return path.name in {getattr(node, "name", None) for node in body} | {getattr(target, "id", None) for target in targets}
+
+
+def test_the_readme_is_at_most_150_lines_long():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_line_of_the_docs_is_wider_than_120_columns(page):
+    assert not [line for line in lines_held(page) if len(line) > 120]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_docs_have_the_usual_words(page):
+    text = "\n".join(lines_held(page))
+    if page.name == "style.md":
+        text = re.sub(r"(?m)^\|.*", "", text)  # its table of words
+    text = re.sub(r"(?ms)^```.*?^```|^>.*?$|`[^`]*`", "", text)
+    assert not re.findall(r"\b(?:anew|beside|likewise|but\s+for|knows\s+nothing\s+of)\b", text, re.I)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_to_files_and_headings_that_exist(page):
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M) if target.is_file() else []
+        if not target.exists() or (anchor and anchor not in map(slug, headings)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_what_the_docs_name_exists(page):
+    text = "\n".join(lines_held(page))
+    if page.name == "CHANGELOG.md":
+        text = re.sub(r"(?m)^\| [^|]* \|", "|", text)  # the old names
+    new = set(re.findall(r"^\*\*`([^`]+)`\*\*$", text, re.M))  # files that the tutorial writes
+    text = re.sub(r"(?ms)^```python.*?^```", "", text)  # the tutorial's code has a test of its own
+    packages = "|".join(PACKAGES)
+    names = {name for name in re.findall(rf"\b(?:{packages})(?:\.\w+)+", text) if not name.endswith(SUFFIXES)}
+    names = {name for name in names if not name.startswith(tuple(file[:-3].replace("/", ".") for file in new))}
+    paths = set(re.findall(rf"`((?:{packages}|tests|docs|requirements)/[\w./-]*)`", text)) - new
+    tests = set(re.findall(r"`(test_\w+)`", text))
+    assert not {name for name in names if not is_defined(name)}
+    assert not {path for path in paths if not Path(path).exists()}
+    assert not tests - {name for file in Path("tests").rglob("*.py") for name in TEST.findall(file.read_text(encoding="utf-8"))}
+
+
+def test_the_page_of_targets_is_what_the_makefile_says():
+    command = ["awk", "-v", "markdown=1", "-f", "docs/targets.awk", "Makefile"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert Path("docs/targets.md").read_text(encoding="utf-8") == page, "make docs writes it"
+
+
+def test_every_task_has_its_row():
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", Path("docs/tasks.md").read_text(encoding="utf-8"), re.M))
+    assert set(yaml.safe_load(Path("train/tasks.yaml").read_text(encoding="utf-8"))) <= rows
+
+
+def test_every_page_is_in_the_index():
+    index = Path("docs/README.md").read_text(encoding="utf-8")
+    assert not [page.name for page in Path("docs").glob("*.md") if page.name != "README.md" and f"({page.name})" not in index]
