@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import logging
+import threading
 import time
 
 import msgspec
@@ -10,9 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from handlers import deadline
 from handlers.base import WrongAnswer, load
 from handlers.request import RawRequest
 from model_defs.build import SpecError
+from model_defs.cpus import usable_cpus
 from model_defs.errors import WrongValue
 
 BAD = {  # of each modality: a body that cannot be used, and what it gets
@@ -156,14 +159,57 @@ def takes_for_ever(logits, marked):
     return logits
 
 
-def test_a_row_that_takes_too_long_gets_504_alone_and_in_time(picture_artifact):
+def test_a_row_that_takes_too_long_gets_504_alone_and_in_time(picture_artifact, monkeypatch):
+    monkeypatch.setattr(deadline, "SPARE", 10)  # the cheap rows have 0.6 s, whatever else the machine does
     pictures = load(picture_artifact, {"class_path": "handlers.vision.ImageClassifier", "threads": 1}, seconds=0.5)
     pictures.runtime.network = Brittle(pictures.runtime.network, takes_for_ever)
     started = time.monotonic()
     answered = pictures.answer([row(grey(level)) for level in (10, 11, MARK, 14)])
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     assert codes(answered) == [200, 200, 504, 200]
     assert "the 0.5 s for a batch are over" in decoded(answered.answers[2].body)["message"]
+
+
+@pytest.fixture(params=[1, 2])
+def hanging(request, picture_artifact, monkeypatch):
+    """A handler with one or two decoders whose marked pictures hang until the test ends."""
+    monkeypatch.setattr(deadline, "SPARE", 10)
+    section = {"class_path": "handlers.vision.ImageClassifier", "threads": 1, "decoders": request.param}
+    handler, released = load(picture_artifact, section, seconds=1), threading.Event()
+    plain = handler.preprocess
+
+    def preprocess(request):
+        if request.payload == grey(MARK):
+            released.wait(60)
+        return plain(request)
+
+    handler.preprocess = preprocess
+    yield handler
+    released.set()
+
+
+def test_a_row_that_is_slow_to_decode_gets_504_alone(hanging):
+    started = time.monotonic()
+    answered = hanging.answer([row(grey(level)) for level in (10, MARK, 12, 14)])
+    assert time.monotonic() - started < 15
+    assert codes(answered) == [200, 504, 200, 200]
+    assert "the 0.5 s for decoding a batch are over before this request" in decoded(answered.answers[1].body)["message"]
+
+
+def test_after_a_row_that_was_slow_to_decode_the_next_batch_is_fast(hanging):
+    hanging.answer([row(grey(level)) for level in (10, MARK, 12, 14)])
+    hanging.seconds = 60
+    started = time.monotonic()
+    assert codes(hanging.answer([row(grey(level)) for level in range(20, 28)])) == [200] * 8
+    assert time.monotonic() - started < 20
+
+
+def test_many_rows_that_hang_leave_few_threads_and_good_answers(hanging, monkeypatch):
+    monkeypatch.setattr(deadline, "SPARE", 2)
+    before = threading.active_count()
+    for _ in range(4):
+        assert codes(hanging.answer([row(grey(level)) for level in (MARK, 10, MARK)])) == [504, 200, 504]
+    assert threading.active_count() - before <= 2 * hanging.decoders.size
 
 
 def test_when_the_gpu_is_lost_callers_are_told_to_ask_again(pictures, monkeypatch):
@@ -378,14 +424,12 @@ def test_a_section_that_names_no_handler_is_refused(picture_artifact, section, e
     assert message in str(caught.value)
 
 
-def test_cores_are_divided_among_the_workers(picture_artifact):
-    import os
-
+def test_cpus_are_divided_among_the_workers(picture_artifact):
     before = torch.get_num_threads()
     try:
         load(picture_artifact, {"class_path": "handlers.vision.ImageClassifier"}, workers=1000)
         assert torch.get_num_threads() == 1
         load(picture_artifact, {"class_path": "handlers.vision.ImageClassifier"}, workers=1)
-        assert torch.get_num_threads() == os.cpu_count()
+        assert torch.get_num_threads() == usable_cpus()
     finally:
         torch.set_num_threads(before)

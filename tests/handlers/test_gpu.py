@@ -12,7 +12,7 @@ START = """
 import sys, torch
 from torch import nn
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 
 class Brittle(nn.Module):
     def __init__(self, network):
@@ -25,7 +25,7 @@ class Brittle(nn.Module):
 
 handler = load(sys.argv[1], {"class_path": "handlers.vision.ImageClassifier", "threads": 1}, "cuda:0")
 handler.runtime.network = Brittle(handler.runtime.network)
-rows = [Row({"body": payload}, id="r") for _, payload in handler.artifact.samples()]
+rows = [RawRequest({"body": payload}, id="r") for _, payload in handler.artifact.samples()]
 """
 OUT_OF_MEMORY = (
     "LIMIT = 1\ndef fail(): torch.empty(1 << 30, device='cuda'), torch.empty(1 << 45, device='cuda')\n"
@@ -40,7 +40,7 @@ LOST = (
     "LIMIT = 0\ndef fail(): torch.zeros(1, device='cuda')[torch.tensor([7], device='cuda')]\n"
     + START
     + """
-answered = handler.answer([*rows[:2], Row({"body": b""}, id="r")])
+answered = handler.answer([*rows[:2], RawRequest({"body": b""}, id="r")])
 assert [answer.code for answer in answered.answers] == [503, 503, 400] and answered.is_lost
 """
 )

@@ -4,9 +4,12 @@ import json
 import msgspec
 import pytest
 
+from handlers.audio import SOUND
 from handlers.classifier import ClassifierParameters
 from handlers.deadline import DeadlineExceeded
-from handlers.request import PICTURE, SOUND, TEXT, Kind, RawRequest, Request, read, refuse
+from handlers.request import Kind, RawRequest, Request, parse_request, refuse
+from handlers.text import TEXT
+from handlers.vision import PICTURE
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
 BYTES = b"\x89PNG \xff and so on"
@@ -18,11 +21,11 @@ CAPTIONED = Kind("a picture and a text", ("text/",), "send JSON, or a form", is_
 
 
 def given(body, content_type: str = "", accepts=PICTURE) -> Request:
-    return read(RawRequest({"body": body}, content_type), accepts, ClassifierParameters)
+    return parse_request(RawRequest({"body": body}, content_type), accepts, ClassifierParameters)
 
 
 def form(accepts=PICTURE, **fields) -> Request:
-    return read(RawRequest(fields, FORM), accepts, ClassifierParameters)
+    return parse_request(RawRequest(fields, FORM), accepts, ClassifierParameters)
 
 
 def options(parameters) -> Request:
@@ -116,7 +119,9 @@ def test_a_forms_field_of_text_is_a_text():
 @pytest.mark.parametrize("explain", [True, False])
 @pytest.mark.parametrize(("body", "content_type"), [(BYTES, ""), ({"inputs": BASE64}, JSON)])
 def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
-    assert read(RawRequest({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
+    assert (
+        parse_request(RawRequest({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,7 @@ def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
     assert form(CAPTIONED, text=b"a cat").payload == {"text": b"a cat"}  # what is missing, the transform says
     assert form(CAPTIONED, data=b'{"text": "a cat"}').payload == {"text": "a cat"}
     assert (
-        read(RawRequest({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"
+        parse_request(RawRequest({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"
     )  # gRPC
 
 
@@ -195,7 +200,7 @@ def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
 )
 def test_a_wrong_body_is_refused_with_what_to_do(fields, content_type, accepts, error, message):
     with pytest.raises(InputError) as caught:
-        read(RawRequest(fields, content_type), accepts, ClassifierParameters)
+        parse_request(RawRequest(fields, content_type), accepts, ClassifierParameters)
     assert type(caught.value) is error
     assert message in str(caught.value)
 
@@ -310,9 +315,9 @@ def test_a_model_without_parameters_takes_none():
     class Nothing(msgspec.Struct, forbid_unknown_fields=True):
         pass
 
-    assert read(RawRequest({"body": BYTES}), PICTURE, Nothing).parameters == Nothing()
+    assert parse_request(RawRequest({"body": BYTES}), PICTURE, Nothing).parameters == Nothing()
     with pytest.raises(WrongValue, match="no parameter 'top_k'"):
-        read(RawRequest({"body": {"inputs": BASE64, "parameters": {"top_k": 3}}}, JSON), PICTURE, Nothing)
+        parse_request(RawRequest({"body": {"inputs": BASE64, "parameters": {"top_k": 3}}}, JSON), PICTURE, Nothing)
 
 
 def test_what_a_client_sends_is_what_is_read():

@@ -9,7 +9,7 @@ from archive.export import export
 from handlers.base import load
 from handlers.request import RawRequest
 from handlers.settings import Settings
-from model_defs import sequence
+from model_defs import postprocess
 from model_defs.artifact import Artifact
 from model_defs.json_input import body
 from model_defs.sequence import RecurrentForecaster, SeriesTransform
@@ -24,7 +24,7 @@ def artifact(tmp_path):
     series = SeriesTransform()
     series.mean, series.deviation, series.season, series.history, series.horizon = 2.0, 1.5, 4, 8, 6
     files = {f"{place}.json": body(known) for place, known in enumerate(KNOWN)}
-    return write(tmp_path / "series", RecurrentForecaster, series, files, lambda output, _: sequence.forecast(output), width=8)
+    return write(tmp_path / "series", RecurrentForecaster, series, files, lambda output, _: postprocess.forecast(output), width=8)
 
 
 def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:

@@ -8,7 +8,7 @@ from archive.export import export
 from handlers.base import load
 from handlers.request import RawRequest
 from handlers.settings import Settings
-from model_defs import table
+from model_defs import postprocess
 from model_defs.artifact import Artifact
 from model_defs.json_input import body
 from model_defs.table import MLPClassifier, MLPRegressor, TableTransform
@@ -28,7 +28,7 @@ def handler(tmp_path):
         columns.numbers, columns.categories, columns.target = {"age": (40.0, 10.0)}, {"job": ["baker", "nurse"]}, (100.0, 20.0)
         files = {f"{place}.json": body(row) for place, row in enumerate(ROWS)}
         network, answer = (
-            (MLPClassifier, None) if name == "TableClassifier" else (MLPRegressor, lambda output, _: table.value(output))
+            (MLPClassifier, None) if name == "TableClassifier" else (MLPRegressor, lambda output, _: postprocess.value(output))
         )
         return load(write(tmp_path / "rows", network, columns, files, answer), SECTIONS[name] | settings)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_defs.answer_diff import difference
-from model_defs.postprocess import png
+from model_defs.postprocess import png_base64
 
 A, B = {"label": "a", "score": 0.3}, {"label": "b", "score": 0.3}
 CAT, DOG = {"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.06}
@@ -22,7 +22,7 @@ def disc(radius: float, stray: int = 0) -> str:
     y, x = np.mgrid[:100, :100] - 50
     mask = x**2 + y**2 < radius**2
     mask[0, :stray] = True
-    return png(mask)
+    return png_base64(mask)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_answers_that_differ_by_noise_agree(given, expected):
             [{"label": "cat", "score": 0.9, "mask": disc(31)}],
             "% of its pixels",
         ),
-        ([{"mask": png(np.zeros((2, 3), bool))}], [{"mask": png(np.zeros((3, 2), bool))}], "100.00% of its pixels"),
+        ([{"mask": png_base64(np.zeros((2, 3), bool))}], [{"mask": png_base64(np.zeros((3, 2), bool))}], "100.00% of its pixels"),
         ("not a picture", [CAT], "is 'not a picture'; training says"),
     ],
 )

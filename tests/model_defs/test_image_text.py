@@ -35,7 +35,7 @@ def test_json_from_disk_json_from_the_wire_and_a_form_are_the_same_sample(transf
     for payload in (given, body(given), form, given | {"image": f"data:image/png;base64,{BASE64}"}):
         sample = transform(payload)
         assert sample.pixels.shape == (3, 32, 32) and sample.pixels[:, 0, 0].tolist() == [255, 0, 0]
-        assert sample.numbers.tolist() == [1, 2, 3]
+        assert sample.token_ids.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@ import json
 import pytest
 
 from model_defs.errors import InputError, Unreadable, WrongValue
-from model_defs.json_input import JsonTransform, body, from_base64, number
+from model_defs.json_input import JsonTransform, body, finite_number, from_base64
 
 
 class Doubled(JsonTransform):
-    def read(self, value):
-        return 2 * number(value, "the input")
+    def to_sample(self, value):
+        return 2 * finite_number(value, "the input")
 
 
 def test_a_body_from_disk_and_its_value_from_the_wire_are_the_same_input():

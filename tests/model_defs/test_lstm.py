@@ -63,7 +63,8 @@ def test_the_backward_direction_is_torchs_own(network):
     """Both directions as one bidirectional LSTM of torch's has them, over a batch packed by it."""
     both = torch.nn.LSTM(8, 6, batch_first=True, bidirectional=True)
     both.load_state_dict(
-        network.ahead.state_dict() | {f"{name}_reverse": value for name, value in network.back.state_dict().items()}
+        network.forward_lstm.state_dict()
+        | {f"{name}_reverse": value for name, value in network.backward_lstm.state_dict().items()}
     )
     numbers, lengths = torch.tensor([[1, 2, 3, 4], [4, 2, 0, 0]]), torch.tensor([4, 2])
     packed = torch.nn.utils.rnn.pack_padded_sequence(network.embedding(numbers), lengths, batch_first=True)

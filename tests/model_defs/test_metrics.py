@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model_defs.metrics import loss, measure
-from model_defs.postprocess import png
+from model_defs.metrics import measure, metric_loss
+from model_defs.postprocess import png_base64
 
 pytest.importorskip("torchmetrics", reason="metrics are computed where training is installed")
 
@@ -20,7 +20,7 @@ def box(label: str, xmin: float, xmax: float, **score) -> dict:
 def half(label: str | None, left: bool, **score) -> dict:
     mask = np.zeros((4, 8), bool)
     mask[:, slice(None, 4) if left else slice(4, None)] = True
-    return {"label": label, "mask": png(mask)} | score
+    return {"label": label, "mask": png_base64(mask)} | score
 
 
 def test_accuracy_counts_first_labels_and_no_answer_is_a_wrong_one():
@@ -93,4 +93,6 @@ def test_a_missing_number_is_as_bad_as_can_be():
 
 
 def test_of_an_error_less_is_better():
-    assert loss("accuracy", 0.9, 0.7) == pytest.approx(0.2) and loss("relative_error", 0.7, 0.9) == pytest.approx(0.2)
+    assert metric_loss("accuracy", 0.9, 0.7) == pytest.approx(0.2) and metric_loss("relative_error", 0.7, 0.9) == pytest.approx(
+        0.2
+    )

@@ -7,7 +7,7 @@ import torch
 
 from model_defs.errors import OutputError, TooLarge, WrongValue
 from model_defs.json_input import body
-from model_defs.sequence import CELLS, RecurrentForecaster, SeriesTransform, forecast
+from model_defs.sequence import CELLS, RecurrentForecaster, SeriesTransform
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def test_a_batch_is_padded_and_its_mask_says_where(pieces):
 
 def test_an_explanation_may_leave_out_every_word(pieces):
     assert pieces.words("a  round\nthing") == ["a", "round", "thing"]
-    assert pieces.number(["a", "thing"]).tolist() == pieces("a thing").tolist()
-    assert len(pieces.number([])) == 2
+    assert pieces.encode_words(["a", "thing"]).tolist() == pieces("a thing").tolist()
+    assert len(pieces.encode_words([])) == 2
 
 
 def test_a_tokenizer_comes_back_as_it_was(pieces, tmp_path):

@@ -267,7 +267,7 @@ def test_a_sample_is_drawn_as_people_see_it(mode, shape):
     assert transform.draw(transform(encode(scene()))).shape == shape
 
 
-def test_standardise_follows_its_formula():
+def test_normalize_follows_its_formula():
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
     assert torch.allclose(Normalize([0.2], [0.4])(pixels).flatten(), torch.tensor([-0.5, 0.0, 2.0]))
 
