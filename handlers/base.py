@@ -4,10 +4,8 @@ A handler's author writes three methods with TorchServe's names: `preprocess` an
 the batch. What can fail for one caller runs per request. What is faster together runs per batch.
 """
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator
 from functools import cached_property, partial
 from http import HTTPStatus
 from itertools import cycle, islice
@@ -55,6 +53,19 @@ class Answered(msgspec.Struct):
     answers: list[Answer]
     seconds: dict[str, float]
     is_lost: bool = False
+
+
+class Stopwatch:
+    """Times of steps that follow each other."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Record the time since the last lap."""
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
 
 
 class WrongAnswer(BundleError):
@@ -127,22 +138,23 @@ class Handler:
 
     def answer(self, rows: list[RawRequest]) -> Answered:
         """One Answer per row, whatever the rows contain."""
-        seconds: dict[str, float] = {}
+        stopwatch = Stopwatch()
         parse = partial(parse_request, accepts=self.accepts, parameters=self.Parameters)
-        with Deadline(self.seconds, len(rows)) as deadline:
-            deadline.allow(DECODING, "decoding a batch")
-            with timed(seconds, "PreprocessTime"):
-                requests = each(deadline.limit(parse), rows, refuse=refuse)
-                decode_all = partial(self.decoders.map, deadline=deadline)
-                samples = each(deadline.limit(self.preprocess), requests, refuse=refuse, over=decode_all)
-            deadline.allow(1, "a batch")
-            with timed(seconds, "InferenceTime"):
-                outputs = together(deadline.limit(self.infer), samples, refuse=refuse)
-            with timed(seconds, "PostprocessTime"):
-                bodies = each(deadline.limit(self.finish), outputs, samples, requests, refuse=refuse)
+        deadline = Deadline(self.seconds, len(rows))
+        deadline.allow(DECODING, "decoding a batch")
+        with deadline:
+            requests = each(deadline.limit(parse), rows, refuse=refuse)
+            decode_all = partial(self.decoders.map, deadline=deadline)
+            samples = each(deadline.limit(self.preprocess), requests, refuse=refuse, over=decode_all)
+            deadline.allow(1)
+            stopwatch.lap("PreprocessTime")
+            outputs = together(deadline.limit(self.infer), samples, refuse=refuse)
+            stopwatch.lap("InferenceTime")
+            bodies = each(deadline.limit(self.finish), outputs, samples, requests, refuse=refuse)
+            stopwatch.lap("PostprocessTime")
         is_lost = any(isinstance(body, Refusal) and body.code == 500 for body in bodies) and self.is_lost()
         answers = [self.to_answer(body, row, is_lost) for body, row in zip(bodies, rows, strict=True)]
-        return Answered(answers, seconds, is_lost)
+        return Answered(answers, stopwatch.seconds, is_lost)
 
     def infer(self, samples: list) -> list:
         """Call `inference`. If the memory runs out, free it first; then the batch is tried again in halves."""
@@ -218,14 +230,6 @@ class Handler:
             if answer.code != 200 or wrong:
                 body, within = answer.body[:200].decode(errors="replace"), f"within {self.tolerance:.4g}"
                 raise WrongAnswer(f"sample {sample.file} in a batch of {len(rows)} got {answer.code} {body}; {wrong}, {within}")
-
-
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Write the time of the `with` body into `seconds`, under this name."""
-    start = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - start
 
 
 def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 1, seconds: float | None = None) -> Handler:

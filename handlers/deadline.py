@@ -44,43 +44,37 @@ class Deadline:
         self.start = time.monotonic()
         self.thread = threading.get_ident()
         self.has_alarm = seconds is not None and threading.current_thread() is threading.main_thread()
-        self.end = self.last = math.inf if seconds is None else self.start + seconds
-        self.reason = ""
+        self.last = math.inf if seconds is None else self.start + (1 + SPARE) * seconds  # the end of the spare time
         self.step_start: float | None = None  # of the step that runs; None between two steps
         self.is_late = False  # whether the alarm interrupted this step
+        self.allow(1)
 
     def __enter__(self) -> "Deadline":
         if self.has_alarm:
-            self.timer_before = signal.setitimer(signal.ITIMER_REAL, 0)
             self.handler_before = signal.signal(signal.SIGALRM, self.on_alarm)
-        self.allow(1)
+            self.timer_before = self.set_alarm()
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self.has_alarm:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self.handler_before)
             signal.setitimer(signal.ITIMER_REAL, *self.timer_before)
+            signal.signal(signal.SIGALRM, self.handler_before)
 
     def allow(self, share: float, what: str = "a batch") -> None:
-        """Let the next steps run until this share of the batch's time is over.
+        """Let the next steps run until this share of the batch's time is over. A later share may only be larger.
 
         Args:
-            what: the steps do, for the message.
+            what: this time is for, in the message.
         """
-        if self.seconds is None:
-            return
-        self.reason = f"the {share * self.seconds:g} s for {what} are over"
-        self.end, self.last = self.start + share * self.seconds, self.start + (1 + SPARE) * self.seconds
-        if self.has_alarm:
-            signal.setitimer(signal.ITIMER_REAL, max(self.end - time.monotonic(), TICK), TICK)
+        self.share, self.what = share, what
+        self.end = math.inf if self.seconds is None else self.start + share * self.seconds
 
     def left_seconds(self) -> float | None:
         """The time that is left for these steps; None if it is unlimited."""
         return None if self.seconds is None else max(0.0, self.end - time.monotonic())
 
     def exceeded(self) -> DeadlineExceeded:
-        return DeadlineExceeded(self.reason)
+        return DeadlineExceeded(f"the {self.share * self.seconds:g} s for {self.what} are over")
 
     def limit(self, step: Callable) -> Callable:
         """The step, but it raises `DeadlineExceeded` if it is late. In another thread than the deadline's, it is not limited."""
@@ -106,10 +100,17 @@ class Deadline:
 
         return limited
 
+    def set_alarm(self) -> tuple[float, float]:
+        """Let the alarm come at the end of the allowed time, and then every `TICK`. Returns the timer of before."""
+        return signal.setitimer(signal.ITIMER_REAL, max(self.end - time.monotonic(), TICK), TICK)
+
     def on_alarm(self, *_: Any) -> None:
+        now = time.monotonic()
+        if now < self.end:  # more time is allowed now
+            self.set_alarm()
+            return
         if self.step_start is None:
             return
-        now = time.monotonic()
         fair_share = (self.last - self.step_start) / (2 * self.rows)
         if now - self.step_start >= fair_share:
             self.is_late = True

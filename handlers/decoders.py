@@ -47,9 +47,11 @@ class Decoders:
             columns: lists of one length. The step takes one value of each.
             deadline: of the batch; without one, the rows may take any time.
         """
+        if self.size == 1:
+            return list(map(step, *columns))
         rows = list(zip(*columns, strict=True))
         self.given_up = [future for future in self.given_up if not future.done()]
-        if self.size == 1 or len(rows) == 1 or len(self.given_up) >= self.size:
+        if len(rows) == 1 or len(self.given_up) >= self.size:
             return [step(*values) for values in rows]
         futures = [self.submit(step, values) for values in rows]
         wait(futures, deadline.left_seconds() if deadline else None)

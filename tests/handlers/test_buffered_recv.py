@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from handlers.buffered_recv import PIECE, BufferedReader
+from handlers.torchserve import read_in_large_pieces
 
 LARGE = bytes(range(256)) * 2_000
 
@@ -72,6 +73,16 @@ def test_many_numbers_take_one_call(ends):
 
     assert [bytes(reader(Counted(), length)) for length in (1, 0, 3, 4)] == [b"a", b"", b"bcd", b"efgh"]
     assert asked == [PIECE]
+
+
+@pytest.mark.parametrize(("version", "is_replaced"), [("0.12.0", True), ("0.13.0", False)])
+def test_only_the_torchserve_that_we_know_gets_another_reader(monkeypatch, version, is_replaced):
+    ts = pytest.importorskip("ts")
+    otf = pytest.importorskip("ts.protocol.otf_message_handler")
+    monkeypatch.setattr(otf, "_retrieve_buffer", otf._retrieve_buffer)  # so that it comes back
+    monkeypatch.setattr(ts, "__version__", version)
+    read_in_large_pieces()
+    assert isinstance(otf._retrieve_buffer, BufferedReader) is is_replaced
 
 
 @pytest.mark.parametrize("sent", [b"", b"abc"])

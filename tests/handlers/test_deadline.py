@@ -157,12 +157,16 @@ def test_only_the_slow_row_of_a_batch_is_refused(patient):
 
 
 def test_steps_may_have_a_share_of_the_time_and_the_next_ones_more(patient):
-    with Deadline(2 * LONG, rows=1) as deadline:
-        deadline.allow(SOON / (2 * LONG), "decoding a batch")
+    deadline = Deadline(2 * LONG, rows=1_000_000)
+    deadline.allow(SOON / (2 * LONG), "decoding a batch")
+    with deadline:
         assert deadline.left_seconds() <= SOON
-        assert str(deadline.exceeded()) == "the 0.05 s for decoding a batch are over"
+        with pytest.raises(DeadlineExceeded, match=r"^the 0\.05 s for decoding a batch are over$"):
+            deadline.limit(sleep)(LONG)
         deadline.allow(1)
         assert deadline.left_seconds() > LONG
+        assert deadline.limit(sleep)(5 * SOON) == "done"
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > LONG
 
 
 def test_in_another_thread_there_is_no_alarm_and_no_error():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from model_defs.artifact import Artifact, Sample, versions, write_samples, write_test_set
+from model_defs.build import SpecError
 from model_defs.text import BagOfWords, NgramTransform
 
 SAMPLES = [
@@ -63,6 +64,14 @@ def test_the_transform_comes_back_with_what_it_learned(artifact, network, transf
     again = artifact.build_transform()
     assert again.ngrams == 1
     assert again("schön, schön").tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("build", [Artifact.build_network, Artifact.build_transform])
+def test_an_artifact_of_an_older_bundle_says_what_to_do(artifact, network, transform, build):
+    artifact.network["class_path"], artifact.transform["class_path"] = "model_defs.words.Bag", "model_defs.text.Words"
+    artifact.write(network, transform)
+    with pytest.raises(SpecError, match=r"model\.json: no (module|class) .*; if a bundle before 0\.2 wrote it, train the model"):
+        build(Artifact.read(artifact.folder))
 
 
 def test_tied_and_transposed_weights_can_be_written(artifact, transform):

@@ -45,6 +45,14 @@ def test_fewer_things_are_filled_up_and_more_are_cut_off():
     assert few[0].tolist() == [1, 1, 1, 1, 0.5, 2] and few[2:].abs().sum() == 0 and (many[:, 4] == 0.5).all()
 
 
+def test_masks_stay_small_and_boxes_are_scaled_back_to_the_frame():
+    torch.manual_seed(0)
+    network = TorchvisionDetector(2, "maskrcnn_resnet50_fpn", options={"min_size": 128, "max_size": 128}).eval()
+    found = {"boxes": torch.tensor([[0.0, 0.0, 64.0, 128.0]]), "masks": torch.rand(1, 1, 28, 28)}
+    (scaled,) = network.network.transform.postprocess([dict(found)], [(128, 128)], [(64, 64)])
+    assert scaled["boxes"].tolist() == [[0, 0, 32, 64]] and torch.equal(scaled["masks"], found["masks"])
+
+
 def test_an_unknown_detector_is_an_error():
     with pytest.raises(ValueError, match="fasterrcn"):
         TorchvisionDetector(2, "fasterrcn")

@@ -82,6 +82,15 @@ def test_what_was_learned_comes_back(transform, tmp_path):
     assert (again.mean, again.deviation) == (transform.mean, transform.deviation) and again.facts() == {"features": 2}
 
 
+def test_without_a_node_its_features_are_the_mean_and_its_edges_gone(transform):
+    sample = transform(PATH)
+    left = transform.without(sample, {2})
+    assert left.features.tolist() == [[0, 0.5], [0.5, 0], [0, 0]]
+    assert left.edges.T.tolist() == [[0, 1], [1, 0]]
+    assert sample.features[2].tolist() == [0, -1] and sample.edges.shape == (2, 4)
+    assert transform.without(sample, range(3)).edges.shape == (2, 0)
+
+
 def test_an_answer_does_not_depend_on_who_else_is_in_the_batch(transform):
     pytest.importorskip("torch_geometric", reason="not installed: make setup EXTRAS=graphs")
     torch.manual_seed(0)

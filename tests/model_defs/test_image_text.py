@@ -63,6 +63,14 @@ def test_a_wrong_part_is_refused_by_name(transform, value, error, message):
     assert message in str(caught.value)
 
 
+def test_without_a_part_the_other_one_stays(transform):
+    sample = transform({"image": RED, "text": "what colour"})
+    assert transform.without(sample, [0]).pixels.unique().tolist() == [127]
+    assert transform.without(sample, [0]).token_ids is sample.token_ids
+    assert transform.without(sample, [1]).token_ids.tolist() == [0]
+    assert transform.without(sample, [1]).pixels is sample.pixels
+
+
 def test_a_pair_is_answered_alike_in_every_batch(transform):
     torch.manual_seed(0)
     network = LateFusion(4, **transform.facts(), width=8).eval()

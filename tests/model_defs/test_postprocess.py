@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from model_defs.answer_diff import pixels
 from model_defs.errors import OutputError
-from model_defs.postprocess import boxes, instances, masks, top
+from model_defs.postprocess import boxes, forecast, instances, masks, png_base64, top, value
 from model_defs.vision import ImageSample
 
 LABELS = ["cat", "dog", "owl"]
@@ -45,6 +46,24 @@ def test_of_several_windows_each_score_is_the_mean(function):
 
 def test_a_class_that_the_network_rules_out_has_no_probability():
     assert top(torch.tensor([0.0, -torch.inf, 1.0]), LABELS, 3)[-1] == {"label": "dog", "score": 0.0}
+
+
+def test_a_forecast_is_as_long_as_was_asked_for_and_finite():
+    assert forecast(torch.tensor([1.0, 2.0, 3.0]), 2) == {"forecast": [1, 2]}
+    assert forecast(torch.tensor([1.0, 2.0, 3.0])) == {"forecast": [1, 2, 3]}
+    with pytest.raises(OutputError, match="not finite numbers"):
+        forecast(torch.tensor([1.0, torch.nan]))
+
+
+def test_a_value_is_one_finite_number():
+    assert value(torch.tensor([2.5])) == {"value": 2.5}
+    with pytest.raises(OutputError, match="not finite numbers"):
+        value(torch.tensor([torch.inf]))
+
+
+@pytest.mark.parametrize("given", [np.array([[0, 7], [200, 255]], np.uint8), np.array([[True, False]])])
+def test_pixels_come_back_from_their_png(given):
+    assert pixels(png_base64(given)).tolist() == (given * 255 if given.dtype == bool else given).tolist()
 
 
 FRAMED = ImageSample(torch.zeros(3, 64, 32, dtype=torch.uint8), width=320, height=640)  # ten times as large before

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from model_defs.errors import OutputError, TooLarge, WrongValue
+from model_defs.errors import TooLarge, WrongValue
 from model_defs.json_input import body
 from model_defs.sequence import CELLS, RecurrentForecaster, SeriesTransform
 
@@ -74,10 +74,3 @@ def test_a_network_that_has_learned_nothing_repeats_the_last_season(series):
     with torch.inference_mode():
         (output,) = network(*series.collate([series([9, 9, 9, 1, 2, 3, 4])]))
     assert output.tolist() == pytest.approx([1, 2, 3, 4, 1, 2])
-
-
-def test_a_forecast_is_as_long_as_was_asked_for_and_finite():
-    assert forecast(torch.tensor([1.0, 2.0, 3.0]), 2) == {"forecast": [1, 2]}
-    assert forecast(torch.tensor([1.0, 2.0, 3.0])) == {"forecast": [1, 2, 3]}
-    with pytest.raises(OutputError):
-        forecast(torch.tensor([1.0, math.nan]))

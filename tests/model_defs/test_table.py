@@ -80,6 +80,13 @@ def test_what_was_learned_comes_back_from_the_file(columns, tmp_path):
     assert read.facts() == {"numbers": 2, "categories": [3, 3], "mean": 5.0, "deviation": 2.0}
 
 
+def test_without_columns_their_values_are_unknown(columns):
+    assert columns.columns == ["age", "distance", "job", "city"]
+    left = columns.without(columns(ROW), [1, 2])
+    assert left.numbers.tolist() == pytest.approx([-0.9, 0]) and left.categories.tolist() == [0, 1]
+    assert columns(ROW).categories.tolist() == [2, 1]
+
+
 def test_a_row_is_answered_alike_in_every_batch(columns):
     torch.manual_seed(0)
     network = MLPClassifier(3, 2, [3, 3]).eval()
