@@ -1,4 +1,4 @@
-"""What only a GPU can show: running out of its memory, and losing it. Each in a process of its own."""
+"""Tests that need a GPU: out of memory, and a lost GPU. Each runs in a process of its own."""
 
 import subprocess
 import sys
@@ -47,6 +47,6 @@ assert [answer.code for answer in answered.answers] == [503, 503, 400] and answe
 
 
 @pytest.mark.parametrize("program", [OUT_OF_MEMORY, LOST], ids=["out of memory", "lost"])
-def test_the_gpu_fails_and_each_caller_is_told_what_to_do(program, picture_artifact):
+def test_each_caller_gets_the_right_status_when_the_gpu_fails(program, picture_artifact):
     done = subprocess.run([sys.executable, "-c", program, picture_artifact], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

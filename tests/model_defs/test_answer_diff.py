@@ -1,4 +1,4 @@
-"""model_defs/answer_diff.py: noise is forgiven, and nothing else."""
+"""model_defs/answer_diff.py: answers may differ by noise, and by nothing else."""
 
 import re
 
@@ -18,7 +18,7 @@ def moved(**corners) -> dict:
 
 
 def disc(radius: float, stray: int = 0) -> str:
-    """A disc in a mask of 10,000 pixels, and so many pixels beside it."""
+    """A mask of 10,000 pixels with a disc, and `stray` pixels outside it."""
     y, x = np.mgrid[:100, :100] - 50
     mask = x**2 + y**2 < radius**2
     mask[0, :stray] = True
@@ -35,7 +35,7 @@ def disc(radius: float, stray: int = 0) -> str:
             [{"label": "a", "score": 0.3}, {"label": "b", "score": 0.3001}],
             [{"label": "b", "score": 0.3}, {"label": "a", "score": 0.3}],
         ),
-        ([CAT, {"label": "owl", "score": 0.0602}], [CAT, DOG]),  # the last of the best few, of the same score as the next one
+        ([CAT, {"label": "owl", "score": 0.0602}], [CAT, DOG]),  # the last of the best few has the same score as the next one
         ([CAT | {"mask": disc(30, stray=9)}], [CAT | {"mask": disc(30)}]),
         ({"values": [1, 2.0, None, True]}, {"values": [1.0005, 2, None, True]}),
         ([], []),
@@ -51,7 +51,7 @@ def test_answers_that_differ_by_noise_agree(given, expected):
     [
         ([CAT | {"score": 0.902}, DOG], [CAT, DOG], r"the answer\[0\].score is 0.9020; training says 0.9000"),
         ([CAT | {"label": "owl"}, DOG], [CAT, DOG], r"the answer\[0\].label is 'owl'; training says 'cat'"),
-        ([CAT | {"label": "owl"}], [CAT], r"label is 'owl'; training says 'cat'"),  # the best is never forgiven
+        ([CAT | {"label": "owl"}], [CAT], r"label is 'owl'; training says 'cat'"),  # the best label must be the same
         ([CAT, DOG | {"score": 0.08}], [CAT, DOG], r"score is 0.0800"),
         ([CAT], [CAT, DOG], "has 1 entries; training says 2"),
         ([BOX, moved(xmax=301)], [BOX, BOX], r"\[1\].box.xmax is 301; training says 300"),
@@ -69,5 +69,5 @@ def test_answers_that_differ_by_noise_agree(given, expected):
         ("not a picture", [CAT], "is 'not a picture'; training says"),
     ],
 )
-def test_anything_else_is_named(given, expected, said):
+def test_any_other_difference_is_named(given, expected, said):
     assert re.search(said, difference(given, expected, 1e-3))

@@ -1,4 +1,4 @@
-"""model_defs/detection.py: whatever is found, one tensor comes out; and all of torchvision's detectors learn."""
+"""model_defs/detection.py: one output tensor of a fixed shape, and losses with gradients, for every detector."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_a_batch_of_pictures_is_one_tensor_and_losses_have_gradients(name):
     assert ((real[:, :4] >= 0) & (real[:, :4] <= size)).all() and set(real[:, 5].tolist()) <= {0.0, 1.0}
 
 
-def test_fewer_things_are_filled_up_and_more_are_cut_off():
+def test_fewer_detections_are_padded_and_more_are_cut_off():
     def things(count: int) -> dict:
         return {"boxes": torch.ones(count, 4), "scores": torch.full((count,), 0.5), "labels": torch.full((count,), 3)}
 

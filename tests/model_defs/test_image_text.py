@@ -1,4 +1,4 @@
-"""model_defs/image_text.py: a picture and a text become one sample, or are refused by their part."""
+"""model_defs/image_text.py: from a picture and a text to one sample, and errors that name the part."""
 
 import base64
 import io
@@ -71,7 +71,7 @@ def test_without_a_part_the_other_one_stays(transform):
     assert transform.without(sample, [1]).pixels is sample.pixels
 
 
-def test_a_pair_is_answered_alike_in_every_batch(transform):
+def test_a_pair_gets_the_same_answer_in_every_batch(transform):
     torch.manual_seed(0)
     network = LateFusion(4, **transform.facts(), width=8).eval()
     samples = [transform({"image": picture(colour), "text": text}) for colour, text in (("red", "what colour"), ("blue", "so"))]
@@ -82,7 +82,7 @@ def test_a_pair_is_answered_alike_in_every_batch(transform):
 
 
 @pytest.mark.parametrize(("uses", "moved"), [("both", (True, True)), ("image", (True, False)), ("text", (False, True))])
-def test_a_network_uses_what_it_is_told_to(transform, uses, moved):
+def test_a_network_uses_only_the_chosen_parts(transform, uses, moved):
     torch.manual_seed(0)
     network = LateFusion(4, **transform.facts(), width=8, uses=uses).eval()
     given = {"image": picture("red"), "text": "what colour"}

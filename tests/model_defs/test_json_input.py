@@ -33,7 +33,7 @@ def test_a_body_on_disk_is_readable_json():
         (b'{"input": 3}', WrongValue, "no key 'input'; did you mean 'inputs'?"),
     ],
 )
-def test_what_is_no_body_says_what_one_is(payload, error, message):
+def test_a_wrong_body_is_refused_with_the_right_form(payload, error, message):
     with pytest.raises(InputError) as caught:
         Doubled()(payload)
     assert type(caught.value) is error and message in str(caught.value)
@@ -51,7 +51,7 @@ def test_what_is_no_body_says_what_one_is(payload, error, message):
         (10**400, "the input is infinite; send a finite number"),
     ],
 )
-def test_what_is_no_finite_number_is_refused(value, message):
+def test_a_value_that_is_not_a_finite_number_is_refused(value, message):
     with pytest.raises(WrongValue) as caught:
         Doubled()(value)
     assert str(caught.value) == message
