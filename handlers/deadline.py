@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 TICK = 0.02  # seconds between two alarms, once the time is over
-SPARE = 0.15  # of the batch's time, on top of it: for the steps that still have to run when the time is over
+SPARE = 0.15  # of the batch's time, on top of it, for steps that must still run when it is over. TorchServe waits for 0.25.
 
 
 class DeadlineExceeded(Exception):
@@ -77,7 +77,7 @@ class Deadline:
         return DeadlineExceeded(f"the {self.share * self.seconds:g} s for {self.what} are over")
 
     def limit(self, step: Callable) -> Callable:
-        """The step, but it raises `DeadlineExceeded` if it is late. In another thread than the deadline's, it is not limited."""
+        """A function that calls the step and raises `DeadlineExceeded` if it is late. Other threads may call it without limit."""
         if not self.has_alarm:
             return step
 

@@ -57,12 +57,12 @@ class Decoders:
         wait(futures, deadline.left_seconds() if deadline else None)
         not_begun = [index for index, future in enumerate(futures) if future.cancel()]
         results = {index: step(*rows[index]) for index in not_begun}
-        late = {index: future for index, future in enumerate(futures) if not future.done()}  # a cancelled one is done
+        late = [future for future in futures if not future.done()]  # a cancelled future is done
         if late:
-            self.give_up(list(late.values()))
+            self.give_up(late)
         for index, future in enumerate(futures):
             if index not in results:
-                results[index] = deadline.exceeded() if index in late else future.result()
+                results[index] = deadline.exceeded() if future in late else future.result()
         return [results[index] for index in range(len(rows))]
 
     def submit(self, step: Callable, values: tuple) -> Future:

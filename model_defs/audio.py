@@ -125,10 +125,10 @@ def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
 
     Raises:
         soundfile.SoundFileError: libsndfile cannot read it.
-        TooLarge, WrongValue: see `decode` and `checked`.
+        TooLarge, WrongValue: see `decode` and `checked_rate`.
     """
     with soundfile.SoundFile(io.BytesIO(payload)) as file:
-        rate = checked(file.samplerate)
+        rate = checked_rate(file.samplerate)
         wanted = math.ceil(seconds * rate)
         if file.frames <= wanted:
             return file.read(wanted, dtype="float32", always_2d=True), rate
@@ -157,7 +157,7 @@ def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
     """
     blocks: list[np.ndarray] = []
     with Stream(io.BytesIO(payload)) as file:
-        rate, heard = checked(file.samplerate), 0
+        rate, heard = checked_rate(file.samplerate), 0
         while not blocks or len(blocks[-1]):
             if len(blocks) * BLOCK * file.channels > MOST_DECODED:
                 raise TooLarge(
@@ -171,7 +171,7 @@ def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
     return np.concatenate(blocks), rate
 
 
-def checked(rate: int) -> int:
+def checked_rate(rate: int) -> int:
     """The sample rate in Hz.
 
     Raises:
