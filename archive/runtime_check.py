@@ -21,7 +21,7 @@ from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.answer_diff import is_number
 from model_defs.artifact import Artifact, Sample
-from model_defs.metrics import loss, measure
+from model_defs.metrics import measure, metric_loss
 
 MOST_HELD_OUT = 1000  # of the test set, evenly spread
 
@@ -85,7 +85,7 @@ def refuse_outside_bounds(made: Comparison, settings: Settings) -> None:
         )
     else:
         is_within, bound = (
-            loss(made.metric, made.eager, made.served) <= settings.metric_loss,
+            metric_loss(made.metric, made.eager, made.served) <= settings.metric_loss,
             f"it may lose {settings.metric_loss:g} of the metric: take another precision, or raise metric_loss in the recipe",
         )
     if not is_within:

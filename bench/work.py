@@ -37,7 +37,7 @@ class Fast(Steps):
         return self.handler.preprocess(msgspec.structs.replace(self.request, payload=payload))
 
     def decode_all(self, payloads: Sequence[bytes]) -> list:
-        return list(self.handler.decoders(self.decode, payloads))  # as many at once as the recipe says
+        return self.handler.decoders.map(self.decode, payloads)  # as many at once as the recipe says
 
     def infer(self, samples: list) -> list:
         return self.handler.inference(samples)

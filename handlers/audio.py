@@ -1,26 +1,28 @@
-"""Sounds: one class a task."""
+"""Sounds: the handler of audio classifiers."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta
 from torch import Tensor
 
 from handlers.classifier import Classifier, ClassifierParameters
-from handlers.request import SOUND, Request
+from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.errors import WrongValue
 
-MOMENTS = 20  # that an explanation divides the sound into
+SOUND = Kind("a sound", ("audio/", "video/"), "send the bytes of a WAV, FLAC, OGG or MP3 file: curl -T sound.wav URL")
+MOMENTS = 20  # parts of a sound in an explanation
 
 
 class AudioParameters(ClassifierParameters):
-    """What a caller may ask of a classifier of sounds."""
+    """An audio classifier's parameters."""
 
     timeline: Annotated[bool, Meta(description="whether to answer for each window of the sound, too")] = False
 
 
 class AudioClassifier(Classifier):
-    """A sound -> its labels, best first: the mean of its windows' scores, where it is heard in several."""
+    """A sound -> its labels, best first. With several windows, a score is the mean over them."""
 
     accepts = SOUND
     Parameters = AudioParameters
@@ -28,15 +30,17 @@ class AudioClassifier(Classifier):
     def preprocess(self, request: Request) -> Tensor:
         """
         Raises:
-            WrongValue: a timeline is wanted of a model that hears one window.
+            WrongValue: the caller wants a timeline, but the model has one window.
         """
         if request.parameters.timeline and self.transform.windows == 1:
             raise WrongValue("timeline: this model hears one window of a sound, so there is no more to tell; leave it out")
         return super().preprocess(request)
 
     def postprocess(self, output: Tensor, sample: Tensor, request: Request) -> list[dict] | dict:
-        """With a timeline `{"labels": [{"label", "score"}, ...], "timeline": [{"start", "end", "label", "score"}, ...]}`, the
-        moments in seconds and in their order, each with the label that is best there."""
+        """With a timeline: `{"labels": [{"label", "score"}, ...], "timeline": [{"start", "end", "label", "score"}, ...]}`.
+
+        The timeline has one entry per window, in order, with its best label. Times are in seconds.
+        """
         labels = super().postprocess(output, sample, request)
         if not request.parameters.timeline:
             return labels
@@ -45,21 +49,16 @@ class AudioClassifier(Classifier):
         return {"labels": labels, "timeline": [{"start": start, "end": end} | best for (start, end), best in spans]}
 
     def attributions(self, sample: Tensor, request: Request, target: int) -> dict:
-        """`{"moments": [{"start", "end", "weight"}, ...]}`, in seconds of what the network hears."""
-        from handlers import explain  # Captum takes a second to import, and most workers never explain
+        """`{"moments": [{"start", "end", "weight"}, ...]}`, in seconds of the sound that the network hears."""
+        edges = [round(moment * len(sample) / MOMENTS) for moment in range(MOMENTS + 1)]
 
-        edges = [round(place * len(sample) / MOMENTS) for place in range(MOMENTS + 1)]
+        def silenced(sample: Tensor, moments: Iterable[int]) -> Tensor:
+            waveform = sample.clone()
+            for moment in moments:
+                waveform[edges[moment] : edges[moment + 1]] = 0
+            return waveform
 
-        def score(kept: list[list[int]]) -> Tensor:
-            silenced = []
-            for moments in kept:
-                waveform = sample.clone()
-                for moment in set(range(MOMENTS)) - set(moments):
-                    waveform[edges[moment] : edges[moment + 1]] = 0
-                silenced.append(waveform)
-            return self.scores(silenced, target)
-
-        weights = explain.parts(score, MOMENTS)
+        weights = self.part_weights(sample, MOMENTS, silenced, target)
         seconds = [round(edge / self.transform.sample_rate, 4) for edge in edges]
-        moments = zip(seconds[:-1], seconds[1:], weights, strict=True)
-        return {"moments": [{"start": start, "end": end, "weight": weight} for start, end, weight in moments]}
+        spans = zip(seconds[:-1], seconds[1:], weights, strict=True)
+        return {"moments": [{"start": start, "end": end, "weight": weight} for start, end, weight in spans]}

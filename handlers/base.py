@@ -1,13 +1,11 @@
-"""Rows -> answers. A handler's author writes TorchServe's own three words: `preprocess` and `postprocess` see one request,
-`inference` sees the batch. What can fail for one caller is done per request; what is faster together, per batch.
+"""The base of all handlers: from the raw requests of a batch to their answers.
 
-Knows nothing of TorchServe: `handlers/torchserve.py` is the engine's side.
+A handler's author writes three methods with TorchServe's names: `preprocess` and `postprocess` see one request, `inference` sees
+the batch. What can fail for one caller runs per request. What is faster together runs per batch.
 """
 
 import logging
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from http import HTTPStatus
 from itertools import cycle, islice
@@ -20,22 +18,24 @@ from torch import nn
 
 from handlers import comparison_report, runtimes
 from handlers.batch import Refusal, each, together
-from handlers.deadline import DeadlineExceeded, deadline
-from handlers.request import Kind, RawRequest, Request, is_out_of_memory, read, refuse
+from handlers.deadline import Deadline
+from handlers.decoders import Decoders
+from handlers.request import Kind, RawRequest, Request, is_out_of_memory, parse_request, refuse
 from handlers.settings import Settings
 from model_defs.answer_diff import difference
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
+from model_defs.cpus import usable_cpus
 from model_defs.errors import BundleError
 
 log = logging.getLogger(__name__)
-PACKAGE = ("handlers",)  # where a recipe's handler must lie
-STEPS = ("PreprocessTime", "InferenceTime", "PostprocessTime")
-MESSAGE_CHARS = 1000  # of an error's message at most: it may quote what the caller sent
+PACKAGE = ("handlers",)  # a recipe's handler must be in it
+MESSAGE_CHARS = 1000  # of an error's message at most, because it may quote what the caller sent
+DECODING = 0.5  # of a batch's time: the share in which its rows must be decoded. The rest is for the network.
 
 
 class Answer(msgspec.Struct):
-    """What goes back to one caller."""
+    """The response to one caller."""
 
     body: bytes
     code: int = 200
@@ -46,8 +46,8 @@ class Answered(msgspec.Struct):
     """A batch's answers, in the order of its rows.
 
     Args:
-        seconds: how long each step took.
-        is_lost: the device takes no more work, so this process can answer nothing more.
+        seconds: each step's time, by the name of its metric.
+        is_lost: whether the GPU takes no more work, so that this process cannot answer any more.
     """
 
     answers: list[Answer]
@@ -55,19 +55,32 @@ class Answered(msgspec.Struct):
     is_lost: bool = False
 
 
+class Stopwatch:
+    """Times of steps that follow each other."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Record the time since the last lap."""
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
+
+
 class WrongAnswer(BundleError):
-    """A sample of the artifact is not answered as it was in training: this worker must not serve."""
+    """A sample of the artifact gets another answer than in training. This worker must not serve."""
 
 
 class Handler:
     """The base of every handler.
 
     Args:
-        artifact: what training left behind, or the unpacked archive, which holds the same files.
+        artifact: of a training, or an unpacked archive, which has the same files.
         settings: the recipe's `handler:` section.
         device: "cpu", "cuda:0" ...
-        workers: how many processes share this machine's cores for this model.
-        seconds: that a batch may take; without end if None.
+        workers: how many processes share this machine's CPUs for this model.
+        seconds: the time limit of a batch; unlimited if None. Decoding may take half of it.
     """
 
     accepts: Kind
@@ -80,81 +93,87 @@ class Handler:
         self.labels = artifact.labels
         self.transform = artifact.build_transform()
         self.device = device
-        threads = settings.threads or max(1, (os.cpu_count() or 1) // workers)
+        threads = settings.threads or max(1, usable_cpus() // workers)
         self.runtime = runtimes.load(artifact, settings, device, threads)
-        self.decoders = map if settings.decoders == 1 else ThreadPoolExecutor(settings.decoders, "decoder").map
+        self.decoders = Decoders(settings.decoders)
         self.encode = msgspec.json.Encoder().encode
 
     @cached_property
     def eager(self) -> nn.Module:
-        """The network as it was trained, whatever runs the predictions: for explanations, built at the first."""
+        """The network in eager fp32, for explanations, whatever runtime predicts. It is built when it is first used."""
         return self.artifact.build_network().to(self.device)
 
     @cached_property
     def tolerance(self) -> float:
-        """How far a score may lie from training's: the arithmetic's noise, and what the runtime was measured to add."""
+        """How far a score may be from training's: the recipe's tolerance, and the runtime's measured difference."""
         measured = comparison_report.read(self.artifact.folder)
         return self.settings.tolerance + (measured.largest_difference if measured else 0)
 
-    # --- what an author writes
+    # --- what an author may override
 
     def preprocess(self, request: Request) -> Any:
         """One request -> one sample.
 
         Raises:
-            InputError: what was sent cannot be used.
+            InputError: the payload cannot be used.
         """
         return self.transform(request.payload)
 
     def inference(self, samples: list) -> list:
-        """The batch's samples -> one output each."""
+        """The batch's samples -> one output per sample."""
         return self.transform.outputs(self.runtime, samples)
 
     def postprocess(self, output: Any, sample: Any, request: Request) -> Any:
-        """One output -> what JSON can hold."""
+        """One output -> the answer, as JSON can express it."""
         raise NotImplementedError
 
     def explain(self, output: Any, sample: Any, request: Request) -> Any:
-        """One output -> why it is so."""
-        raise Refusal(501, f"{type(self).__name__} gives no explanations; send this to /predictions")
+        """One output -> its explanation, as JSON can express it."""
+        raise self.no_explanations()
 
     # --- what every handler does
 
+    def no_explanations(self) -> Refusal:
+        return Refusal(501, f"{type(self).__name__} gives no explanations; send this to /predictions")
+
     def answer(self, rows: list[RawRequest]) -> Answered:
-        """One Answer a row, whatever the rows hold."""
-        clock, column = [time.perf_counter()], rows
-        try:
-            with deadline(self.seconds):
-                column = requests = each(partial(read, accepts=self.accepts, parameters=self.Parameters), rows, refuse=refuse)
-                column = samples = each(self.preprocess, requests, refuse=refuse, over=self.decoders)
-                clock.append(time.perf_counter())
-                column = outputs = together(self.infer, samples, refuse=refuse)
-                clock.append(time.perf_counter())
-                column = each(self.finish, outputs, samples, requests, refuse=refuse)
-        except DeadlineExceeded as late:  # it rang between two rows
-            column = [value if isinstance(value, Refusal) else refuse(late) for value in column]
-        clock.append(time.perf_counter())
-        is_lost = any(isinstance(value, Refusal) and value.code == 500 for value in column) and self.is_lost()
-        answers = [self.answered(value, row, is_lost) for value, row in zip(column, rows, strict=True)]
-        times = {name: end - start for name, start, end in zip(STEPS, clock, clock[1:], strict=False)}
-        return Answered(answers, times, is_lost)
+        """One Answer per row, whatever the rows contain."""
+        stopwatch = Stopwatch()
+        parse = partial(parse_request, accepts=self.accepts, parameters=self.Parameters)
+        deadline = Deadline(self.seconds, len(rows))
+        deadline.allow(DECODING, "decoding a batch")
+        with deadline:
+            requests = each(deadline.limit(parse), rows, refuse=refuse)
+            decode_all = partial(self.decoders.map, deadline=deadline)
+            samples = each(deadline.limit(self.preprocess), requests, refuse=refuse, over=decode_all)
+            deadline.allow(1)
+            stopwatch.lap("PreprocessTime")
+            outputs = together(deadline.limit(self.infer), samples, refuse=refuse)
+            stopwatch.lap("InferenceTime")
+            bodies = each(deadline.limit(self.finish), outputs, samples, requests, refuse=refuse)
+            stopwatch.lap("PostprocessTime")
+        is_lost = any(isinstance(body, Refusal) and body.code == 500 for body in bodies) and self.is_lost()
+        answers = [self.to_answer(body, row, is_lost) for body, row in zip(bodies, rows, strict=True)]
+        return Answered(answers, stopwatch.seconds, is_lost)
 
     def infer(self, samples: list) -> list:
-        """`inference`; when the memory runs out it is given back before the batch is tried again in halves."""
+        """Call `inference`. If the memory runs out, free it first; then the batch is tried again in halves."""
         try:
             return self.inference(samples)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             said = str(error)
-        # Only here, with the exception gone, are the tensors free that its frames held.
+        # The exception's frames hold tensors. They are free only here, after the exception is gone.
         if self.device != "cpu":
             torch.cuda.empty_cache()
         raise MemoryError(said)
 
     def is_lost(self) -> bool:
-        """Whether the GPU takes no more work from this process: after some errors, such as a failed assertion in a kernel,
-        every call fails until the process is a new one."""
+        """Whether the GPU takes no more work from this process.
+
+        After some errors, such as a failed assertion in a kernel, every call fails until a new process starts.
+        """
         if self.device == "cpu":
             return False
         try:
@@ -163,20 +182,20 @@ class Handler:
             return True
         return False
 
-    def answered(self, value: bytes | Refusal, row: RawRequest, is_lost: bool) -> Answer:
-        if not isinstance(value, Refusal):
-            return Answer(value)
-        if is_lost and value.code == 500:
-            value = Refusal(503, "the worker lost its GPU and is being started anew; send the request again", value.cause)
-        return self.refused(value, row)
+    def to_answer(self, body: bytes | Refusal, row: RawRequest, is_lost: bool) -> Answer:
+        if not isinstance(body, Refusal):
+            return Answer(body)
+        if is_lost and body.code == 500:
+            body = Refusal(503, "the worker lost its GPU and is being started anew; send the request again", body.cause)
+        return self.refused(body, row)
 
     def finish(self, output: Any, sample: Any, request: Request) -> bytes:
         """One row's output -> the body of its answer."""
         return self.encode((self.explain if request.explain else self.postprocess)(output, sample, request))
 
     def refused(self, refusal: Refusal, row: RawRequest) -> Answer:
-        """What is wrong, for the caller; a fault of ours is named by the request's id and told in full to the log only."""
-        message = refusal.message[:MESSAGE_CHARS].encode(errors="backslashreplace").decode()  # JSON can hold half characters
+        """The answer to a refused row. A server error's details go to the log only, under the request's id."""
+        message = refusal.message[:MESSAGE_CHARS].encode(errors="backslashreplace").decode()  # it may quote half a surrogate pair
         if refusal.code == 500:
             message += f"; the server's log says why under request {row.id}"
         if refusal.cause or refusal.code == 500:
@@ -185,10 +204,12 @@ class Handler:
         return Answer(self.encode({"code": refusal.code, "type": kind, "message": message}), refusal.code)
 
     def warm_up(self, batch_size: int) -> None:
-        """Answer all the artifact's samples at every batch size up to `batch_size`, so that the first caller meets nothing new.
+        """Answer all of the artifact's samples at every batch size up to `batch_size`, and check the answers.
+
+        So nothing runs for the first time when the first caller comes.
 
         Raises:
-            WrongAnswer: an answer differs from what training wrote down.
+            WrongAnswer: an answer differs from the one recorded in training, or there is none to compare with.
         """
         try:
             samples = self.artifact.samples()
@@ -197,12 +218,12 @@ class Handler:
         if not samples:
             raise WrongAnswer(f"{self.artifact.folder} has no samples to check the answers against; train the model anew")
         for size in range(1, batch_size + 1):
-            line = list(islice(cycle(samples), max(size, len(samples))))
-            for start in range(0, len(line), size):
-                self.check(line[start : start + size])
+            repeated = list(islice(cycle(samples), max(size, len(samples))))
+            for start in range(0, len(repeated), size):
+                self.check_answers(repeated[start : start + size])
 
-    def check(self, samples: list[tuple[Sample, bytes]]) -> None:
-        """Answer one batch of samples; for the error see `warm_up`."""
+    def check_answers(self, samples: list[tuple[Sample, bytes]]) -> None:
+        """Answer one batch of samples. For the error see `warm_up`."""
         rows = [RawRequest({"body": payload}, id=f"sample {sample.file}") for sample, payload in samples]
         for (sample, _), answer in zip(samples, self.answer(rows).answers, strict=True):
             wrong = difference(msgspec.json.decode(answer.body), sample.answer, self.tolerance)
@@ -212,11 +233,14 @@ class Handler:
 
 
 def load(folder: Path | str, section: dict, device: str = "cpu", workers: int = 1, seconds: float | None = None) -> Handler:
-    """The handler that a recipe's `handler:` section names, over an artifact or an unpacked archive.
+    """The handler that a recipe's `handler:` section names, with the model of an artifact or of an unpacked archive.
+
+    Args:
+        device, workers, seconds: see `Handler`.
 
     Raises:
-        msgspec.ValidationError: a setting that does not exist or is of the wrong type.
-        SpecError: no such class, one that is not a Handler, or `init_args` that it does not take.
+        msgspec.ValidationError: an unknown setting, or one of the wrong type.
+        SpecError: no such class, a class that is not a Handler, or `init_args` that it does not take.
         RuntimeUnavailable: the runtime cannot do here what the settings ask.
     """
     settings = msgspec.convert(section, Settings)

@@ -1,6 +1,6 @@
-"""Isolation: a batch is a list, each step makes the next list, and what fails for one row stays at that row's place.
+"""Isolation: each step of a batch turns a list into a list of the same length, and a row that fails keeps its failure.
 
-Pure Python, without torch or TorchServe: a row is any value, a step any function.
+This is pure Python. A row is any value, and a step is any function.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """What a row becomes once it cannot be answered.
+    """The result of a row that cannot be answered.
 
     Args:
         code: the HTTP status.
@@ -21,17 +21,18 @@ class Refusal(Exception):
         self.code, self.message, self.cause = code, message, cause
 
 
-Refuse = Callable[[Exception], Refusal]  # which refusal an exception becomes; handlers/request.py has the table
+Refuse = Callable[[Exception], Refusal]  # maps an exception to a refusal, such as handlers/request.py's `refuse`
 
 
 def each(step: Callable, *columns: Sequence, refuse: Refuse, over: Callable = map) -> list:
-    """`step(value, ...)` for each row; what it raises becomes that row's Refusal, and the other rows never know.
+    """Call `step(value, ...)` for each row. If it raises, the result of that row is a Refusal; the other rows do not notice.
 
     Args:
         step: takes one value of each column.
-        columns: lists of one length; a row that holds a Refusal in any of them keeps it, and its step is not called.
-        refuse: turns an exception into a Refusal.
-        over: how the rows are gone through: `map`, or the `map` of a thread pool.
+        columns: lists of one length. A row that has a Refusal in any of them keeps it, and its step is not called.
+        refuse: maps an exception to a Refusal.
+        over: calls a function for each row and returns the results in the order of the rows, like `map`. It may return an
+            exception as the result of a row that it gave up.
     """
 
     def guarded(*values: Any) -> Any:
@@ -41,32 +42,37 @@ def each(step: Callable, *columns: Sequence, refuse: Refuse, over: Callable = ma
         try:
             return step(*values)
         except Exception as error:
-            return error if isinstance(error, Refusal) else refuse(error)
+            return as_refusal(error, refuse)
 
-    return list(over(guarded, *columns))
+    results = over(guarded, *columns)
+    return [as_refusal(result, refuse) if isinstance(result, Exception) else result for result in results]
 
 
 def together(step: Callable[[list], Sequence], column: Sequence, refuse: Refuse) -> list:
-    """`step([value, ...])` for all rows that still stand, and one result for each.
+    """Call `step([value, ...])` for all rows that have no Refusal yet: one result per row.
 
-    If the step fails, the rows are halved until the guilty one is alone with its Refusal: a row that breaks a batch of n
+    If the step fails, the rows are halved until the guilty row is alone, which gets a Refusal. A row that breaks a batch of n
     costs at most 2n - 1 calls, and its neighbours are answered.
     """
     results = list(column)
-    standing = [place for place, value in enumerate(column) if not isinstance(value, Refusal)]
-    halves = [standing] if standing else []
+    answerable = [index for index, value in enumerate(column) if not isinstance(value, Refusal)]
+    halves = [answerable] if answerable else []
     while halves:
-        places = halves.pop()
+        indices = halves.pop()
         try:
-            outputs = step([column[place] for place in places])
-            if len(outputs) != len(places):
-                raise RuntimeError(f"{len(outputs)} outputs for {len(places)} inputs")
+            outputs = step([column[index] for index in indices])
+            if len(outputs) != len(indices):
+                raise RuntimeError(f"{len(outputs)} outputs for {len(indices)} inputs")
         except Exception as error:
-            if len(places) > 1:
-                middle = len(places) // 2
-                halves += [places[middle:], places[:middle]]
+            if len(indices) > 1:
+                middle = len(indices) // 2
+                halves += [indices[middle:], indices[:middle]]
                 continue
-            outputs = [error if isinstance(error, Refusal) else refuse(error)]
-        for place, output in zip(places, outputs, strict=True):
-            results[place] = output
+            outputs = [as_refusal(error, refuse)]
+        for index, output in zip(indices, outputs, strict=True):
+            results[index] = output
     return results
+
+
+def as_refusal(error: Exception, refuse: Refuse) -> Refusal:
+    return error if isinstance(error, Refusal) else refuse(error)

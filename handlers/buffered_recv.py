@@ -1,32 +1,34 @@
-"""A connection read in large pieces, for an engine that takes a message apart number by number and name by name."""
+"""A buffered reader of a socket, for TorchServe's protocol, whose messages have dozens of short fields per request."""
 
 import socket
 import sys
 
-PIECE = 1 << 16  # bytes
+PIECE = 1 << 16  # bytes to ask the socket for at once
 
 
 class BufferedReader:
-    """In place of TorchServe's `ts.protocol.otf_message_handler._retrieve_buffer`, which asks the kernel for each number and each
-    name: some forty times a request. Of one connection only, since it holds what it has read ahead."""
+    """Replaces `ts.protocol.otf_message_handler._retrieve_buffer` of TorchServe 0.12, which calls `recv` for each field.
+
+    One object reads one connection only, because it keeps the bytes that it has read ahead.
+    """
 
     def __init__(self):
-        self.held, self.place = bytearray(), 0
+        self.buffer, self.position = bytearray(), 0
 
     def __call__(self, connection: socket.socket, length: int) -> bytearray:
         """The connection's next `length` bytes.
 
         Raises:
-            SystemExit: the other side has gone, as TorchServe's own does.
+            SystemExit: the other side has closed the connection. TorchServe's own function raises it too.
         """
-        end = self.place + length
-        while len(self.held) < end:
-            del self.held[: self.place]
-            self.place, end = 0, length
-            piece = connection.recv(max(PIECE, length - len(self.held)))
+        end = self.position + length
+        while len(self.buffer) < end:
+            del self.buffer[: self.position]
+            self.position, end = 0, length
+            piece = connection.recv(max(PIECE, length - len(self.buffer)))
             if not piece:
                 sys.exit(0)
-            self.held += piece
-        taken = self.held[self.place : end]
-        self.place = end
+            self.buffer += piece
+        taken = self.buffer[self.position : end]
+        self.position = end
         return taken

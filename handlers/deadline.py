@@ -1,42 +1,118 @@
-"""A batch that takes too long ends by itself: TorchServe would kill the worker, and what it held would be answered 500.
+"""The time limit of one batch: a step that is late is interrupted, and only its rows get 504.
 
-The alarm rings between two steps of the interpreter, so that a network of many layers is stopped, and one endless operation
-in C is not.
+Without it, TorchServe would kill the worker, and every row of the batch would get 500.
 """
 
-import contextlib
+import math
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
+from typing import Any
 
-SLICE = 0.02  # seconds that each further step gets once the time is over: enough for a cheap row behind an expensive one
+TICK = 0.02  # seconds between two alarms, once the time is over
+SPARE = 0.15  # of the batch's time, on top of it, for steps that must still run when it is over. TorchServe waits for 0.25.
 
 
 class DeadlineExceeded(Exception):
-    """The time is over. Raised in whatever the main thread is doing, and again every `SLICE` until the deadline is left."""
+    """The time is over before this step is done."""
 
 
-@contextlib.contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
-    """Raise `DeadlineExceeded` in the body after so many seconds; never if None, or where no signal can be had (not the main thread)."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class Alarm(BaseException):
+    """Interrupts a late step. It is not an Exception, so that no decoder takes it for a broken file."""
 
-    is_over = False
 
-    def ring(*_) -> None:
-        if not is_over:
-            raise DeadlineExceeded(f"the {seconds:g} s for a batch are over")
+class Deadline:
+    """The time limit of one batch. Use it in a `with`, around calls of steps that `limit` returned.
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, SLICE)
-    try:
-        yield
-    finally:
-        try:
-            is_over = True
-        finally:  # it may ring on the very line above, and not again before this one
-            is_over = True
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+    When the time is over, an alarm signal interrupts the step that runs, if it has had its fair share: the time that is left,
+    with the spare time, divided by twice the number of rows. So a cheap row after a slow one is still answered, and the batch
+    never needs more than its time and the spare time.
+
+    A signal interrupts Python code, such as a network of many layers. It does not interrupt one long call of C code. It may
+    interrupt any line of a step, so a step must not hold a lock that others need.
+
+    Only the main thread receives signals. In another thread nothing is interrupted, and only `left_seconds` counts.
+
+    Args:
+        seconds: that the batch may take; unlimited if None.
+        rows: of the batch.
+    """
+
+    def __init__(self, seconds: float | None, rows: int):
+        self.seconds, self.rows = seconds, rows
+        self.start = time.monotonic()
+        self.thread = threading.get_ident()
+        self.has_alarm = seconds is not None and threading.current_thread() is threading.main_thread()
+        self.last = math.inf if seconds is None else self.start + (1 + SPARE) * seconds  # the end of the spare time
+        self.step_start: float | None = None  # of the step that runs; None between two steps
+        self.is_late = False  # whether the alarm interrupted this step
+        self.allow(1)
+
+    def __enter__(self) -> "Deadline":
+        if self.has_alarm:
+            self.handler_before = signal.signal(signal.SIGALRM, self.on_alarm)
+            self.timer_before = self.set_alarm()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.has_alarm:
+            signal.setitimer(signal.ITIMER_REAL, *self.timer_before)
+            signal.signal(signal.SIGALRM, self.handler_before)
+
+    def allow(self, share: float, what: str = "a batch") -> None:
+        """Let the next steps run until this share of the batch's time is over. A later share may only be larger.
+
+        Args:
+            what: this time is for, in the message.
+        """
+        self.share, self.what = share, what
+        self.end = math.inf if self.seconds is None else self.start + share * self.seconds
+
+    def left_seconds(self) -> float | None:
+        """The time that is left for these steps; None if it is unlimited."""
+        return None if self.seconds is None else max(0.0, self.end - time.monotonic())
+
+    def exceeded(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"the {self.share * self.seconds:g} s for {self.what} are over")
+
+    def limit(self, step: Callable) -> Callable:
+        """A function that calls the step and raises `DeadlineExceeded` if it is late. Other threads may call it without limit."""
+        if not self.has_alarm:
+            return step
+
+        def limited(*values: Any) -> Any:
+            if threading.get_ident() != self.thread:
+                return step(*values)
+            self.is_late = False
+            self.step_start = time.monotonic()
+            try:
+                result = step(*values)
+            except (Exception, Alarm):
+                if not self.is_late:
+                    raise
+            finally:
+                # CPython handles signals when a call returns or a loop jumps back, so no alarm comes before this line is done.
+                self.step_start = None
+            if self.is_late:  # also if C code or a library swallowed the alarm: then the result may be incomplete
+                raise self.exceeded()
+            return result
+
+        return limited
+
+    def set_alarm(self) -> tuple[float, float]:
+        """Let the alarm come at the end of the allowed time, and then every `TICK`. Returns the timer of before."""
+        return signal.setitimer(signal.ITIMER_REAL, max(self.end - time.monotonic(), TICK), TICK)
+
+    def on_alarm(self, *_: Any) -> None:
+        now = time.monotonic()
+        if now < self.end:  # more time is allowed now
+            self.set_alarm()
+            return
+        if self.step_start is None:
+            return
+        fair_share = (self.last - self.step_start) / (2 * self.rows)
+        if now - self.step_start >= fair_share:
+            self.is_late = True
+            self.step_start = now  # a step that swallows the alarm hears it again, but has time to clean up before that
+            raise Alarm

@@ -1,6 +1,4 @@
-"""Graphs: one class a task."""
-
-from torch import Tensor
+"""Graphs: the handler of graph classifiers."""
 
 from handlers.classifier import Classifier
 from handlers.request import Kind, Request
@@ -13,7 +11,7 @@ GRAPH = Kind(
     """send its nodes and edges as JSON: curl --json '{"inputs": {"nodes": [[1.0], [1.0]], "edges": [[0, 1]]}}' URL""",
     is_json=True,
 )
-MOST_NODES = 500  # that an explanation takes: its work grows with their square
+MOST_NODES = 500  # for an explanation, whose cost grows with the square of their number
 
 
 class GraphClassifier(Classifier):
@@ -22,26 +20,12 @@ class GraphClassifier(Classifier):
     accepts = GRAPH
 
     def attributions(self, sample: GraphSample, request: Request, target: int) -> dict:
-        """`{"nodes": [weight, ...]}`: how far the label's score falls when a node is like the mean and has no edges.
+        """`{"nodes": [weight, ...]}`: how much the score falls if a node has mean features and no edges.
 
         Raises:
-            TooLarge: more nodes than an explanation takes.
+            TooLarge: more than `MOST_NODES`.
         """
-        from handlers import explain  # Captum takes a second to import, and most workers never explain
-
         count = len(sample.features)
         if count > MOST_NODES:
             raise TooLarge(f"{count:,} nodes; an explanation takes {MOST_NODES:,} at most: send a smaller graph")
-
-        def score(kept: list[list[int]]) -> Tensor:
-            return self.scores([without(sample, set(range(count)) - set(places)) for places in kept], target)
-
-        return {"nodes": explain.parts(score, count)}
-
-
-def without(graph: GraphSample, nodes: set[int]) -> GraphSample:
-    """The graph with these nodes' features at the mean, and without their edges."""
-    features = graph.features.clone()
-    features[sorted(nodes)] = 0
-    is_left = [not nodes & set(pair) for pair in graph.edges.T.tolist()]
-    return GraphSample(features, graph.edges[:, is_left])
+        return {"nodes": self.part_weights(sample, count, self.transform.without, target)}

@@ -1,7 +1,4 @@
-"""A picture and a text together: one class a task."""
-
-import torch
-from torch import Tensor
+"""A picture and a text together: the handler of their classifiers."""
 
 from handlers.classifier import Classifier
 from handlers.request import Kind, Request
@@ -14,7 +11,6 @@ PICTURE_AND_TEXT = Kind(
     is_json=True,
     parts=PARTS,
 )
-GREY = 127  # for a picture that is not to be seen
 
 
 class ImageTextClassifier(Classifier):
@@ -23,15 +19,6 @@ class ImageTextClassifier(Classifier):
     accepts = PICTURE_AND_TEXT
 
     def attributions(self, sample: ImageTextSample, request: Request, target: int) -> dict:
-        """`{"parts": [{"part", "weight"}, ...]}`: how far the label's score falls without the picture, and without the text."""
-        from handlers import explain  # Captum takes a second to import, and most workers never explain
-
-        def score(kept: list[list[int]]) -> Tensor:
-            blind, mute = torch.full_like(sample.pixels, GREY), torch.tensor([0])
-            return self.scores(
-                [ImageTextSample(sample.pixels if 0 in one else blind, sample.numbers if 1 in one else mute) for one in kept],
-                target,
-            )
-
-        weights = explain.parts(score, len(PARTS))
+        """`{"parts": [{"part", "weight"}, ...]}`: how much the score falls without the picture, and without the text."""
+        weights = self.part_weights(sample, len(PARTS), self.transform.without, target)
         return {"parts": [{"part": part, "weight": weight} for part, weight in zip(PARTS, weights, strict=True)]}

@@ -1,31 +1,34 @@
-"""One event, one line. An engine that reads a worker's output line by line (TorchServe obeys lines that begin with `[METRICS]`)
-must never find a line there that a caller's text has begun."""
+"""Logging of a worker: one event is one line.
+
+TorchServe reads a worker's output line by line and obeys lines that start with `[METRICS]`. Text from a caller must never start
+a line there.
+"""
 
 import logging
 from typing import TextIO
 
-# What java.util.Scanner, with which TorchServe reads, takes for the end of a line.
-BREAKS = {ord(character): repr(character)[1:-1] for character in "\r\n\x85\u2028\u2029"}
+# The characters that end a line for java.util.Scanner, with which TorchServe reads.
+LINE_BREAKS = {ord(character): repr(character)[1:-1] for character in "\r\n\x85\u2028\u2029"}
 
 
 class OneLine(logging.Formatter):
-    """The message and, after it, the traceback, with line breaks written as `\\n`."""
+    """The message and the traceback in one line. Line breaks are written as `\\n`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).translate(BREAKS)
+        return super().format(record).translate(LINE_BREAKS)
 
 
 def one_line_each() -> None:
-    """Let every handler of the root logger, and Python's warnings, write so."""
+    """Make all handlers of the root logger write one line per event, and Python's warnings too."""
     logging.captureWarnings(True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(OneLine(handler.formatter._fmt if handler.formatter else None))
 
 
 class BufferedMetrics(logging.Handler):
-    """Lines of a logger in one write: `with` it around what logs them; what comes outside is dropped.
+    """Writes all lines that a logger gets inside a `with` at once. It drops what the logger gets outside.
 
-    A write is a system call that wakes up who reads; a line at a time, a batch's metrics took a fifth of a worker of texts.
+    Each write is a system call that wakes the reader. Written line by line, metrics took 20% of a text worker's time.
     """
 
     def __init__(self, stream: TextIO):

@@ -1,7 +1,7 @@
-"""Every body form of the wire -> one Request; and which status a failure becomes.
+"""Parse requests: from every body form of the wire to one `Request`, and from an exception to an HTTP status.
 
-A body is the raw bytes of a file, UTF-8 text, `{"inputs": ..., "parameters": {...}}`, or a multipart form. Knows nothing
-of TorchServe: an engine hands over Rows.
+A body is the raw bytes of a file, UTF-8 text, JSON `{"inputs": ..., "parameters": {...}}`, or a multipart form. An engine hands
+over each of them as a `RawRequest`.
 """
 
 import json
@@ -14,22 +14,23 @@ from handlers.batch import Refusal
 from handlers.deadline import DeadlineExceeded
 from model_defs.build import did_you_mean
 from model_defs.errors import InputError, OutputError, Unreadable, WrongKind, WrongValue
-from model_defs.json_input import from_base64, inputs_of, parsed, shape
+from model_defs.json_input import described, from_base64, inputs_of, parsed
 
-PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them holds a row's or a form's input
+PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them is the input of a request or of a form
 JSON, FORM = "application/json", "multipart/form-data"
+MEDIA = ("image/", "audio/", "video/", "text/", "font/", "model/")  # media types that say what the bytes are
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What a model takes.
+    """The kind of data that a model takes. Each handler module defines its own.
 
     Args:
-        name: in messages.
-        media: the media types that fit.
+        name: for messages.
+        media: the media types that fit, by prefix.
         hint: how to send one.
-        is_text: rather than a file's bytes.
-        is_json: any JSON value, whatever the media type says of it.
-        parts: of a JSON object, the keys that a form may hold as fields of its own.
+        is_text: whether it is text rather than a file's bytes.
+        is_json: whether it is any JSON value, whatever the media type says.
+        parts: keys of a JSON object that a form may have as separate fields.
     """
 
     name: str
@@ -40,21 +41,15 @@ class Kind(msgspec.Struct, frozen=True):
     parts: tuple[str, ...] = ()
 
 
-PICTURE = Kind("a picture", ("image/",), "send the bytes of a JPEG, PNG or WebP file: curl -T picture.jpg URL")
-SOUND = Kind("a sound", ("audio/", "video/"), "send the bytes of a WAV, FLAC, OGG or MP3 file: curl -T sound.wav URL")
-TEXT = Kind("a text", ("text/",), "send UTF-8: curl -H 'Content-Type: text/plain' -d 'the text' URL", is_text=True)
-MEDIA = ("image/", "audio/", "video/", "text/", "font/", "model/")  # main types that say what the bytes are
-
-
 class RawRequest(msgspec.Struct):
     """One request as an engine received it.
 
     Args:
-        fields: the form's fields, or the body under "body": bytes, text, or JSON already parsed.
-        content_type: the header, "" where there is none.
-        id: for the log and for the answer to a fault of ours.
-        explain: an explanation is wanted rather than a prediction.
-        client: which program sent it, the User-Agent header.
+        fields: the form's fields, or the body under "body": bytes, text, or JSON that the engine has parsed.
+        content_type: the header; "" if there is none.
+        id: for the log, and for the answer to a server error.
+        explain: whether the caller wants an explanation instead of a prediction.
+        client: the User-Agent header.
     """
 
     fields: Mapping[str, Any]
@@ -68,9 +63,9 @@ class Request(msgspec.Struct):
     """One request as a handler sees it.
 
     Args:
-        payload: a file's bytes; text, as bytes where it could not be decoded; or a JSON value.
-        parameters: of the handler's own `Parameters` type.
-        explain, client: the row's.
+        payload: a file's bytes; text, or its bytes if the engine could not decode them; or a JSON value.
+        parameters: of the handler's `Parameters` type.
+        explain, client: as in `RawRequest`.
     """
 
     payload: Any
@@ -79,81 +74,99 @@ class Request(msgspec.Struct):
     client: str = ""
 
 
-def read(row: RawRequest, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
+def parse_request(raw: RawRequest, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
     """
+    Args:
+        accepts: the kind of data that the model takes.
+        parameters: the handler's type for parameters.
+
     Raises:
-        Unreadable: JSON or base64 that does not parse.
-        WrongKind: text for a picture model, a form that no engine takes apart ...
-        WrongValue: a JSON body without `inputs`, two inputs in a form, or parameters out of range or unknown.
+        Unreadable: JSON or base64 that does not parse, or an empty body.
+        WrongKind: a media type that the model does not take, or a form that no engine can parse.
+        WrongValue: a JSON body without `inputs`, two inputs in a form, or an unknown or wrong parameter.
     """
-    media = row.content_type.partition(";")[0].strip().lower()
-    names = [name for name in PAYLOAD_FIELDS if name in row.fields]
-    parts = {name: plain(row.fields[name]) for name in accepts.parts if name in row.fields}
-    if media.startswith("multipart/") and not (media == FORM and "boundary=" in row.content_type.lower()):
-        raise WrongKind(f"{media} without a boundary, or not {FORM}, is not taken apart; send curl's -F data=@file")
-    if not names and not parts:
-        raise missing(row, media, accepts)
+    media = raw.content_type.partition(";")[0].strip().lower()
+    parts = {name: as_bytes(raw.fields[name]) for name in accepts.parts if name in raw.fields}
+    names = [name for name in PAYLOAD_FIELDS if name in raw.fields]
+    check_media(raw, media, accepts, has_input=bool(names or parts))
     if len(names) + bool(parts) > 1:
         one, other = [*names, *parts][:2]
         raise WrongValue(f"the form has both {one!r} and {other!r}; send one input a request")
+    if not parts and (media == JSON or (accepts.is_json and media != FORM)):
+        payload, options = from_json_body(raw.fields[names[0]], media, accepts)
+        values = convert(options, parameters, strict=True)
+    else:
+        payload = parts or from_field(raw.fields[names[0]], media, accepts)
+        others = {name: value for name, value in raw.fields.items() if name not in (*PAYLOAD_FIELDS, *accepts.parts)}
+        values = form_parameters(others, parameters)
+    return Request(payload, values, raw.explain, raw.client)
+
+
+def check_media(raw: RawRequest, media: str, accepts: Kind, has_input: bool) -> None:
+    """For the errors see `parse_request`."""
+    if media.startswith("multipart/") and not (media == FORM and "boundary=" in raw.content_type.lower()):
+        raise WrongKind(f"{media} without a boundary, or not {FORM}, is not taken apart; send curl's -F data=@file")
+    if not has_input:
+        raise no_input(raw, media, accepts)
     if media.startswith(MEDIA) and not media.startswith(accepts.media):
         raise WrongKind(f"{media} was sent; this model takes {accepts.name}: {accepts.hint}")
-    if not parts and (media == JSON or (accepts.is_json and media != FORM)):
-        given = row.fields[names[0]]
-        is_read = media == JSON or not isinstance(given, str)  # what is sent as text/* comes as text
-        return read_json(given if is_read else parsed(given), row, accepts, parameters)
-    payload = parts or as_payload(row.fields[names[0]], accepts)
-    options = {name: value for name, value in row.fields.items() if name not in (*PAYLOAD_FIELDS, *accepts.parts)}
-    return Request(payload, read_options(options, parameters), row.explain, row.client)
 
 
-def missing(row: RawRequest, media: str, accepts: Kind) -> InputError:
-    """What to tell a caller whose row has no payload."""
+def no_input(raw: RawRequest, media: str, accepts: Kind) -> InputError:
+    """The error for a request that has no input."""
     if media == "application/x-www-form-urlencoded":
         return WrongKind(f"a form-encoded body, curl's default for -d, does not reach the model; {accepts.hint}")
-    if row.fields:
+    if raw.fields:
         wanted = " and ".join(map(repr, accepts.parts)) or "'data'"
-        return WrongValue(f"the form has the fields {', '.join(map(repr, row.fields))}; put the input into {wanted}")
+        return WrongValue(f"the form has the fields {', '.join(map(repr, raw.fields))}; put the input into {wanted}")
     return Unreadable(f"the body is empty; {accepts.hint}")
 
 
-def read_json(given: Any, row: RawRequest, accepts: Kind, parameters: type[msgspec.Struct]) -> Request:
-    """`{"inputs": ..., "parameters": {...}}`, as huggingface_hub's InferenceClient sends it."""
-    if isinstance(given, bytes | bytearray):  # a charset in the header, or none, or JSON that the engine could not parse
-        given = parsed(given)
-    payload = inputs_of(given)
+def from_json_body(given: Any, media: str, accepts: Kind) -> tuple[Any, Any]:
+    """`{"inputs": ..., "parameters": {...}}`, as huggingface_hub's InferenceClient sends it -> the payload and the parameters."""
+    value = json_value(given, media)
+    payload, options = inputs_of(value), value.get("parameters")
     if not accepts.is_json:
         if not isinstance(payload, str):
             wanted = "text" if accepts.is_text else "base64 in a string"
-            raise WrongValue(f"'inputs' is {shape(payload)}; this model takes {accepts.name}, as {wanted}, one a request")
+            raise WrongValue(f"'inputs' is {described(payload)}; this model takes {accepts.name}, as {wanted}, one a request")
         payload = payload if accepts.is_text else from_base64(payload)
-    options = given.get("parameters")
-    return Request(payload, convert({} if options is None else options, parameters, strict=True), row.explain, row.client)
+    return payload, {} if options is None else options
 
 
-def as_payload(given: Any, accepts: Kind) -> Any:
-    """A field of a form, or a body that is not JSON; for the errors see `read`."""
+def from_field(given: Any, media: str, accepts: Kind) -> Any:
+    """A form's field, or a body that is not JSON -> the payload. For the errors see `parse_request`."""
     if accepts.is_json:
-        return parsed(given) if isinstance(given, bytes | bytearray | str) else given  # a part may say that it is JSON
+        return json_value(given, media)
     if isinstance(given, bytes | bytearray):
-        return plain(given)
+        return as_bytes(given)
     if isinstance(given, str) and accepts.is_text:
         return given
-    raise WrongKind(f"{shape(given)} was sent; this model takes {accepts.name}: {accepts.hint}")
+    raise WrongKind(f"{described(given)} was sent; this model takes {accepts.name}: {accepts.hint}")
 
 
-def plain(given: Any) -> Any:
-    """TorchServe's bytearray -> bytes; the rest as it is."""
+def json_value(given: Any, media: str) -> Any:
+    """JSON -> its value, also if the engine has parsed it already.
+
+    TorchServe parses a body of type application/json, so text in it is a JSON string's value. Bytes are a body that it could not
+    parse. Everywhere else, text is JSON that nobody has parsed.
+    """
+    is_unparsed = isinstance(given, bytes | bytearray) or (isinstance(given, str) and media != JSON)
+    return parsed(given) if is_unparsed else given
+
+
+def as_bytes(given: Any) -> Any:
+    """TorchServe's bytearray -> bytes. Everything else stays."""
     return bytes(given) if isinstance(given, bytearray) else given
 
 
-def read_options(options: dict[str, Any], parameters: type[msgspec.Struct]) -> msgspec.Struct:
-    """The other fields of a form: each a parameter, or all of them as JSON in the field `parameters`."""
+def form_parameters(options: dict[str, Any], parameters: type[msgspec.Struct]) -> msgspec.Struct:
+    """A form's other fields -> parameters. Each field is one, or the field `parameters` is JSON with all of them."""
     if not options:
         return convert({}, parameters, strict=True)
     try:
         texts = {name: value.decode() if isinstance(value, bytes | bytearray) else value for name, value in options.items()}
-        values = texts.pop("parameters", {})  # already parsed where that part of the form says that it is JSON
+        values = texts.pop("parameters", {})  # the engine has parsed it if that part of the form is JSON
         values = json.loads(values) if isinstance(values, str) else values
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"the form's parameters cannot be read ({error}); each is UTF-8, and 'parameters' is JSON") from None
@@ -161,9 +174,9 @@ def read_options(options: dict[str, Any], parameters: type[msgspec.Struct]) -> m
 
 
 def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgspec.Struct:
-    """Checked parameters; `strict=False` lets a form's "3" be the number 3."""
+    """Check the parameters. With `strict=False`, a form's "3" is the number 3."""
     if not isinstance(values, dict):
-        raise WrongValue(f"'parameters' is {shape(values)}; send an object with {', '.join(parameters.__struct_fields__)}")
+        raise WrongValue(f"'parameters' is {described(values)}; send an object with {', '.join(parameters.__struct_fields__)}")
     for name in values:
         if name not in parameters.__struct_fields__:
             raise WrongValue(f"no parameter {name!r}{did_you_mean(name, parameters.__struct_fields__)}")
@@ -176,7 +189,7 @@ def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgs
 
 
 def choices(error: msgspec.ValidationError, parameters: type[msgspec.Struct]) -> str:
-    """The values that the parameter takes which the error is about, where they can be listed."""
+    """The allowed values of the parameter that the error names, if they are a list."""
     name = str(error).rpartition("`$.")[2].rstrip("`")
     properties = msgspec.json.schema(parameters)["$defs"][parameters.__name__]["properties"]
     values = properties.get(name, {}).get("enum", [])
@@ -184,8 +197,11 @@ def choices(error: msgspec.ValidationError, parameters: type[msgspec.Struct]) ->
 
 
 def refuse(error: Exception) -> Refusal:
-    """The table: only an InputError is the caller's fault, an OutputError is ours and says what may be told; a bare ValueError is
-    ours too, since torch raises it for our bugs."""
+    """Map an exception to an HTTP status.
+
+    Only InputError is a client error. OutputError is a server error whose message may be shown. A plain ValueError is a server
+    error, because torch raises it for our bugs.
+    """
     if isinstance(error, InputError | OutputError):
         return Refusal(error.status, str(error))
     if is_out_of_memory(error):
@@ -196,6 +212,6 @@ def refuse(error: Exception) -> Refusal:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Python's own kind, that of torch for GPUs, or the bare RuntimeError that torch raises on a CPU."""
+    """Python's MemoryError, torch's error for GPUs, or the plain RuntimeError that torch raises on a CPU."""
     kind = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return kind or "can't allocate memory" in str(error)

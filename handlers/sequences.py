@@ -1,4 +1,4 @@
-"""Series of numbers: one class a task."""
+"""Time series: the handler of forecasters."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from handlers.base import Handler
 from handlers.request import Kind, Request
-from model_defs import sequence
+from model_defs import postprocess
 from model_defs.errors import WrongValue
 
 SERIES = Kind(
@@ -20,22 +20,26 @@ SERIES = Kind(
 
 
 class ForecasterParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """What a caller may ask of a forecaster."""
+    """A forecaster's parameters."""
 
-    horizon: Annotated[int, Meta(ge=1, description="how many steps ahead")] | None = None  # as many as it was trained for
+    horizon: Annotated[int, Meta(ge=1, description="how many steps ahead")] | None = None  # None: all that the model forecasts
 
 
 class Forecaster(Handler):
-    """A series -> `{"forecast": [...]}`, how it goes on, in the unit of the series."""
+    """A series -> `{"forecast": [...]}`, its next values, in the unit of the series."""
 
     accepts = SERIES
     Parameters = ForecasterParameters
 
     def preprocess(self, request: Request) -> Tensor:
+        """
+        Raises:
+            WrongValue: a longer horizon than the model has.
+        """
         most, wanted = self.transform.horizon, request.parameters.horizon
         if wanted and wanted > most:
             raise WrongValue(f"horizon {wanted:,}; this model forecasts {most} steps at most")
         return super().preprocess(request)
 
     def postprocess(self, output: Tensor, sample: Tensor, request: Request) -> dict[str, list[float]]:
-        return sequence.forecast(output, request.parameters.horizon)
+        return postprocess.forecast(output, request.parameters.horizon)

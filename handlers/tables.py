@@ -1,4 +1,4 @@
-"""Rows of tables: one class a task."""
+"""Rows of tables: the handlers of table classifiers and regressors."""
 
 import msgspec
 from torch import Tensor
@@ -6,7 +6,8 @@ from torch import Tensor
 from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.request import Kind, Request
-from model_defs import table
+from model_defs import postprocess
+from model_defs.table import TableRow
 
 ROW = Kind(
     "a row of a table",
@@ -21,27 +22,15 @@ class TableClassifier(Classifier):
 
     accepts = ROW
 
-    def attributions(self, sample: table.TableRow, request: Request, target: int) -> dict:
-        """`{"columns": [{"column", "weight"}, ...]}`: how far the label's score falls when a column's value is unknown."""
-        from handlers import explain  # Captum takes a second to import, and most workers never explain
-
-        columns = [*self.transform.numbers, *self.transform.categories]
-
-        def score(kept: list[list[int]]) -> Tensor:
-            rows = []
-            for places in kept:
-                row = sample
-                for place in set(range(len(columns))) - set(places):
-                    row = self.transform.without(row, place)
-                rows.append(row)
-            return self.scores(rows, target)
-
-        weights = explain.parts(score, len(columns))
+    def attributions(self, sample: TableRow, request: Request, target: int) -> dict:
+        """`{"columns": [{"column", "weight"}, ...]}`: how much the score falls if a column's value is unknown."""
+        columns = self.transform.columns
+        weights = self.part_weights(sample, len(columns), self.transform.without, target)
         return {"columns": [{"column": name, "weight": weight} for name, weight in zip(columns, weights, strict=True)]}
 
 
 class RegressorParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """A regressor has nothing that a caller could choose."""
+    """A regressor has no parameters."""
 
 
 class TableRegressor(Handler):
@@ -50,5 +39,5 @@ class TableRegressor(Handler):
     accepts = ROW
     Parameters = RegressorParameters
 
-    def postprocess(self, output: Tensor, sample: table.TableRow, request: Request) -> dict[str, float]:
-        return table.value(output)
+    def postprocess(self, output: Tensor, sample: TableRow, request: Request) -> dict[str, float]:
+        return postprocess.value(output)

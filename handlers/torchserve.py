@@ -1,7 +1,7 @@
-"""The entry of every archive, and the only file that knows TorchServe 0.12.
+"""The entry file of every archive, and the only one that imports TorchServe.
 
-TorchServe imports this file by its base name from the archive's root and wants exactly one class in it. Ours is imported
-inside `initialize`, because an ImportError while TorchServe imports the file is reported as a missing handler.
+TorchServe imports this file by its base name from the archive's root, and expects exactly one class in it. The handler's code is
+imported inside `initialize`: TorchServe reports an ImportError while it imports this file as a missing handler.
 """
 
 import logging
@@ -11,41 +11,27 @@ import threading
 from collections import Counter
 from http import HTTPStatus
 
-# Histograms, once a batch; `serving/metrics.yaml` lists them too, since TorchServe drops what is not listed.
+# Histograms, one value per batch. `serving/metrics.yaml` lists them too, because TorchServe drops metrics that it does not list.
 METRICS = {"PreprocessTime": "seconds", "InferenceTime": "seconds", "PostprocessTime": "seconds", "BatchSize": "count"}
-REFUSED = "RefusedRequests"  # a counter, by reason
-SHARE = 0.8  # of responseTimeout, after which TorchServe would kill the worker, that a batch may take
-LAST_WORDS = 0.2  # seconds in which the last answers leave a worker that ends
+REFUSED = "RefusedRequests"  # a counter per reason
+VERSION = "0.12.0"  # of TorchServe, whose private function for reading a socket is known and replaced
+SHARE = 0.8  # of responseTimeout that a batch may take. After responseTimeout, TorchServe kills the worker.
+LAST_WORDS = 0.2  # seconds until a worker ends, for its last answers to leave
 
 
 class Service:
-    """TorchServe's calls -> the handler's; the handler's answers -> TorchServe's per-request statuses."""
+    """Calls the handler for TorchServe's batches, and sets each row's status, content type and metrics."""
 
     def initialize(self, context) -> None:
-        """Load the handler that the recipe names and let it answer the artifact's samples; called once, before READY."""
-        from ts.metrics.metric_type_enum import MetricTypes
-        from ts.protocol import otf_message_handler
-
+        """Load the handler that the recipe names, and check its answers to the artifact's samples. TorchServe calls it once."""
         from handlers import base, log
-        from handlers.buffered_recv import BufferedReader
         from handlers.request import RawRequest
 
         log.one_line_each()
-        logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker writes a line a batch, to say nothing
-        self.metric_lines = log.BufferedMetrics(sys.stdout)
-        metrics = logging.getLogger("ts.metrics")  # whose lines are how it passes on metrics
-        metrics.setLevel(logging.INFO)
-        metrics.propagate = False
-        metrics.addHandler(self.metric_lines)
-        otf_message_handler._retrieve_buffer = BufferedReader()
-        self.row = RawRequest
-        self.metrics = {
-            name: context.metrics.add_metric_to_cache(name, unit, ["ModelName", "Level"], MetricTypes.HISTOGRAM)
-            for name, unit in METRICS.items()
-        }
-        self.refused = context.metrics.add_metric_to_cache(
-            REFUSED, "count", ["ModelName", "Level", "Reason"], MetricTypes.COUNTER
-        )
+        logging.getLogger().setLevel(logging.WARNING)  # at INFO, TorchServe's worker writes a useless line per batch
+        read_in_large_pieces()
+        self.raw_request = RawRequest
+        self.add_metrics(context)
         self.is_ending = False
         properties, recipe = context.system_properties, context.model_yaml_config
         gpu = properties.get("gpu_id")
@@ -55,15 +41,30 @@ class Service:
             self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"], seconds)
             self.handler.warm_up(properties["batch_size"])
         except Exception:
-            logging.exception("this worker cannot start")  # TorchServe says no more of a RuntimeError than "Unknown exception"
+            logging.exception("this worker cannot start")  # TorchServe itself only says "Unknown exception"
             raise
 
+    def add_metrics(self, context) -> None:
+        """Register the metrics, and let TorchServe's logger of metrics write a batch's lines at once."""
+        from ts.metrics.metric_type_enum import MetricTypes
+
+        from handlers.log import BufferedMetrics
+
+        self.metric_lines = BufferedMetrics(sys.stdout)
+        logger = logging.getLogger("ts.metrics")  # a line in its output is how a metric reaches TorchServe
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(self.metric_lines)
+        add, labels = context.metrics.add_metric_to_cache, ["ModelName", "Level"]
+        self.metrics = {name: add(name, unit, labels, MetricTypes.HISTOGRAM) for name, unit in METRICS.items()}
+        self.refused = add(REFUSED, "count", [*labels, "Reason"], MetricTypes.COUNTER)
+
     def handle(self, data: list[dict], context) -> list[bytes]:
-        """One body a row; the statuses go through the context."""
-        rows = [self.read(fields, index, context) for index, fields in enumerate(data)]
+        """Answer a batch: returns one body per row, and sets the statuses in the context."""
+        rows = [self.raw(fields, index, context) for index, fields in enumerate(data)]
         answered = self.handler.answer(rows)
         for index, answer in enumerate(answered.answers):
-            # Only the standard phrase: TorchServe counts characters and sends bytes, and a line break in it ends the worker.
+            # Only the standard phrase: a line break in it ends the worker, and TorchServe counts characters but sends bytes.
             context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)
             context.set_response_content_type(index, answer.content_type)
         with self.metric_lines:
@@ -77,14 +78,25 @@ class Service:
             threading.Timer(LAST_WORDS, os._exit, [1]).start()
         return [answer.body for answer in answered.answers]
 
-    def read(self, fields: dict, index: int, context):
-        """A row of TorchServe's -> ours. Header names come as the client spelt them; a form's fields stand among them."""
+    def raw(self, fields: dict, index: int, context):
+        """TorchServe's row -> RawRequest. TorchServe keeps the caller's spelling of header names."""
         headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
-        content_type = headers.get("content-type")
-        return self.row(
+        content_type = headers.get("content-type")  # a form may have a field of that name, which is bytes
+        return self.raw_request(
             fields,
             content_type=content_type if isinstance(content_type, str) else "",
             id=context.get_request_id(index),
             explain=headers.get("explain") == "True",
             client=str(headers.get("user-agent", "")),
         )
+
+
+def read_in_large_pieces() -> None:
+    """Replace the function with which TorchServe reads its socket, if this is the TorchServe that we know."""
+    import ts
+    from ts.protocol import otf_message_handler
+
+    from handlers.buffered_recv import BufferedReader
+
+    if ts.__version__ == VERSION:
+        otf_message_handler._retrieve_buffer = BufferedReader()

@@ -1,4 +1,4 @@
-"""Pictures: one class a task."""
+"""Pictures: the handlers of classifiers, object detectors and segmenters."""
 
 from typing import Annotated
 
@@ -6,11 +6,14 @@ import msgspec
 from msgspec import Meta
 from torch import Tensor
 
+from handlers import explain
 from handlers.base import Handler
 from handlers.classifier import Classifier
-from handlers.request import PICTURE, Request
+from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.vision import ImageSample
+
+PICTURE = Kind("a picture", ("image/",), "send the bytes of a JPEG, PNG or WebP file: curl -T picture.jpg URL")
 
 
 class ImageClassifier(Classifier):
@@ -20,20 +23,18 @@ class ImageClassifier(Classifier):
 
     def attributions(self, sample: Tensor, request: Request, target: int) -> dict:
         """`{"heatmap": "<base64 PNG>"}`, of the square that the network sees."""
-        from handlers import explain  # Captum takes a second to import, and most workers never explain
-
-        return {"heatmap": explain.pixels(self.eager, sample.to(self.device), target)}
+        return {"heatmap": explain.heatmap(self.eager, sample.to(self.device), target)}
 
 
 class DetectorParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """What a caller may ask of a detector."""
+    """A detector's parameters."""
 
     threshold: Annotated[float, Meta(ge=0, le=1, description="the least score")] = postprocess.THRESHOLD
     max_detections: Annotated[int, Meta(ge=1, le=100, description="how many, best first")] = postprocess.MOST_DETECTIONS
 
 
 class ObjectDetector(Handler):
-    """A picture -> what is where in it, best first: boxes in pixels of the picture as it was sent, held upright."""
+    """A picture -> its objects, best first: labels and boxes, in pixels of the picture that was sent, after EXIF rotation."""
 
     accepts = PICTURE
     Parameters = DetectorParameters
@@ -44,7 +45,7 @@ class ObjectDetector(Handler):
 
 
 class InstanceSegmenter(ObjectDetector):
-    """A picture -> a mask of each thing in it, best first: PNGs of the size of the picture as it was sent, held upright."""
+    """A picture -> its objects, best first: labels and PNG masks at the original size, after EXIF rotation."""
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         wanted = request.parameters
@@ -52,13 +53,13 @@ class InstanceSegmenter(ObjectDetector):
 
 
 class SegmenterParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """What a caller may ask of a segmenter."""
+    """A segmenter's parameters."""
 
     threshold: Annotated[float, Meta(ge=0, le=1, description="the least mean probability of a label's mask")] = 0.0
 
 
 class ImageSegmenter(Handler):
-    """A picture -> a mask of each label in it: PNGs of the size of the picture as it was sent, held upright."""
+    """A picture -> the labels that it has: PNG masks at the original size, after EXIF rotation."""
 
     accepts = PICTURE
     Parameters = SegmenterParameters

@@ -1,7 +1,7 @@
-"""Whether two answers are the same but for the noise of the arithmetic: one that was given, and the one that training wrote down.
+"""Compare a served answer with the one recorded in training, allowing for floating-point noise.
 
-An answer is what JSON holds, in the wire's shapes. Knows no task, and needs neither torch nor anything of ours, so that
-whoever asks over HTTP compares with the very function that the worker and the packaging use.
+An answer is what JSON holds, in the wire's shapes. This module imports no torch, so that the command line can compare answers
+over HTTP with the same function as the worker and `make archive`.
 """
 
 import base64
@@ -12,68 +12,75 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()[:10]  # how a PNG in base64 begins
+PNG_HEAD = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()[:10]  # the first characters of every PNG in base64
+SHOWN_CHARS = 80  # of a value at most, in a message
 
 
-def difference(given: Any, expected: Any, tolerance: float, at: str = "the answer") -> str | None:
-    """What sets `given` apart from `expected`, in words; None where they agree.
+def difference(given: Any, expected: Any, tolerance: float, path: str = "the answer") -> str | None:
+    """The first difference between two answers, in words; None if they agree.
 
-    Numbers agree within `tolerance`, absolute or relative; pictures (PNG in base64) if no larger share of their pixels differs;
-    lists of scored entries in whatever order their scores allow. All else must be equal.
+    - Numbers agree within the absolute or relative tolerance.
+    - PNG masks in base64 agree if the share of different pixels is within the tolerance.
+    - Lists of entries with scores agree in any order that these scores allow.
+    - Everything else must be equal.
 
     Args:
-        at: where the two stand, for the words: `[0].box.xmin`.
+        path: where the two values are in the answer, for the message: `the answer[0].box.xmin`.
     """
     if is_number(given) and is_number(expected):
         agrees = math.isclose(given, expected, rel_tol=tolerance, abs_tol=tolerance)
     elif type(given) is not type(expected):
         agrees = False
     elif isinstance(expected, dict):
-        if given.keys() != expected.keys():
-            return f"{at} has {', '.join(given)}; training says {', '.join(expected)}"
-        parts = (difference(given[key], value, tolerance, f"{at}.{key}") for key, value in expected.items())
-        return next(filter(None, parts), None)
+        return dict_difference(given, expected, tolerance, path)
     elif isinstance(expected, list):
-        return (
-            of_ranked(given, expected, tolerance, at) if is_ranked(given + expected) else of_list(given, expected, tolerance, at)
-        )
-    elif isinstance(expected, str) and given.startswith(PNG) and expected.startswith(PNG):
+        return list_difference(given, expected, tolerance, path)
+    elif isinstance(expected, str) and given.startswith(PNG_HEAD) and expected.startswith(PNG_HEAD):
         share = differing_pixels(given, expected)
-        return None if share <= tolerance else f"{at} differs from training's in {share:.2%} of its pixels"
+        return None if share <= tolerance else f"{path} differs from training's in {share:.2%} of its pixels"
     else:
         agrees = given == expected
-    return None if agrees else f"{at} is {shown(given)}; training says {shown(expected)}"
+    return None if agrees else f"{path} is {shown(given)}; training says {shown(expected)}"
 
 
-def of_list(given: list, expected: list, tolerance: float, at: str) -> str | None:
+def dict_difference(given: dict, expected: dict, tolerance: float, path: str) -> str | None:
+    if given.keys() != expected.keys():
+        return f"{path} has {', '.join(given)}; training says {', '.join(expected)}"
+    found = (difference(given[key], value, tolerance, f"{path}.{key}") for key, value in expected.items())
+    return next(filter(None, found), None)
+
+
+def list_difference(given: list, expected: list, tolerance: float, path: str) -> str | None:
     if len(given) != len(expected):
-        return f"{at} has {len(given)} entries; training says {len(expected)}"
+        return f"{path} has {len(given)} entries; training says {len(expected)}"
+    if is_ranked(given + expected):
+        return ranked_difference(given, expected, tolerance, path)
     pairs = enumerate(zip(given, expected, strict=True))
-    return next(filter(None, (difference(one, other, tolerance, f"{at}[{place}]") for place, (one, other) in pairs)), None)
+    found = (difference(one, other, tolerance, f"{path}[{index}]") for index, (one, other) in pairs)
+    return next(filter(None, found), None)
 
 
-def of_ranked(given: list[dict], expected: list[dict], tolerance: float, at: str) -> str | None:
-    """Each expected entry needs one of its own in `given`: two entries of nearly one score may have changed places."""
-    if len(given) != len(expected):
-        return f"{at} has {len(given)} entries; training says {len(expected)}"
-    left = list(range(len(given)))
-    for place, entry in enumerate(expected):
-        match = next((other for other in left if difference(given[other], entry, tolerance) is None), None)
+def ranked_difference(given: list[dict], expected: list[dict], tolerance: float, path: str) -> str | None:
+    """Match each expected entry with a given one of its own. Two entries with nearly equal scores may have swapped places."""
+    unmatched = list(range(len(given)))
+    for index, entry in enumerate(expected):
+        match = next((other for other in unmatched if difference(given[other], entry, tolerance) is None), None)
         if match is not None:
-            left.remove(match)
-        elif place == 0 or not is_cut_off(entry, given, tolerance):
-            return difference(given[place], entry, tolerance, f"{at}[{place}]") or f"{at} has {shown(entry)} once too few"
+            unmatched.remove(match)
+        elif index == 0 or not is_cut_off(entry, given, tolerance):
+            return difference(given[index], entry, tolerance, f"{path}[{index}]") or f"{path} has {shown(entry)} once too few"
     return None
 
 
 def is_cut_off(entry: dict, given: list[dict], tolerance: float) -> bool:
-    """Whether the best few labels may lack this one, since another of the same score stands in the last place."""
+    """Whether this label may be missing from the best few, because the last of them has the same score."""
     is_bare = entry.keys() == {"label", "score"}
     is_missing = all(other.get("label") != entry.get("label") for other in given)
     return is_bare and is_missing and difference(given[-1]["score"], entry["score"], tolerance) is None
 
 
 def is_ranked(entries: list) -> bool:
+    """Whether every entry has a score. An empty list is not ranked."""
     return bool(entries) and all(isinstance(entry, dict) and "score" in entry for entry in entries)
 
 
@@ -82,16 +89,16 @@ def is_number(value: Any) -> bool:
 
 
 def differing_pixels(one: str, other: str) -> float:
-    """The share of pixels that are not the same; 1 where the sizes differ."""
+    """The share of pixels that differ between two PNGs in base64; 1 if their sizes differ."""
     first, second = pixels(one), pixels(other)
     return float((first != second).mean()) if first.shape == second.shape else 1.0
 
 
-def pixels(picture: str) -> np.ndarray:
+def pixels(png_base64: str) -> np.ndarray:
     """A PNG in base64 -> (height, width) uint8, grey."""
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L"))
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png_base64))).convert("L"))
 
 
 def shown(value: Any) -> str:
     text = f"{value:.4f}" if isinstance(value, float) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 3]}..."

@@ -1,16 +1,14 @@
-"""`artifacts/<model>/`: everything that training leaves behind, as plain files.
+"""`artifacts/<model>/`: everything that training leaves behind, in plain files.
 
-Written by `train`, read by `archive` and the handlers; the same files lie in the archive. Nothing here is a pickle:
+`train` writes it; `archive` and the handlers read it. An archive holds the same files. None of them is a pickle:
 
     weights.safetensors     the network's state
-    model.json              what the network and the transform are, the labels, metrics, data and versions
-    vocabulary.txt ...      what the transform learned, where it learns
-    samples/                a few test inputs, and `expected.json`: what the network answers them
+    model.json              the network and the transform, the labels, metrics, data and versions
+    vocabulary.txt ...      what the transform learned, if it learns
+    samples/                a few test inputs, and `expected.json`: the network's answers to them
     test.zip                the whole test set, laid out like samples/ (not archived)
-    calibration.zip         some training inputs, for what an int8 export must see of the data (not archived)
+    calibration.zip         some training inputs, which an int8 export needs (not archived)
     report/                 pictures of the training (not archived)
-
-Knows nothing of how the weights were found, nor of requests.
 """
 
 import json
@@ -26,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from model_defs.build import build
+from model_defs.build import SpecError, build, find_class
 from model_defs.transform import Transform
 
 MODEL, WEIGHTS, SAMPLES, REPORT = "model.json", "weights.safetensors", "samples", "report"
@@ -37,12 +35,12 @@ RECORDED_IF_USED = ("tokenizers", "transformers")
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One test input and what is true of it.
+    """One test input, its truth and its answer.
 
     Args:
-        file: its name beside `expected.json`.
-        truth: what is true of it, in the terms of `measures.py`: a label; boxes; masks.
-        answer: what the network answers it, offline, as the wire says it.
+        file: its name next to `expected.json`.
+        truth: a label, boxes or masks, as `metrics.py` compares them.
+        answer: the network's own answer, as the wire has it.
     """
 
     file: str
@@ -51,13 +49,13 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct):
-    """`model.json`, and the way to the files beside it."""
+    """`model.json`, and access to the files next to it."""
 
     name: str
     network: dict[str, Any]  # {class_path, init_args}
     transform: dict[str, Any]
     labels: list[str]
-    metrics: dict[str, float]  # on the test set, each by its function in `measures.py`; the first is what evaluations compare
+    metrics: dict[str, float]  # on the test set, by the name of the function in `metrics.py`; evaluations compare the first
     data: dict[str, Any]  # the source's class_path, its fingerprint, the number of examples in each split
     versions: dict[str, str]
     folder: Path = Path()
@@ -66,21 +64,21 @@ class Artifact(msgspec.Struct):
     def read(cls, folder: Path | str) -> "Artifact":
         """
         Raises:
-            FileNotFoundError: no artifact there.
-            msgspec.ValidationError: `model.json` is not one.
+            FileNotFoundError: the folder has no artifact.
+            msgspec.ValidationError: its `model.json` has another form.
         """
         artifact = msgspec.json.decode((Path(folder) / MODEL).read_bytes(), type=cls)
         artifact.folder = Path(folder)
         return artifact
 
     def write(self, network: nn.Module, transform: Transform) -> None:
-        """Write the weights, what the transform learned, and, last, `model.json`: where it stands, the rest does."""
+        """Write the weights and what the transform learned, then `model.json`: if it exists, the rest does too."""
         fields = msgspec.structs.asdict(self)
         del fields["folder"]
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MODEL).unlink(missing_ok=True)
-        # Copies, since safetensors refuses tensors that share memory, as tied weights do.
+        # Copies, because safetensors refuses tensors that share memory, such as tied weights.
         state = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in network.state_dict().items()
@@ -90,16 +88,28 @@ class Artifact(msgspec.Struct):
         (self.folder / MODEL).write_text(text, encoding="utf-8")
 
     def build_network(self) -> nn.Module:
-        """The network with its weights, in evaluation mode, on the CPU."""
-        network = build(self.network)
+        """The network with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            SpecError: `model.json` names a class that does not exist.
+        """
+        network = build(self.checked(self.network))
         network.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
         return network.eval()
 
     def build_transform(self) -> Transform:
-        """The transform with what it learned."""
-        transform = build(self.transform)
+        """The transform with what it learned. For the error see `build_network`."""
+        transform = build(self.checked(self.transform))
         transform.load(self.folder)
         return transform
+
+    def checked(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The spec, if its class exists. Bundles before 0.2 had other names for the classes."""
+        try:
+            find_class(spec["class_path"])
+        except SpecError as error:
+            raise SpecError(f"{self.folder / MODEL}: {error}; if a bundle before 0.2 wrote it, train the model again") from None
+        return spec
 
     def samples(self) -> list[tuple[Sample, bytes]]:
         """The sample inputs, each with its bytes."""
@@ -108,22 +118,22 @@ class Artifact(msgspec.Struct):
         return [(sample, (folder / sample.file).read_bytes()) for sample in samples]
 
     def example(self) -> tuple[Tensor, ...]:
-        """The samples as the network's inputs, to trace it with."""
+        """All samples as the network's inputs, for tracing and export."""
         transform = self.build_transform()
         return transform.collate([transform(payload) for _, payload in self.samples()])
 
     def test_set(self) -> list[tuple[Sample, bytes]]:
-        """The whole test set, each with its bytes.
+        """The whole test set, each input with its bytes.
 
         Raises:
-            FileNotFoundError: the folder is an unpacked archive, or its training wrote none.
+            FileNotFoundError: the folder is an unpacked archive, or its training wrote no test set.
         """
         with zipfile.ZipFile(self.folder / TEST) as file:
             samples = msgspec.json.decode(file.read(EXPECTED), type=list[Sample])
             return [(sample, file.read(sample.file)) for sample in samples]
 
     def calibration(self) -> list[bytes]:
-        """Some training inputs; for the error see `test_set`."""
+        """Some training inputs. For the error see `test_set`."""
         with zipfile.ZipFile(self.folder / CALIBRATION) as file:
             return [file.read(name) for name in file.namelist()]
 
@@ -133,7 +143,7 @@ def write_samples(folder: Path, samples: list[tuple[Sample, bytes]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for sample, payload in samples:
         (folder / sample.file).write_bytes(payload)
-    (folder / EXPECTED).write_bytes(expected([sample for sample, _ in samples]))
+    (folder / EXPECTED).write_bytes(as_json([sample for sample, _ in samples]))
 
 
 def write_test_set(file: Path, samples: list[tuple[Sample, bytes]]) -> None:
@@ -141,21 +151,21 @@ def write_test_set(file: Path, samples: list[tuple[Sample, bytes]]) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for sample, payload in samples:
             archive.writestr(sample.file, payload)
-        archive.writestr(EXPECTED, expected([sample for sample, _ in samples]))
+        archive.writestr(EXPECTED, as_json([sample for sample, _ in samples]))
 
 
 def write_calibration(file: Path, payloads: list[tuple[str, bytes]]) -> None:
-    """Write some training inputs, each under its name; the same ones give the same bytes."""
+    """Write some training inputs, each under its name. The same inputs give the same bytes."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, payload in payloads:
-            archive.writestr(zipfile.ZipInfo(name), payload)  # which dates it to 1980
+            archive.writestr(zipfile.ZipInfo(name), payload)  # a ZipInfo has a fixed date, in 1980
 
 
-def expected(samples: list[Sample]) -> bytes:
+def as_json(samples: list[Sample]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(samples), indent=1)
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of each library that can change an answer."""
+    """The versions of Python and of each library that can change an answer."""
     used = [*RECORDED, *(name for name in RECORDED_IF_USED if name in sys.modules)]
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in used}

@@ -1,7 +1,6 @@
-"""Sounds: the transform from a sound file's bytes to a waveform, and the networks that listen.
+"""Audio: the transform from a sound file's bytes to a waveform, and classifiers of waveforms.
 
-The spectrogram is part of the network, so it runs once a batch, on the network's device, and travels with an export.
-Knows nothing of labels, augmentation or HTTP.
+The spectrogram is part of the network. So it runs once per batch, on the network's device, and an export contains it.
 """
 
 import contextlib
@@ -20,25 +19,27 @@ from model_defs.build import SpecError
 from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
 from model_defs.transform import Transform
 
-SAMPLE_RATES = (1_000, 1_000_000)  # Hz; outside them a header lies, and resampling would cost more than the sound is worth
-MOST_DECODED = 20_000_000  # samples, of all channels together: 40 minutes of a telephone's GSM, which take 2 to 4 s
-BLOCK = 1 << 16  # frames decoded at once
-TOGETHER = 32  # windows in one run of the network
-SDS = b"\xf0\x7e"  # the first two bytes
+SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header with another rate is wrong, and resampling would take very long
+MOST_DECODED = 20_000_000  # samples in all channels: 40 minutes of GSM telephone sound, which take 2 to 4 s to decode
+BLOCK = 1 << 16  # frames to decode at once
+WINDOWS_PER_RUN = 32  # of the network
+SDS = b"\xf0\x7e"  # the first two bytes of a MIDI sample dump
 
 
 class AudioTransform(Transform):
     """Sound file of any rate, channel count and length -> (samples,) float32 in -1..1, mono at `sample_rate`.
 
-    With one window, the middle of a longer sound is heard. Where the file can be sought, only that is decoded, so ten minutes
-    cost no more than one second. With several, the whole sound is heard, in windows that overlap, and none longer than they
-    reach is taken. A sound shorter than a window is centred in silence.
+    With one window, the network hears the middle of a longer sound. If the file can be sought, only that part is decoded, so
+    ten minutes cost no more than one second. With several windows, the network hears the whole sound, in windows that overlap.
+    A sound that is longer than they reach is refused. A sound that is shorter than a window is padded with silence on both
+    sides.
 
     Args:
         sample_rate: Hz.
-        seconds: length of the window, which is what the network hears at once.
-        windows: the most that a sound is heard in.
-        hop: seconds from the start of one window to that of the next; half a window if None. The last one ends with the sound.
+        seconds: length of a window, which is what the network hears at once.
+        windows: the maximum per sound.
+        hop: seconds from the start of one window to the start of the next; half a window if None. The last window ends with
+            the sound.
     """
 
     def __init__(self, sample_rate: int = 16_000, seconds: float = 1.0, windows: int = 1, hop: float | None = None):
@@ -52,15 +53,15 @@ class AudioTransform(Transform):
     def __call__(self, payload: bytes) -> Tensor:
         """
         Raises:
-            Unreadable: not a sound, corrupt, or without a single sample.
-            TooLarge: more than `MOST_DECODED` samples that would have to be decoded to find the middle; with several windows, a
-                sound longer than they reach.
+            Unreadable: not a sound, a corrupt one, or one without samples.
+            TooLarge: with one window, more than `MOST_DECODED` samples must be decoded to find the middle; with several, the
+                sound is longer than they reach.
             WrongKind: a MIDI sample dump.
-            WrongValue: a sample rate that no sound has, or samples that are NaN or infinite.
+            WrongValue: the sample rate is outside `SAMPLE_RATES`, or a sample is NaN or infinite.
         """
         if not payload:
             raise Unreadable("the body is empty; send the bytes of a sound file")
-        if payload.startswith(SDS):  # libsndfile prints a line for each block of one, into the log that TorchServe reads
+        if payload.startswith(SDS):  # for each block of one, libsndfile prints a line into the worker's log
             raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
         try:
             frames, rate = (
@@ -75,9 +76,9 @@ class AudioTransform(Transform):
             raise Unreadable("the sound file holds no samples; send one that does")
         if not np.isfinite(frames).all():
             raise WrongValue("the sound has samples that are NaN or infinite; send finite ones")
-        mono = frames.mean(axis=1, dtype=np.float64)  # the sum of two of the largest float32 would be infinite
+        mono = frames.mean(axis=1, dtype=np.float64)  # float64, because the sum of two large float32 is infinite
         peak = np.abs(mono).max()
-        if peak > 1:  # a float file in another scale
+        if peak > 1:  # a float file may have another scale
             mono /= peak
         mono = mono.astype(np.float32)
         if rate != self.sample_rate:
@@ -87,25 +88,25 @@ class AudioTransform(Transform):
         return torch.from_numpy(centred(mono, self.length))
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor]:
-        """-> (B, samples of a window): the middle of each, which is all there is where a sound is heard in one window."""
+        """-> (B, samples of a window): the middle window of each sound. A transform with one window has no other."""
         starts = [(len(sample) - self.length) // 2 for sample in samples]
         return (torch.stack([sample[start : start + self.length] for sample, start in zip(samples, starts, strict=True)]),)
 
     def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list[Tensor]) -> list[Tensor]:
-        """One output a sample, with a row for each of its windows where it may have several: (windows, num_classes)."""
+        """One output per sample: (num_classes,) with one window, (windows of this sample, num_classes) with several."""
         if self.windows == 1:
             return super().outputs(network, samples)
         heard = [torch.stack([sample[start : start + self.length] for start in self.starts(sample)]) for sample in samples]
-        found = torch.cat([network((windows,)) for windows in torch.cat(heard).split(TOGETHER)])
+        found = torch.cat([network((windows,)) for windows in torch.cat(heard).split(WINDOWS_PER_RUN)])
         return list(found.split([len(windows) for windows in heard]))
 
     def starts(self, sample: Tensor) -> list[int]:
-        """Where its windows begin: each a stride behind the one before, but for the last, which ends with the sound."""
+        """The first sample of each window: one per stride, and the last window ends with the sound."""
         last = len(sample) - self.length
         return [*range(0, last, self.stride), last]
 
     def spans(self, sample: Tensor) -> list[tuple[float, float]]:
-        """Where its windows begin and end, in seconds."""
+        """The start and end of each window in seconds."""
         return [
             (round(start / self.sample_rate, 4), round(start / self.sample_rate + self.seconds, 4))
             for start in self.starts(sample)
@@ -115,39 +116,48 @@ class AudioTransform(Transform):
         return {"sample_rate": self.sample_rate}
 
     def draw(self, sample: Tensor) -> np.ndarray:
-        """The log-mel spectrogram, low pitch at the bottom."""
+        """The log-mel spectrogram, with low pitch at the bottom."""
         return LogMel(self.sample_rate)(sample[None])[0, 0].flip(0).numpy()
 
 
 def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
-    """The middle of a sound file, or all of a shorter one: (frames, channels) float32, and its sample rate in Hz."""
+    """The middle of a sound file, or all of a shorter one: (frames, channels) float32, and its sample rate in Hz.
+
+    Raises:
+        soundfile.SoundFileError: libsndfile cannot read it.
+        TooLarge, WrongValue: see `decode` and `checked_rate`.
+    """
     with soundfile.SoundFile(io.BytesIO(payload)) as file:
-        rate = checked(file.samplerate)
+        rate = checked_rate(file.samplerate)
         wanted = math.ceil(seconds * rate)
         if file.frames <= wanted:
             return file.read(wanted, dtype="float32", always_2d=True), rate
         with contextlib.suppress(soundfile.SoundFileError):
             last, start = file.frames - 1, (file.frames - wanted) // 2
-            # A file that was cut has no end; in a damaged MP3 libsndfile lands elsewhere than it was sent.
+            # Read the last frame first: a truncated file has none. In a damaged MP3, libsndfile may seek to a wrong frame.
             if file.seek(last) == last and len(file.read(1)) and file.seek(start) == start:
                 frames = file.read(wanted, dtype="float32", always_2d=True)
                 if len(frames) == wanted:
                     return frames, rate
-    # The coding cannot be sought, or the header says more than the file holds, as it does where a recorder wrote to a pipe.
+    # The coding cannot seek, or the header promises more than the file has, as after recording to a pipe. Decode it whole.
     frames, rate = decode(payload)
     start = max(0, (len(frames) - wanted) // 2)
     return frames[start : start + wanted], rate
 
 
 def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
-    """All of a sound file, from its start: (frames, channels) float32, and its sample rate in Hz.
+    """A whole sound file: (frames, channels) float32, and its sample rate in Hz.
+
+    Args:
+        seconds: the maximum length.
 
     Raises:
-        TooLarge: more than `MOST_DECODED` samples, or than so many seconds, whatever the header says.
+        soundfile.SoundFileError: libsndfile cannot read it.
+        TooLarge: it has more than `MOST_DECODED` samples or more than `seconds`. The header's length does not count.
     """
     blocks: list[np.ndarray] = []
     with Stream(io.BytesIO(payload)) as file:
-        rate, heard = checked(file.samplerate), 0
+        rate, heard = checked_rate(file.samplerate), 0
         while not blocks or len(blocks[-1]):
             if len(blocks) * BLOCK * file.channels > MOST_DECODED:
                 raise TooLarge(
@@ -161,21 +171,26 @@ def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
     return np.concatenate(blocks), rate
 
 
-def checked(rate: int) -> int:
+def checked_rate(rate: int) -> int:
+    """The sample rate in Hz.
+
+    Raises:
+        WrongValue: it is outside `SAMPLE_RATES`.
+    """
     if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
         raise WrongValue(f"a sample rate of {rate:,} Hz; this model takes {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[1]:,}")
     return rate
 
 
 class Stream(soundfile.SoundFile):
-    """A sound file that is only read onwards: soundfile seeks after each read, which fails at the end of some FLAC files."""
+    """A sound file that is only read forward. Otherwise soundfile seeks after each read, which fails at the end of some FLACs."""
 
     def seekable(self) -> bool:
         return False
 
 
 def centred(samples: np.ndarray, length: int) -> np.ndarray:
-    """(any,) -> (length,): the middle of a longer one, silence on both sides of a shorter one."""
+    """(n,) -> (length,) float32: the middle of a longer array; a shorter one with zeros on both sides."""
     start = (len(samples) - length) // 2
     if start >= 0:
         return np.ascontiguousarray(samples[start : start + length], dtype=np.float32)
@@ -185,15 +200,17 @@ def centred(samples: np.ndarray, length: int) -> np.ndarray:
 
 
 class LogMel(nn.Module):
-    """(B, samples) -> (B, 1, n_mels, frames): log-mel spectrogram of 25 ms windows every 10 ms, each sound at zero mean and
-    unit deviation, so that loudness and the recording's gain do not matter."""
+    """(B, samples) -> (B, 1, n_mels, frames): log-mel spectrogram of 25 ms windows every 10 ms.
+
+    Each spectrogram has mean 0 and standard deviation 1, so loudness does not matter.
+    """
 
     def __init__(self, sample_rate: int, n_mels: int = 64):
         super().__init__()
         window = sample_rate // 40
         self.mel = torchaudio.transforms.MelSpectrogram(
             sample_rate,
-            n_fft=1 << (2 * window - 1).bit_length(),  # twice the window: narrow mel bands at low pitch need the finer bins
+            n_fft=1 << (2 * window - 1).bit_length(),  # twice the window: the narrow mel bands at low pitch need fine bins
             win_length=window,
             hop_length=sample_rate // 100,
             n_mels=n_mels,
@@ -205,7 +222,7 @@ class LogMel(nn.Module):
         return ((spectrogram - mean) / (std + 1e-5)).unsqueeze(1)
 
     def power(self, waveform: Tensor) -> Tensor:
-        """(B, samples) -> (B, n_fft / 2 + 1, frames): torchaudio's own, in real numbers, since ONNX has no complex ones."""
+        """(B, samples) -> (B, n_fft / 2 + 1, frames): torchaudio's power spectrogram, without complex numbers, for ONNX."""
         fourier = self.mel.spectrogram
         spectrum = torch.stft(
             waveform, fourier.n_fft, fourier.hop_length, fourier.win_length, fourier.window, return_complex=True
@@ -214,30 +231,33 @@ class LogMel(nn.Module):
 
 
 class MFCC(nn.Module):
-    """(B, 1, n_mels, frames) log-mel spectrogram -> (B, 1, n_mfcc, frames): its mel-frequency cepstral coefficients, the cosine
-    transform over the mel bands. Each is brought to the same size, by what training saw: the first are many times the last."""
+    """(B, 1, n_mels, frames) log-mel spectrogram -> (B, 1, n_mfcc, frames) mel-frequency cepstral coefficients.
+
+    They are the discrete cosine transform over the mel bands. Batch norm scales each coefficient, because the first ones are
+    many times larger than the last.
+    """
 
     def __init__(self, n_mels: int, n_mfcc: int):
         super().__init__()
         self.register_buffer("cosines", torchaudio.functional.create_dct(n_mfcc, n_mels, "ortho").T.contiguous())
-        self.standardise = nn.BatchNorm1d(n_mfcc)
+        self.norm = nn.BatchNorm1d(n_mfcc)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        return self.standardise(torch.matmul(self.cosines, spectrogram[:, 0])).unsqueeze(1)
+        return self.norm(torch.matmul(self.cosines, spectrogram[:, 0])).unsqueeze(1)
 
 
 class MelCNN(nn.Module):
-    """A convolutional network over the log-mel spectrogram, or over the cepstral coefficients (MFCC) of it.
+    """A convolutional network over the log-mel spectrogram or over its cepstral coefficients (MFCC).
 
     (B, samples) float32 -> (B, num_classes) logits.
 
     Args:
         n_mels: bands of the spectrogram.
-        n_mfcc: so many coefficients of it are what the network sees, 20 say; the spectrogram itself if None.
+        n_mfcc: how many coefficients the network sees, such as 20; the spectrogram itself if None.
         width: channels of the first layer.
     """
 
-    KEEP_EXACT = ("log_mel", "cepstrum")  # the modules that an int8 export leaves in fp32: power spectra span ten decimal powers
+    KEEP_EXACT = ("log_mel", "cepstrum")  # an int8 export leaves these modules in fp32: power spectra span ten decimal orders
 
     def __init__(
         self,
@@ -251,7 +271,7 @@ class MelCNN(nn.Module):
         super().__init__()
         if n_mfcc is not None and not 1 <= n_mfcc <= n_mels:
             raise SpecError(f"n_mfcc: {n_mfcc} coefficients of {n_mels} mel bands; give 1 to {n_mels}")
-        # Neighbouring coefficients have nothing in common that a maximum of both could keep.
+        # Only time is pooled for MFCC: a maximum of two neighbouring coefficients means nothing.
         halves = 2 if n_mfcc is None else (1, 2)
 
         def block(inputs: int, outputs: int) -> list[nn.Module]:
@@ -269,6 +289,6 @@ class MelCNN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(16 * width, num_classes))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        features = self.features(self.cepstrum(self.log_mel(waveform))).mean(dim=2)  # (B, 8 width, frames / 16): over pitch
-        pooled = torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)  # over time: how much, and the loudest moment
+        features = self.features(self.cepstrum(self.log_mel(waveform))).mean(dim=2)  # (B, 8 width, frames / 16): mean over pitch
+        pooled = torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)  # (B, 16 width): mean and maximum over time
         return self.head(pooled)

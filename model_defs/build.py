@@ -1,7 +1,7 @@
-"""`{class_path, init_args}` -> object: the one convention for "which class, with what".
+"""`{class_path, init_args}` -> object: the one convention for "which class, with what arguments".
 
-The training config, `model.json` and the recipe's `handler:` section all say it this way, as LightningCLI does.
-Only classes of named packages are built, so that a file of data can never name `os.system`.
+The training config, `model.json` and the recipe's `handler:` section use it, as LightningCLI does. Only classes from named
+packages are built, so a data file cannot name `os.system`.
 """
 
 import difflib
@@ -16,21 +16,21 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # 
 
 
 class SpecError(BundleError, ValueError):
-    """A `{class_path, init_args}` that names nothing that can be built; the message says what is nearest."""
+    """A `{class_path, init_args}` that cannot be built. The message names the nearest class or argument."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'precision'?"`, or the known words where none is near."""
+    """`"; did you mean 'precision'?"`, or the list of known words if none is near."""
     known = sorted(known)
     near = difflib.get_close_matches(str(word), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
 
 
 def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> type:
-    """The class at `class_path`, which must lie in one of the packages `within`.
+    """The class at `class_path`, which must be in one of the packages `within`.
 
     Raises:
-        SpecError: another package, no such module, or no such class.
+        SpecError: it names another package, a module that does not exist, or a class that does not exist.
     """
     module_name, _, name = str(class_path).rpartition(".")
     if module_name.partition(".")[0] not in within:
@@ -39,16 +39,16 @@ def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> ty
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if not f"{module_name}.".startswith(error.name or " "):
-            raise  # the module is there; something that it needs is not
+            raise  # the module exists, but it imports one that does not
         raise SpecError(f"no module {module_name!r}, named by class_path {class_path!r}") from None
     found = getattr(module, name, None)
-    if not inspect.isclass(found) or found.__module__.partition(".")[0] not in within:  # a class merely imported there
+    if not inspect.isclass(found) or found.__module__.partition(".")[0] not in within:  # it may only be imported there
         raise SpecError(f"no class {name!r} in {module_name}{did_you_mean(name, classes_of(module))}")
     return found
 
 
 def classes_of(module) -> list[str]:
-    """Names of the public classes that `module` itself defines."""
+    """The names of the public classes that `module` itself defines."""
     return [
         name
         for name, value in vars(module).items()
@@ -57,12 +57,12 @@ def classes_of(module) -> list[str]:
 
 
 def complete(spec: Mapping[str, Any], facts: Mapping[str, Any], within: tuple[str, ...] = ("model_defs",)) -> dict:
-    """The spec with what only the data could say filled in, checked against the class's own signature.
+    """The spec, with the facts of the data filled in, checked against the class's signature.
 
-    A fact (`num_classes`, `vocab_size`, `channels`) goes to a parameter of that name which the spec leaves out or None.
+    A fact (`num_classes`, `vocab_size`, `channels`) fills the parameter of that name if the spec leaves it out or says None.
 
     Raises:
-        SpecError: unknown class, unknown argument, or a required argument that nobody gave.
+        SpecError: an unknown class, an unknown argument, or a required argument that is missing.
     """
     found = find_class(spec["class_path"], within)
     parameters = inspect.signature(found).parameters
@@ -79,6 +79,6 @@ def complete(spec: Mapping[str, Any], facts: Mapping[str, Any], within: tuple[st
 
 
 def build(spec: Mapping[str, Any], facts: Mapping[str, Any] | None = None, within: tuple[str, ...] = ("model_defs",)):
-    """The object that the spec describes; see `complete` for `facts` and the errors."""
+    """The object that the spec describes. For `facts` and the errors see `complete`."""
     whole = complete(spec, facts or {}, within)
     return find_class(whole["class_path"], within)(**whole["init_args"])

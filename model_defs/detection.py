@@ -1,7 +1,7 @@
-"""Networks that find things in a picture: boxes around them, and masks of them.
+"""Networks that find objects in a picture: their boxes, and for Mask R-CNNs their masks.
 
-Each gives one tensor, whatever it finds, so that what runs a classifier runs it too. Knows nothing of labels' names, or of the
-picture that was sent: `answers.boxes` does.
+Each returns one tensor of a fixed shape, so every runtime that runs a classifier can run it. `postprocess.boxes` and
+`postprocess.instances` turn the tensor into answers.
 """
 
 from collections import OrderedDict
@@ -14,27 +14,27 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNN, MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.ssd import SSD
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from model_defs.vision import IMAGENET
 
-DETECTIONS = 100  # rows for each picture
+DETECTIONS = 100  # rows of the output per picture
 
 
 class Detector(nn.Module):
-    """What all detectors share, around one of torchvision's detection modules.
+    """The base of all detectors, around one of torchvision's detection modules.
 
-    Evaluating: (B, 3, S, S) uint8 -> (B, DETECTIONS, 6): xmin, ymin, xmax, ymax in pixels, score, the label's number; best first,
-    rows of zeros fill up. With masks there are 28 x 28 columns more: the mask's probabilities within its box.
-    Training: pixels, and for each picture `boxes`, `labels` from 1 on and perhaps `masks` -> the losses by their names.
+    In evaluation: (B, 3, S, S) uint8 -> (B, DETECTIONS, 6) float32: xmin, ymin, xmax, ymax in pixels, score, class_id. The best
+    row is first; rows of zeros fill up. A network with masks has 28 x 28 more columns: the mask's probabilities inside its box.
+    In training: pixels, and per picture a dict of `boxes`, `labels` (class_id + 1) and perhaps `masks` -> the losses by name.
     """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
         if hasattr(network, "roi_heads") and network.roi_heads.has_mask():
-            # Masks stay as small as they are found: pasted into the frame, they are more bytes than the picture.
-            network.transform.postprocess = lambda found, seen_sizes, sizes: found
+            network.transform = SmallMaskTransform(network.transform)
 
     def forward(self, pixels: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Tensor | dict[str, Tensor]:
         pictures = list(pixels / 255)
@@ -43,15 +43,34 @@ class Detector(nn.Module):
         return torch.stack([as_rows(found) for found in self.network(pictures)])
 
 
+class SmallMaskTransform(GeneralizedRCNNTransform):
+    """torchvision's transform of a Mask R-CNN, except that masks stay (N, 1, 28, 28).
+
+    torchvision pastes each mask into the frame, which makes it more bytes than the picture.
+    """
+
+    def __init__(self, given: GeneralizedRCNNTransform):
+        names = ("min_size", "max_size", "image_mean", "image_std", "size_divisible", "fixed_size", "_skip_resize")
+        super().__init__(**{name: getattr(given, name) for name in names})
+
+    def postprocess(self, result: list[dict[str, Tensor]], *sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """Scale the boxes back to the frame, as torchvision does, and leave the masks alone."""
+        if self.training:
+            return result
+        masks = [found.pop("masks") for found in result]
+        scaled = super().postprocess(result, *sizes)
+        return [found | {"masks": mask} for found, mask in zip(scaled, masks, strict=True)]
+
+
 class TorchvisionDetector(Detector):
-    """Any detector of `torchvision.models.detection` by its name, untrained; see `Detector`.
+    """Any detector of `torchvision.models.detection` by name, untrained. For its inputs and outputs see `Detector`.
 
     Args:
-        num_classes: labels; the background is added.
+        num_classes: labels, without the background.
         name: as `torchvision.models.get_model` takes it: "fasterrcnn_mobilenet_v3_large_320_fpn", "retinanet_resnet50_fpn",
             "ssdlite320_mobilenet_v3_large", "ssd300_vgg16", "maskrcnn_resnet50_fpn" ...
-        size: of the frame; but for the SSDs, which resize to their own, the network looks at it as it is.
-        options: what else torchvision's function takes: `{"box_nms_thresh": 0.4}`.
+        size: of the frame in pixels. The network sees the frame at this size, except an SSD, which resizes it to its own.
+        options: other arguments of torchvision's function: `{"box_nms_thresh": 0.4}`.
     """
 
     def __init__(self, num_classes: int, name: str, size: int | None = None, options: dict | None = None):
@@ -63,12 +82,11 @@ class TorchvisionDetector(Detector):
 
 
 class SmallDetector(Detector):
-    """An SSD (arXiv 1512.02325) with a small backbone: enough for simple things in small pictures, and quick to train from
-    scratch; see `Detector`.
+    """An SSD (arXiv 1512.02325) with a small backbone, for simple objects in small pictures. It trains fast from scratch.
 
     Args:
-        num_classes: labels; the background is added.
-        size: of the frame, 64 or more; things of an eighth of it and above are found.
+        num_classes: labels, without the background.
+        size: of the frame in pixels, 64 or more. It finds objects of an eighth of the frame and larger.
         width: channels of the first block.
     """
 
@@ -81,13 +99,12 @@ class SmallDetector(Detector):
 
 
 class SmallMaskRCNN(Detector):
-    """A Mask R-CNN (arXiv 1703.06870) with the small detector's backbone and small heads: masks of simple things in small
-    pictures, learnt from scratch in minutes; see `Detector`.
+    """A Mask R-CNN (arXiv 1703.06870) with the small detector's backbone and small heads. It trains in minutes from scratch.
 
     Args:
-        num_classes: labels; the background is added.
-        size: of the frame, 64 or more.
-        width: channels of the first block; the heads have four times as many.
+        num_classes: labels, without the background.
+        size: of the frame in pixels, 64 or more.
+        width: channels of the first block. The heads have four times as many.
     """
 
     def __init__(self, num_classes: int, size: int | None = None, width: int = 16):
@@ -95,7 +112,7 @@ class SmallMaskRCNN(Detector):
         pyramid = Pyramid(width)
         backbone = nn.Sequential(pyramid, FeaturePyramidNetwork(pyramid.out_channels, channels))
         backbone.out_channels = channels
-        maps = [str(place) for place in range(len(pyramid.out_channels))]
+        maps = [str(level) for level in range(len(pyramid.out_channels))]
         mean, std = IMAGENET
         network = MaskRCNN(
             backbone,
@@ -120,7 +137,7 @@ class SmallMaskRCNN(Detector):
 
 
 class Pyramid(nn.Module):
-    """(B, 3, H, W) -> features of an eighth, a sixteenth and a thirty-second of the sides."""
+    """A small backbone: (B, 3, H, W) -> "0": (B, 4 width, H / 8, W / 8), "1" and "2": (B, 8 width, ...) at 1/16 and 1/32."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -131,19 +148,19 @@ class Pyramid(nn.Module):
         def stage(inputs: int, outputs: int) -> nn.Module:
             return nn.Sequential(*block(inputs, outputs), *block(outputs, outputs, stride=1))
 
-        self.stem = nn.Sequential(*block(3, width), *stage(width, 2 * width))  # a fourth
+        self.stem = nn.Sequential(*block(3, width), *stage(width, 2 * width))  # (B, 2 width, H / 4, W / 4)
         self.stages = nn.ModuleList([stage(2 * width, 4 * width), stage(4 * width, 8 * width), stage(8 * width, 8 * width)])
         self.out_channels = [4 * width, 8 * width, 8 * width]
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         features, maps = self.stem(pixels), OrderedDict()
-        for place, stage in enumerate(self.stages):
-            features = maps[str(place)] = stage(features)
+        for level, stage in enumerate(self.stages):
+            features = maps[str(level)] = stage(features)
         return maps
 
 
 def as_rows(found: dict[str, Tensor]) -> Tensor:
-    """What torchvision found in one picture -> (DETECTIONS, 6 or more)."""
+    """torchvision's detections in one picture -> (DETECTIONS, 6 or more); see `Detector`."""
     columns = [found["boxes"], found["scores"][:, None], found["labels"][:, None] - 1]
     if "masks" in found:
         columns.append(found["masks"].flatten(1))

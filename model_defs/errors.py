@@ -1,6 +1,6 @@
-"""The bundle's errors: one base, and those that transforms and answers raise, in training as in serving.
+"""The bundle's errors: their one base, and those that transforms and answers raise.
 
-A message is for a person: what was given, what was expected, what to do.
+A message is for a person. It says what was given, what was expected, and what to do.
 """
 
 
@@ -14,13 +14,13 @@ class BundleError(Exception):
 
 
 class InputError(BundleError):
-    """The data cannot be used; the message says why and what to send instead."""
+    """The input cannot be used. The message says why, and what to send instead."""
 
     status = 400
 
 
 class Unreadable(InputError):
-    """The bytes are not what they claim to be: truncated, corrupt, another format."""
+    """The bytes are not what they claim to be: truncated, corrupt, or in another format."""
 
     status = 400
 
@@ -32,18 +32,18 @@ class TooLarge(InputError):
 
 
 class WrongKind(InputError):
-    """Another kind of data than the model takes: a sound sent to a picture model."""
+    """Data of another kind than the model takes, such as a sound for a picture model."""
 
     status = 415
 
 
 class WrongValue(InputError):
-    """Readable, and of the right kind, but with a value outside what is allowed: an empty text, a NaN."""
+    """Readable data of the right kind with a value that is not allowed, such as an empty text or a NaN."""
 
     status = 422
 
 
 class OutputError(BundleError):
-    """What the network gave cannot be an answer: our fault, not the sender's."""
+    """The network's output cannot be an answer. This is a server error, not the caller's."""
 
     status = 500

@@ -1,11 +1,11 @@
-"""Graphs: the transform from nodes and edges in JSON to numbered ones, and a network that passes messages along the edges.
+"""Graphs: the transform from nodes and edges in JSON to tensors, and a graph convolutional classifier.
 
-The network is PyTorch Geometric's, which is installed only where graphs are wanted: `make setup EXTRAS=graphs`. Knows nothing of
-labels, nor of where graphs come from.
+The network needs PyTorch Geometric, which `make setup EXTRAS=graphs` installs.
 """
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model_defs.build import SpecError, did_you_mean
 from model_defs.errors import TooLarge, WrongValue
-from model_defs.json_input import JsonTransform, number, shape
+from model_defs.json_input import JsonTransform, described, finite_number
 
 KEYS = ("nodes", "edges")
 
@@ -23,8 +23,8 @@ class GraphSample(NamedTuple):
     """One graph.
 
     Args:
-        features: (nodes, features) float32, in deviations from training's mean.
-        edges: (2, edges) int64, each edge both ways, none twice.
+        features: (nodes, features) float32, in standard deviations from the training data's mean.
+        edges: (2, edges) int64: pairs of node indices, each edge in both directions, without duplicates.
     """
 
     features: Tensor
@@ -32,14 +32,13 @@ class GraphSample(NamedTuple):
 
 
 class GraphTransform(JsonTransform):
-    """`{"nodes": [[1.0, 0.5], ...], "edges": [[0, 1], ...]}` -> Linked. A node is its features; an edge is two nodes' places, and
-    leads both ways.
+    """`{"nodes": [[1.0, 0.5], ...], "edges": [[0, 1], ...]}` -> `GraphSample`.
 
-    What training learns is how many features a node has, and each one's mean and deviation.
+    A node is a list of features. An edge is a pair of node indices and has no direction. The transform learns how many features
+    a node has, and the mean and standard deviation of each.
 
     Args:
-        max_nodes: a graph of more is refused.
-        max_edges: likewise.
+        max_nodes, max_edges: a graph with more is refused.
     """
 
     FILE = "graph.json"
@@ -48,45 +47,51 @@ class GraphTransform(JsonTransform):
         self.max_nodes, self.max_edges = max_nodes, max_edges
         self.mean, self.deviation = [0.0], [1.0]
 
-    def read(self, value: Any) -> GraphSample:
+    def to_sample(self, value: Any) -> GraphSample:
         """
         Raises:
             TooLarge: more than `max_nodes` or `max_edges`.
-            WrongValue: no graph, a node of another number of features than training's, a feature that is no finite number, or
-                an edge to a node that is not there.
+            WrongValue: not a graph, a node with another number of features than in training, a feature that is not a finite
+                number, or an edge to a node that does not exist.
         """
         if not isinstance(value, dict):
-            raise WrongValue(f'the graph is {shape(value)}; send {{"nodes": [[...], ...], "edges": [[0, 1], ...]}}')
+            raise WrongValue(f'the graph is {described(value)}; send {{"nodes": [[...], ...], "edges": [[0, 1], ...]}}')
         for key in value.keys() - {*KEYS}:
             raise WrongValue(f"a graph has no key {key!r}{did_you_mean(key, KEYS)}")
-        nodes, edges = (self.listed(value, key, most) for key, most in zip(KEYS, (self.max_nodes, self.max_edges), strict=True))
+        nodes, edges = checked_list(value, "nodes", self.max_nodes), checked_list(value, "edges", self.max_edges)
         if not nodes:
             raise WrongValue("the graph has no nodes; send one or more")
-        features = torch.tensor([self.node(node, place) for place, node in enumerate(nodes)], dtype=torch.float32)
-        pairs = torch.tensor([edge(one, place, len(nodes)) for place, one in enumerate(edges)], dtype=torch.int64).view(-1, 2)
-        return GraphSample(features, torch.cat([pairs, pairs.flip(1)]).unique(dim=0).T.contiguous())
+        features = torch.tensor([self.scaled(node, index) for index, node in enumerate(nodes)], dtype=torch.float32)
+        pairs = [checked_edge(edge, index, len(nodes)) for index, edge in enumerate(edges)]
+        one_way = torch.tensor(pairs, dtype=torch.int64).view(-1, 2)  # (edges, 2), also if there are none
+        return GraphSample(features, torch.cat([one_way, one_way.flip(1)]).unique(dim=0).T.contiguous())
 
-    def listed(self, value: dict, key: str, most: int) -> list:
-        found = value.get(key)
-        if not isinstance(found, list):
-            raise WrongValue(f"{key!r} is {shape(found)}; send a list")
-        if len(found) > most:
-            raise TooLarge(f"{len(found):,} {key}; this model takes {most:,} at most: send a smaller graph")
-        return found
+    def scaled(self, node: Any, index: int) -> list[float]:
+        """A node's features in standard deviations from their means.
 
-    def node(self, node: Any, place: int) -> list[float]:
+        Args:
+            index: of the node, for messages.
+        """
         if not isinstance(node, list) or len(node) != len(self.mean):
-            given = f"{len(node):,} features" if isinstance(node, list) else shape(node)
-            raise WrongValue(f"node {place:,} is {given}; this model was trained on {len(self.mean):,} features a node")
+            given = f"{len(node):,} features" if isinstance(node, list) else described(node)
+            raise WrongValue(f"node {index:,} is {given}; this model was trained on {len(self.mean):,} features a node")
         return [
-            (number(value, f"feature {each} of node {place:,}") - mean) / deviation
-            for each, (value, mean, deviation) in enumerate(zip(node, self.mean, self.deviation, strict=True))
+            (finite_number(value, f"feature {feature} of node {index:,}") - mean) / deviation
+            for feature, (value, mean, deviation) in enumerate(zip(node, self.mean, self.deviation, strict=True))
         ]
 
+    def without(self, sample: GraphSample, nodes: Iterable[int]) -> GraphSample:
+        """The same graph with these nodes' features at the mean, and without their edges."""
+        removed = set(nodes)
+        features = sample.features.clone()
+        features[sorted(removed)] = 0
+        is_kept = [not removed & set(pair) for pair in sample.edges.T.tolist()]
+        return GraphSample(features, sample.edges[:, is_kept])
+
     def collate(self, samples: list[GraphSample]) -> tuple[Tensor, Tensor, Tensor]:
-        """-> all nodes' features (N, features), all edges (2, E) between places among these, and each graph's nodes (B,)."""
+        """-> all nodes' features (N, features), all edges (2, E) as indices of these nodes, and nodes per graph (B,)."""
         counts = torch.tensor([len(sample.features) for sample in samples])
-        shifts = counts.cumsum(0) - counts
+        shifts = counts.cumsum(0) - counts  # (B,): the index of each graph's first node
         edges = [sample.edges + shift for sample, shift in zip(samples, shifts, strict=True)]
         return torch.cat([sample.features for sample in samples]), torch.cat(edges, dim=1), counts
 
@@ -101,28 +106,48 @@ class GraphTransform(JsonTransform):
         self.mean, self.deviation = learned["mean"], learned["deviation"]
 
 
-def edge(given: Any, place: int, nodes: int) -> list[int]:
-    """
+def checked_list(graph: dict, key: str, most: int) -> list:
+    """The list under a key of the graph.
+
     Raises:
-        WrongValue: no pair of nodes that are there.
+        TooLarge: more than `most` entries.
+        WrongValue: not a list.
+    """
+    found = graph.get(key)
+    if not isinstance(found, list):
+        raise WrongValue(f"{key!r} is {described(found)}; send a list")
+    if len(found) > most:
+        raise TooLarge(f"{len(found):,} {key}; this model takes {most:,} at most: send a smaller graph")
+    return found
+
+
+def checked_edge(given: Any, index: int, nodes: int) -> list[int]:
+    """The edge, as a pair of node indices.
+
+    Args:
+        index: of the edge, for messages.
+        nodes: how many the graph has.
+
+    Raises:
+        WrongValue: not a pair of indices of existing nodes.
     """
     is_pair = isinstance(given, list) and len(given) == 2 and all(type(end) is int for end in given)
     if not is_pair:
-        raise WrongValue(f"edge {place:,} is {str(given)[:60]}; send two nodes' places: [0, 1]")
+        raise WrongValue(f"edge {index:,} is {str(given)[:60]}; send two nodes' places: [0, 1]")
     if not all(0 <= end < nodes for end in given):
-        raise WrongValue(f"edge {place:,} is {str(given)[:60]}; the {nodes:,} nodes have the places 0 to {nodes - 1:,}")
+        raise WrongValue(f"edge {index:,} is {str(given)[:60]}; the {nodes:,} nodes have the places 0 to {nodes - 1:,}")
     return given
 
 
 class GraphNet(nn.Module):
-    """Graph convolutions (arXiv 1609.02907) and the mean of the nodes.
+    """Graph convolutions (arXiv 1609.02907), then the mean over the nodes.
 
-    (N, features) float32, (2, E) int64, (B,) int64: see `GraphTransform.collate` -> (B, num_classes) logits.
+    (N, features) float32, (2, E) int64, (B,) int64, as `GraphTransform.collate` returns them -> (B, num_classes) logits.
 
     Args:
-        features: of a node.
-        width: of what a node knows after each layer.
-        depth: layers, so the number of steps that news travels.
+        features: per node.
+        width: of a node's hidden state.
+        depth: layers. A node sees neighbours up to so many steps away.
 
     Raises:
         SpecError: PyTorch Geometric is not installed.
@@ -132,9 +157,9 @@ class GraphNet(nn.Module):
         super().__init__()
         if importlib.util.find_spec("torch_geometric") is None:
             raise SpecError("GraphNet needs torch_geometric, which is not installed: make setup EXTRAS=graphs")
-        from torch_geometric.nn import GCNConv  # takes seconds to import
+        from torch_geometric.nn import GCNConv  # its import takes seconds
 
-        self.layers = nn.ModuleList(GCNConv((features or 1) if place == 0 else width, width) for place in range(depth))
+        self.layers = nn.ModuleList(GCNConv(width if layer else features or 1, width) for layer in range(depth))
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, num_classes))
 
     def forward(self, features: Tensor, edges: Tensor, counts: Tensor) -> Tensor:
@@ -142,5 +167,5 @@ class GraphNet(nn.Module):
 
         for layer in self.layers:
             features = layer(features, edges).relu()  # (N, width)
-        owner = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # (N,)
+        owner = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # (N,): each node's graph
         return self.head(global_mean_pool(features, owner, len(counts)))

@@ -1,6 +1,6 @@
-"""From a picture file's bytes to its pixels, upright and in the mode that a network takes.
+"""Decode picture files: from a file's bytes to upright pixels, in grey or RGB.
 
-Knows nothing of what part of the picture a network sees, nor of HTTP.
+It takes every format that Pillow reads, except those that start another program.
 """
 
 import io
@@ -16,20 +16,20 @@ from model_defs.transform import Transform
 
 log = logging.getLogger(__name__)
 Image.init()
-# EPS starts Ghostscript on the caller's file: a program of its own, that no limit here reaches. IPTC may hold an EPS.
+# Pillow opens EPS with Ghostscript, another program, which no limit of ours reaches. IPTC may contain EPS.
 FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
-EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes: plain, and with a preview for DOS
+EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes of an EPS file: plain, and with a preview for DOS
 CHANNELS = {"L": 1, "RGB": 3}
-TURNED = (5, 6, 7, 8)  # EXIF orientations that change width and height with each other
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 class ImageFileTransform(Transform):
-    """What the transforms of pictures share: from a picture file's bytes to its pixels, upright.
+    """The base of transforms of picture files.
 
     Args:
-        size: of what the network sees, in pixels.
+        size: height and width of what the network sees, in pixels.
         mode: "RGB", or "L" for grey.
-        max_pixels: more than this in the file's header is refused before a pixel is decoded.
+        max_pixels: a file whose header says more is refused before a pixel is decoded.
     """
 
     def __init__(self, size: int, mode: str, max_pixels: int):
@@ -38,13 +38,13 @@ class ImageFileTransform(Transform):
         self.size, self.mode, self.max_pixels = size, mode, max_pixels
 
     def upright(self, payload: bytes, wanted: int) -> tuple[Image.Image, tuple[int, int]]:
-        """The decoded picture, and the width and height that it has in the file; both as its EXIF says that it be held.
+        """The decoded picture, and its width and height in the file. Both are turned as its EXIF says.
 
         Args:
-            wanted: pixels that the shorter side needs; a JPEG may be decoded no larger than that, at 1/2, 1/4 or 1/8.
+            wanted: pixels that the shorter side needs. A larger JPEG is decoded at 1/2, 1/4 or 1/8, down to that size.
 
         Raises:
-            Unreadable: not a picture, or one that ends early or is corrupt.
+            Unreadable: not a picture, or a truncated or corrupt one.
             TooLarge: more than `max_pixels`.
             WrongKind: EPS, which is a program rather than a picture.
         """
@@ -58,16 +58,16 @@ class ImageFileTransform(Transform):
             upright = flatten(picture, self.mode)
         except MemoryError:
             raise
-        except Image.DecompressionBombError:  # an icon whose picture is larger than its own header says
+        except Image.DecompressionBombError:  # an icon may contain a picture that is larger than its header says
             raise self.too_large() from None
-        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, IndexError ...
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError, IndexError and more
             raise Unreadable(reason(error, picture.format, len(payload))) from error
         if not is_smaller:
             return upright, upright.size
         return upright, given[::-1] if is_turned else given
 
     def open(self, payload: bytes) -> Image.Image:
-        """The picture with its header read and its pixels not yet decoded."""
+        """The picture after its header was read, before its pixels are decoded. For the errors see `upright`."""
         if not payload:
             raise Unreadable("the body is empty; send the bytes of a picture file")
         if payload[:4] in EPS:
@@ -96,24 +96,29 @@ class ImageFileTransform(Transform):
 
 
 def resize(picture: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """A part of a picture, "RGB" or "L" -> (channels, *size) uint8, by an antialiased bilinear filter.
+    """A part of an "RGB" or "L" picture -> (channels, *size) uint8, with an antialiased bilinear filter.
 
-    By torch rather than Pillow: it has the same filter for 8-bit pixels in a third of the time (docs/decisions.md).
+    It uses torch, which has the same filter as Pillow for 8-bit pixels and needs a third of the time (docs/decisions.md).
 
     Args:
         box: left, upper, right and lower edge in pixels.
-        size: height and width.
+        size: height and width in pixels.
     """
     left, upper, right, lower = box
     factor = min(right - left, lower - upper) // (2 * min(size))
-    # Of what a scaled JPEG left, and of other formats, boxes of pixels are averaged first, to twice the size at least.
+    # First average boxes of pixels, down to at least twice the final size. That is cheap and keeps the filter's quality.
     part = picture.reduce(factor, box) if factor > 1 else picture.crop(box)
-    pixels = torch.from_numpy(np.array(part)).view(part.height, part.width, -1).permute(2, 0, 1)  # channels first
+    pixels = torch.from_numpy(np.array(part)).view(part.height, part.width, -1).permute(2, 0, 1)  # (C, H, W)
     return nn.functional.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
 
 
 def reason(error: Exception, format: str | None, length: int) -> str:
-    """Pillow's complaint in words for the sender."""
+    """Pillow's error, in words for the caller.
+
+    Args:
+        format: as Pillow names it; None if it found none.
+        length: of the payload, in bytes.
+    """
     kind = f"the {format}" if format else "the file"
     if "truncated" in str(error).lower():
         return f"not a picture: {kind} ends after {length:,} bytes; send the whole file"
@@ -121,20 +126,20 @@ def reason(error: Exception, format: str | None, length: int) -> str:
 
 
 def turn_upright(picture: Image.Image) -> bool:
-    """As its EXIF says; where that is broken, as it lies. Whether width and height have changed with each other."""
+    """Turn the picture in place as its EXIF says; leave it if that is broken. Returns whether width and height were swapped."""
     try:
         is_turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
         ImageOps.exif_transpose(picture, in_place=True)
     except MemoryError:
         raise
-    except Exception as error:  # of Pillow's reader of TIFF tags; the pixels are there already
-        log.debug("EXIF that cannot be read: %s", error)
+    except Exception as error:  # Pillow's reader of EXIF tags raises many kinds; the pixels are decoded already
+        log.debug("cannot read the EXIF: %s", error)
         return False
     return is_turned
 
 
 def flatten(picture: Image.Image, mode: str) -> Image.Image:
-    """Any Pillow mode -> `mode`: transparency over white, more than 8 bits scaled to 8 (Pillow would clip them)."""
+    """Any Pillow mode -> `mode`. Transparent pixels become white. More than 8 bits are scaled to 8; Pillow would clip them."""
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.array(picture, dtype=np.float32)
         values[~((values > 0) & (values < np.inf))] = 0
@@ -146,5 +151,5 @@ def flatten(picture: Image.Image, mode: str) -> Image.Image:
         white.paste(picture.convert(mode), mask=picture.getchannel("A"))
         picture = white
     elif picture.mode == "LAB":
-        picture = picture.convert("RGB")  # the only way out of it that Pillow knows
+        picture = picture.convert("RGB")  # Pillow converts LAB to no other mode
     return picture if picture.mode == mode else picture.convert(mode)

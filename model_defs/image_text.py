@@ -1,8 +1,9 @@
-"""A picture and a text together: the transform from both to one sample, and the network that joins what it sees and reads.
+"""A picture and a text together: the transform from both to one sample, and a late-fusion classifier.
 
-Decoding and tokenising are those of `picture.py`, `vision.py` and `text.py`. Knows nothing of labels, or of HTTP.
+`vision.py` decodes the picture, and `text.py` the text.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 
 from model_defs.build import did_you_mean
 from model_defs.errors import WrongValue
-from model_defs.json_input import JsonTransform, from_base64, shape
+from model_defs.json_input import JsonTransform, described, from_base64
 from model_defs.text import NgramTransform
-from model_defs.vision import IMAGENET, ImageTransform, Normalize
+from model_defs.vision import GREY, IMAGENET, ImageTransform, Normalize
 
 PARTS = ("image", "text")
 WHOLE = '{"image": "<base64>", "text": "..."}'
@@ -26,20 +27,20 @@ class ImageTextSample(NamedTuple):
 
     Args:
         pixels: (3, size, size) uint8.
-        numbers: (n,) int64, of the text's n-grams.
+        token_ids: (n,) int64, of the text's n-grams.
     """
 
     pixels: Tensor
-    numbers: Tensor
+    token_ids: Tensor
 
 
 class ImageTextTransform(JsonTransform):
-    """`{"image": base64, or a file's bytes, "text": text}` -> `ImageTextSample`.
+    """`{"image": base64 or a file's bytes, "text": text}` -> `ImageTextSample`.
 
     Args:
-        size: of what is seen of the picture, in pixels: the square in its middle.
-        ngrams, max_tokens, max_chars: of the text; see `NgramTransform`.
-        max_pixels: of the picture; see `ImageTransform`.
+        size: of the square in the picture's centre that the network sees, in pixels.
+        ngrams, max_tokens, max_chars: for the text; see `NgramTransform`.
+        max_pixels: for the picture; see `ImageTransform`.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class ImageTextTransform(JsonTransform):
         self.picture = ImageTransform(size, max_pixels=max_pixels)
         self.words = NgramTransform(ngrams, max_tokens, max_chars=max_chars)
 
-    def read(self, value: Any) -> ImageTextSample:
+    def to_sample(self, value: Any) -> ImageTextSample:
         """
         Raises:
-            InputError: a part that is missing or too many, or cannot be used as such; see `ImageTransform` and `NgramTransform`.
+            InputError: a part is missing or unknown, or its own transform refuses it; see `ImageTransform` and `NgramTransform`.
         """
         if not isinstance(value, dict):
-            raise WrongValue(f"the input is {shape(value)}; send {WHOLE}")
+            raise WrongValue(f"the input is {described(value)}; send {WHOLE}")
         for name in value:
             if name not in PARTS:
                 raise WrongValue(f"the input has no part {name!r}{did_you_mean(name, PARTS)}")
@@ -67,15 +68,23 @@ class ImageTextTransform(JsonTransform):
             if name not in value:
                 raise WrongValue(f"the input lacks {name!r}; send {WHOLE}, or a form with these fields")
             if not isinstance(value[name], str | bytes):
-                raise WrongValue(f"{name!r} is {shape(value[name])}; send {WHOLE}")
+                raise WrongValue(f"{name!r} is {described(value[name])}; send {WHOLE}")
         image = value["image"]
-        numbers = self.words(value["text"])  # first, since it costs less
-        return ImageTextSample(self.picture(image if isinstance(image, bytes) else from_base64(image, "'image'")), numbers)
+        token_ids = self.words(value["text"])  # first, because it costs less
+        return ImageTextSample(self.picture(image if isinstance(image, bytes) else from_base64(image, "'image'")), token_ids)
+
+    def without(self, sample: ImageTextSample, parts: Iterable[int]) -> ImageTextSample:
+        """The same sample with these of the `PARTS` left out: a grey picture, a text of one unknown word."""
+        removed = {PARTS[part] for part in parts}
+        return ImageTextSample(
+            torch.full_like(sample.pixels, GREY) if "image" in removed else sample.pixels,
+            self.words.encode_words([]) if "text" in removed else sample.token_ids,
+        )
 
     def collate(self, samples: list[ImageTextSample]) -> tuple[Tensor, Tensor, Tensor]:
-        """-> pixels (B, 3, size, size), all numbers in a row (n,), and where each text begins (B,)."""
-        pixels, numbers = zip(*samples, strict=True)
-        return (torch.stack(pixels), *self.words.collate(list(numbers)))
+        """-> pixels (B, 3, size, size), all texts' token ids (n,), and the offset of each text (B,)."""
+        pixels, token_ids = zip(*samples, strict=True)
+        return (torch.stack(pixels), *self.words.collate(list(token_ids)))
 
     def draw(self, sample: ImageTextSample) -> np.ndarray:
         return self.picture.draw(sample.pixels)
@@ -91,15 +100,15 @@ class ImageTextTransform(JsonTransform):
 
 
 class LateFusion(nn.Module):
-    """A network of torchvision that looks, a bag of n-grams that reads, and a perceptron over both and their product.
+    """A torchvision network for the picture, a bag of n-grams for the text, and an MLP over both and their product.
 
-    (B, 3, H, W) uint8, (n,) int64 numbers and (B,) int64 offsets -> (B, num_classes) logits.
+    (B, 3, H, W) uint8, (n,) int64 token ids and (B,) int64 offsets -> (B, num_classes) logits.
 
     Args:
-        name: the network in torchvision.models, untrained.
-        width: of what each part says.
-        uses: "both"; or one part alone, to see what the other is worth.
-        options: what else torchvision's function takes.
+        name: the network in `torchvision.models`, untrained.
+        width: of each part's features.
+        uses: "both", or one part alone, to measure what the other part adds.
+        options: other arguments of torchvision's function.
     """
 
     def __init__(
@@ -114,14 +123,14 @@ class LateFusion(nn.Module):
     ):
         super().__init__()
         self.uses = uses
-        self.standardise = Normalize(*IMAGENET)
+        self.normalize = Normalize(*IMAGENET)
         self.network = torchvision.models.get_model(name, weights=None, num_classes=width, **(options or {}))
         self.embedding = nn.EmbeddingBag(vocab_size or 1, width, mode="mean")
         self.head = nn.Sequential(
             nn.Linear(3 * width, 2 * width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * width, num_classes)
         )
 
-    def forward(self, pixels: Tensor, numbers: Tensor, offsets: Tensor) -> Tensor:
-        seen, read = self.network(self.standardise(pixels)), self.embedding(numbers, offsets)  # (B, width) each
-        seen, read = seen * float(self.uses != "text"), read * float(self.uses != "image")
-        return self.head(torch.cat([seen, read, seen * read], dim=1))
+    def forward(self, pixels: Tensor, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        image, text = self.network(self.normalize(pixels)), self.embedding(token_ids, offsets)  # (B, width) each
+        image, text = image * float(self.uses != "text"), text * float(self.uses != "image")
+        return self.head(torch.cat([image, text, image * text], dim=1))  # (B, 3 width) -> (B, num_classes)

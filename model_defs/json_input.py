@@ -1,7 +1,7 @@
 """Inputs that are JSON: a row of a table, a series of numbers, a graph, a picture with a text.
 
-On disk such an input is what is posted: `{"inputs": ..., "parameters": {...}}`, in a `.json` file. Here stand the form of that
-body, the transform that begins with it, and how a value of it is checked. Knows nothing of HTTP, nor of what the values mean.
+On disk, such an input is the body that a caller posts: `{"inputs": ..., "parameters": {...}}` in a `.json` file. This module
+has the form of that body, the base of transforms that take it, and checks of single values.
 """
 
 import base64
@@ -20,30 +20,30 @@ WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
 class JsonTransform(Transform):
-    """The base of transforms of JSON: a subclass says what `read` makes of the value of `inputs`."""
+    """The base of transforms of JSON. A subclass writes `to_sample`."""
 
     def __call__(self, payload: Any) -> Any:
         """
         Args:
-            payload: the value; or a whole body's bytes, as the artifact keeps them.
+            payload: the value of `inputs`, or a whole body's bytes, as the artifact keeps them.
 
         Raises:
-            InputError: it cannot be used; the message is for whoever sent it.
+            InputError: the payload cannot be used. The caller gets the message.
         """
-        return self.read(inputs_of(parsed(payload)) if isinstance(payload, bytes | bytearray) else payload)
+        return self.to_sample(inputs_of(parsed(payload)) if isinstance(payload, bytes | bytearray) else payload)
 
-    def read(self, value: Any) -> Any:
-        """One input's value -> sample; the errors of `__call__`."""
+    def to_sample(self, value: Any) -> Any:
+        """The value of one input's `inputs` -> sample. Raises the errors of `__call__`."""
         raise NotImplementedError
 
 
 def body(inputs: Any) -> bytes:
-    """What is posted, and lies on disk, for such inputs."""
+    """The body that a caller posts for these inputs."""
     return json.dumps({"inputs": inputs}, ensure_ascii=False, allow_nan=False).encode()
 
 
 def parsed(given: Any) -> Any:
-    """JSON's bytes, or its text -> the value.
+    """JSON as bytes or text -> its value.
 
     Raises:
         Unreadable: it does not parse.
@@ -55,21 +55,24 @@ def parsed(given: Any) -> Any:
 
 
 def inputs_of(given: Any) -> Any:
-    """A body's value -> that of its `inputs`.
+    """A body's value -> the value of its `inputs`.
 
     Raises:
-        WrongValue: it has none, or other keys than a body's.
+        WrongValue: it has no `inputs`, or a key that a body does not have.
     """
     extra = set(given) - set(KEYS) if isinstance(given, dict) else ()
     if extra:
         raise WrongValue(f"a JSON body has no key {min(extra)!r}{did_you_mean(min(extra), KEYS)}")
     if not isinstance(given, dict) or "inputs" not in given:
-        raise WrongValue(f'a JSON body is {{"inputs": ..., "parameters": {{...}}}}; this one is {shape(given)}')
+        raise WrongValue(f'a JSON body is {{"inputs": ..., "parameters": {{...}}}}; this one is {described(given)}')
     return given["inputs"]
 
 
 def from_base64(text: str, name: str = "'inputs'") -> bytes:
-    """The bytes; a `data:` URL's head is skipped.
+    """The bytes that the text encodes. The head of a `data:` URL is skipped.
+
+    Args:
+        name: what the message calls the text.
 
     Raises:
         Unreadable: it is not base64.
@@ -82,28 +85,28 @@ def from_base64(text: str, name: str = "'inputs'") -> bytes:
         raise Unreadable(f"{name} is not base64 ({error}); send the file's bytes in base64") from None
 
 
-def number(value: Any, name: str) -> float:
-    """A finite number.
+def finite_number(value: Any, name: str) -> float:
+    """The value as a float.
 
     Args:
-        name: of the value, for the message.
+        name: what the message calls the value.
 
     Raises:
-        WrongValue: it is something else: text, a boolean, NaN, more than a float can hold.
+        WrongValue: it is not a finite number: text, a boolean, NaN, or more than a float can hold.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise WrongValue(f"{name} is {shape(value)}; send a number")
+        raise WrongValue(f"{name} is {described(value)}; send a number")
     try:
         as_float = float(value)
-    except OverflowError:  # JSON's whole numbers know no end
+    except OverflowError:  # an integer in JSON has no upper limit
         as_float = math.inf
     if not math.isfinite(as_float):
         raise WrongValue(f"{name} is {'not a number' if math.isnan(as_float) else 'infinite'}; send a finite number")
     return as_float
 
 
-def shape(value: Any) -> str:
-    """What a value is, in a caller's words, without the value."""
+def described(value: Any) -> str:
+    """The type of a JSON value, in words for the caller: "a list", "an object with the keys 'a'"."""
     if isinstance(value, dict):
         return f"an object with the keys {', '.join(sorted(map(repr, value))[:5])}" if value else "an empty object"
     names = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}

@@ -1,9 +1,7 @@
-"""Tables: the transform from a row, a JSON object, to numbers and numbered categories, and the network that reads them.
-
-Knows nothing of where rows come from, of labels' names, or of HTTP.
-"""
+"""Tables: the transform from a row, a JSON object, to scaled numbers and category ids, and MLPs for them."""
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,18 +11,17 @@ from torch import Tensor, nn
 
 from model_defs.build import did_you_mean
 from model_defs.errors import WrongValue
-from model_defs.json_input import JsonTransform, number, shape
-from model_defs.postprocess import check
+from model_defs.json_input import JsonTransform, described, finite_number
 
-UNKNOWN = 0  # the place of what a category is not told to be
+UNKNOWN = 0  # the id of an unknown category
 
 
 class TableRow(NamedTuple):
     """A row as the network takes it.
 
     Args:
-        numbers: (numeric columns,) float32, in deviations from training's mean.
-        categories: (categorical columns,) int64: each column's place, 0 for unknown.
+        numbers: (numeric columns,) float32, in standard deviations from the training data's mean.
+        categories: (categorical columns,) int64: category ids, 0 for unknown.
     """
 
     numbers: Tensor
@@ -34,12 +31,13 @@ class TableRow(NamedTuple):
 class TableTransform(JsonTransform):
     """A row, `{"age": 31, "job": "nurse"}` -> `TableRow`.
 
-    Every column must be there; `null` says that a value is not known: it stands for a number's mean, or for a category of its
-    own.
+    Every column is required. `null` is an unknown value: the mean of a number, or the unknown category.
+
+    The transform learns each numeric column's mean and standard deviation, and each categorical column's categories.
 
     Args:
-        others: what becomes of a category that training never saw: "refuse" it, or take it for "unknown".
-        clip: a number further from the mean than so many deviations counts as so far.
+        others: what to do with a category that training did not have: "refuse" it, or take it as "unknown".
+        clip: scaled numbers are clipped to this many standard deviations.
     """
 
     FILE = "columns.json"
@@ -48,18 +46,18 @@ class TableTransform(JsonTransform):
         if others not in ("refuse", "unknown"):
             raise ValueError(f"others {others!r} is neither 'refuse' nor 'unknown'")
         self.others, self.clip = others, clip
-        self.numbers: dict[str, tuple[float, float]] = {}  # mean and deviation
-        self.categories: dict[str, list[str]] = {}
-        self.target: tuple[float, float] | None = None  # of what is to be told, where that is a number
+        self.numbers: dict[str, tuple[float, float]] = {}  # column -> mean and standard deviation
+        self.categories: dict[str, list[str]] = {}  # column -> categories, in the order of their ids from 1 on
+        self.target: tuple[float, float] | None = None  # mean and standard deviation of the target, for regression
 
-    def read(self, value: Any) -> TableRow:
+    def to_sample(self, value: Any) -> TableRow:
         """
         Raises:
-            WrongValue: not an object, a column missing or unknown, a value of another kind, or a category never seen.
+            WrongValue: not an object, a missing or unknown column, a value of another type, or an unknown category.
         """
-        columns = [*self.numbers, *self.categories]
+        columns = self.columns
         if not isinstance(value, dict):
-            raise WrongValue(f"the row is {shape(value)}; send an object with the columns {', '.join(columns)}")
+            raise WrongValue(f"the row is {described(value)}; send an object with the columns {', '.join(columns)}")
         for name in value:
             if name not in columns:
                 raise WrongValue(f"the row has no column {name!r}{did_you_mean(name, columns)}")
@@ -68,39 +66,45 @@ class TableTransform(JsonTransform):
             raise WrongValue(f"the row lacks {', '.join(map(repr, missing))}; send every column, null where its value is unknown")
         return TableRow(
             torch.tensor([self.scaled(name, value[name]) for name in self.numbers], dtype=torch.float32),
-            torch.tensor([self.place(name, value[name]) for name in self.categories], dtype=torch.int64),
+            torch.tensor([self.category_id(name, value[name]) for name in self.categories], dtype=torch.int64),
         )
 
     def scaled(self, name: str, value: Any) -> float:
-        """A number in deviations from its mean."""
+        """A number in standard deviations from its column's mean."""
         if value is None:
             return 0.0
         mean, deviation = self.numbers[name]
-        return min(max((number(value, repr(name)) - mean) / deviation, -self.clip), self.clip)
+        return min(max((finite_number(value, repr(name)) - mean) / deviation, -self.clip), self.clip)
 
-    def place(self, name: str, value: Any) -> int:
+    def category_id(self, name: str, value: Any) -> int:
         known = self.categories[name]
         if value is None:
             return UNKNOWN
         if not isinstance(value, str):
-            raise WrongValue(f"{name!r} is {shape(value)}; send text: a category{did_you_mean('', known)}")
+            raise WrongValue(f"{name!r} is {described(value)}; send text: a category{did_you_mean('', known)}")
         if value in known:
             return 1 + known.index(value)
         if self.others == "unknown":
             return UNKNOWN
         raise WrongValue(f"{name!r} has no category {value!r}{did_you_mean(value, known)}; null stands for an unknown one")
 
-    def without(self, entry: TableRow, column: int) -> TableRow:
-        """The same row with one column's value unknown; the numeric columns are counted first."""
-        numbers, categories = entry.numbers.clone(), entry.categories.clone()
-        if column < len(numbers):
-            numbers[column] = 0.0
-        else:
-            categories[column - len(numbers)] = UNKNOWN
+    @property
+    def columns(self) -> list[str]:
+        """The columns' names: first the numeric ones, then the categorical ones."""
+        return [*self.numbers, *self.categories]
+
+    def without(self, sample: TableRow, columns: Iterable[int]) -> TableRow:
+        """The same row with the values of these columns unknown. An index is that of the column in `columns`."""
+        numbers, categories = sample.numbers.clone(), sample.categories.clone()
+        for column in columns:
+            if column < len(numbers):
+                numbers[column] = 0.0
+            else:
+                categories[column - len(numbers)] = UNKNOWN
         return TableRow(numbers, categories)
 
     def collate(self, samples: list[TableRow]) -> tuple[Tensor, ...]:
-        """-> numbers (B, numeric columns), and categories (B, categorical columns) where there are such columns."""
+        """-> numbers (B, numeric columns), and categories (B, categorical columns) if there are such columns."""
         numbers, categories = (torch.stack(column) for column in zip(*samples, strict=True))
         return (numbers, categories) if self.categories else (numbers,)
 
@@ -125,8 +129,8 @@ class MLPClassifier(nn.Module):
     (B, numbers) float32 and (B, len(categories)) int64 -> (B, num_classes) logits.
 
     Args:
-        numbers: numeric columns.
-        categories: of each categorical column, how many places it has; the first stands for unknown.
+        numbers: how many numeric columns there are.
+        categories: for each categorical column, how many ids it has, including the unknown one.
         dim: of a category's embedding.
         width, depth: of the hidden layers.
     """
@@ -143,11 +147,11 @@ class MLPClassifier(nn.Module):
     ):
         super().__init__()
         sizes = categories or []
-        starts = [sum(sizes[:place]) for place in range(len(sizes))]
+        starts = [sum(sizes[:column]) for column in range(len(sizes))]  # one embedding table holds all columns
         self.register_buffer("starts", torch.tensor(starts, dtype=torch.int64), persistent=False)
         if sizes:
             self.embedding = nn.Embedding(sum(sizes), dim)
-            nn.init.zeros_(self.embedding.weight)  # so that a category which training never met says nothing
+            nn.init.zeros_(self.embedding.weight)  # a category that training never sees stays neutral
         widths = [(numbers or 0) + dim * len(sizes), *[width] * depth]
         hidden = [(nn.Linear(*pair), nn.ReLU(), nn.Dropout(dropout)) for pair in pairwise(widths)]
         self.layers = nn.Sequential(*(layer for layers in hidden for layer in layers), nn.Linear(widths[-1], num_classes))
@@ -160,13 +164,14 @@ class MLPClassifier(nn.Module):
 
 
 class MLPRegressor(nn.Module):
-    """A Perceptron whose one output is a number in the unit of the data.
+    """An MLP with one output, a number in the unit of the data.
 
-    (B, numbers) and (B, len(categories)) -> (B, 1).
+    (B, numbers) float32 and (B, len(categories)) int64 -> (B, 1).
 
     Args:
-        mean, deviation: of that number in training.
-        options: the Perceptron's.
+        numbers, categories: see `MLPClassifier`.
+        mean, deviation: of the target in the training data.
+        options: other arguments of `MLPClassifier`.
     """
 
     def __init__(
@@ -183,13 +188,3 @@ class MLPRegressor(nn.Module):
 
     def forward(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
         return self.mean + self.deviation * self.perceptron(numbers, categories)
-
-
-def value(output: Tensor) -> dict[str, float]:
-    """(1,) -> `{"value"}`.
-
-    Raises:
-        OutputError: it is not a finite number.
-    """
-    check(output)
-    return {"value": float(output)}

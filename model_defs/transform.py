@@ -1,6 +1,6 @@
-"""What every transform is: from the bytes of one input to a sample, and from samples to the network's inputs.
+"""The base of all transforms: from the bytes of one input to a sample, and from samples to the network's inputs.
 
-The same object stands before the network in training and in serving. It knows nothing of labels, HTTP or augmentation.
+Training and serving use the same transform.
 """
 
 from collections.abc import Callable
@@ -15,39 +15,42 @@ from torch import Tensor
 class Transform:
     """One input's bytes -> sample; samples -> the tensors that the network's `forward` takes.
 
-    What a transform learned from training data (a vocabulary) is kept as plain files beside the weights: `save`, `load`.
+    What a transform learns from the training data, such as a vocabulary, is kept in plain files next to the weights: see `save`
+    and `load`.
     """
 
     def __call__(self, payload: bytes) -> Any:
         """Decode one input.
 
         Raises:
-            InputError: the payload cannot be used; the message is for whoever sent it.
+            InputError: the payload cannot be used. The caller gets the message.
         """
         raise NotImplementedError
 
     def collate(self, samples: list) -> tuple[Tensor, ...]:
-        """Samples -> the positional arguments of the network's `forward`, the batch first."""
+        """Samples -> the positional arguments of the network's `forward`. The first axis is the batch."""
         return (torch.stack(samples),)
 
     def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list) -> list[Tensor]:
-        """One output a sample, in training as in serving. Here the network is run once, on all of them together.
+        """Run the network on the samples, in training and in serving: one output per sample.
+
+        This one runs it once, on all samples together.
 
         Args:
-            network: of what `collate` gives.
+            network: takes what `collate` returns.
         """
         return list(network(self.collate(samples)).unbind())
 
     def facts(self) -> dict[str, Any]:
-        """What the network must know of its input, by the name of its parameter: `channels`, `vocab_size`."""
+        """Arguments of the network that only the data can say, by parameter name: `channels`, `vocab_size`."""
         return {}
 
     def draw(self, sample: Any) -> np.ndarray | None:
-        """A sample as a picture for people, (height, width) or (height, width, 3); None where there is nothing to see."""
+        """A sample as a picture for people, (height, width) or (height, width, 3); None if there is nothing to see."""
         return None
 
     def save(self, folder: Path) -> None:
-        """Write what was learned from training data as plain files into `folder`."""
+        """Write what the transform learned into `folder`, as plain files."""
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""

@@ -1,7 +1,7 @@
-"""Texts as word pieces, and Hugging Face's transformers that read them: the extra `transformers`.
+"""Texts as subword tokens, and Hugging Face's transformers as classifiers. They need the extra `transformers`.
 
-The tokenizer is the `tokenizers` wheel's, from its own JSON file; the networks are the `transformers` package's, which is not
-imported before one is built. Knows nothing of labels, of how either was trained, or of HTTP.
+The tokenizer is from the `tokenizers` package, in its own JSON file. The `transformers` package is imported only when a network
+is built.
 """
 
 import importlib
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from model_defs.build import SpecError
 from model_defs.errors import WrongValue
 from model_defs.padding import PaddedTransform, padded
-from model_defs.text import read
+from model_defs.text import decode_text
 
-SMALL = {  # a BERT of 0.4 million weights, the pieces' vectors not counted
+PAD_TOKENS = ("[PAD]", "<pad>")  # BERT's and RoBERTa's name for it
+SMALL = {  # a BERT of 0.4 million weights, without the token embeddings
     "model_type": "bert",
     "hidden_size": 128,
     "num_hidden_layers": 2,
@@ -25,11 +26,13 @@ SMALL = {  # a BERT of 0.4 million weights, the pieces' vectors not counted
     "intermediate_size": 512,
     "max_position_embeddings": 512,
 }
-ABOUT_TRAINING = ("architectures", "id2label", "label2id", "num_labels", "problem_type", "_name_or_path", "torch_dtype", "dtype")
+NOT_FOR_THE_NETWORK = (  # keys of a `config.json` that describe its training or its labels
+    "architectures", "id2label", "label2id", "num_labels", "problem_type", "_name_or_path", "torch_dtype", "dtype",
+)  # fmt: skip
 
 
 def extra(package: str) -> ModuleType:
-    """The package, imported.
+    """Import a package of the extra.
 
     Raises:
         SpecError: it is not installed.
@@ -41,15 +44,15 @@ def extra(package: str) -> ModuleType:
 
 
 class SubwordTransform(PaddedTransform):
-    """UTF-8 text -> (n,) int64: the numbers of its word pieces.
+    """UTF-8 text -> (n,) int64: the ids of its subword tokens.
 
     Args:
-        max_tokens: what stands behind so many pieces is not read; the network's positions must reach so far.
-        vocab_size: how many pieces training looks for, where no tokenizer is given.
+        max_tokens: the tokens after so many are not read. The network must have this many positions or more.
+        vocab_size: the size of the tokenizer that training makes if none is given.
         max_chars: a longer text is refused.
     """
 
-    FILE = "tokenizer.json"  # as the tokenizers package writes it
+    FILE = "tokenizer.json"  # in the tokenizers package's format
 
     def __init__(self, max_tokens: int = 128, vocab_size: int = 8_000, max_chars: int = 100_000):
         self.max_tokens, self.vocab_size, self.max_chars = max_tokens, vocab_size, max_chars
@@ -57,7 +60,7 @@ class SubwordTransform(PaddedTransform):
 
     @property
     def written(self) -> str:
-        """The tokenizer as JSON; may be set."""
+        """The tokenizer as JSON. Setting it makes the tokenizer."""
         return self.tokenizer.to_str(pretty=True)
 
     @written.setter
@@ -71,37 +74,42 @@ class SubwordTransform(PaddedTransform):
         Raises:
             Unreadable: not UTF-8.
             TooLarge: more than `max_chars` characters.
-            WrongValue: nothing in it, or half of a surrogate pair.
+            WrongValue: an empty text, or half of a surrogate pair.
         """
-        return self.encode(read(payload, self.max_chars))
+        return self.encode(decode_text(payload, self.max_chars))
 
     def encode(self, text: str) -> Tensor:
-        """(n,) int64: the numbers of the pieces, the special ones that the tokenizer puts around them included."""
-        numbers = self.tokenizer.encode(text).ids if text.strip() else []
-        if not numbers:
+        """Text -> (n,) int64 token ids, with the special tokens that the tokenizer adds.
+
+        Raises:
+            WrongValue: the text is empty.
+        """
+        token_ids = self.tokenizer.encode(text).ids if text.strip() else []
+        if not token_ids:
             raise WrongValue("the text is empty; send at least one word")
-        return torch.tensor(numbers)
+        return torch.tensor(token_ids)
 
     def words(self, payload: bytes | str) -> list[str]:
-        """The text's words, as an explanation weighs them; the errors of `__call__`."""
-        text = read(payload, self.max_chars)
+        """The text's words, which an explanation weighs. Raises the errors of `__call__`."""
+        text = decode_text(payload, self.max_chars)
         self.encode(text)
         return text.split()
 
-    def number(self, words: list[str]) -> Tensor:
-        """As `encode`, of some of the words, or of none."""
+    def encode_words(self, words: list[str]) -> Tensor:
+        """Some of the words, or none -> (n,) int64 token ids, n at least 1. Explanations leave out words this way."""
         return torch.tensor(self.tokenizer.encode(" ".join(words)).ids or [self.pad])
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """-> numbers (B, longest), and 1 where one is a piece, 0 where it only fills up (B, longest)."""
+        """-> token ids (B, longest), padded, and the attention mask (B, longest): 1 for a token, 0 for padding."""
         lengths = torch.tensor([len(sample) for sample in samples])
-        numbers = padded(samples, self.pad)
-        return numbers, (torch.arange(numbers.shape[1]) < lengths[:, None]).long()
+        token_ids = padded(samples, self.pad)
+        return token_ids, (torch.arange(token_ids.shape[1]) < lengths[:, None]).long()
 
     @property
     def pad(self) -> int:
-        """The number that fills up; the network is told not to look at it."""
-        return next((number for name in ("[PAD]", "<pad>") if (number := self.tokenizer.token_to_id(name)) is not None), 0)
+        """The id of the padding token, which the attention mask hides; 0 if the tokenizer has none."""
+        found = (self.tokenizer.token_to_id(name) for name in PAD_TOKENS)
+        return next((token_id for token_id in found if token_id is not None), 0)
 
     def facts(self) -> dict:
         return {"vocab_size": self.tokenizer.get_vocab_size(), "pad": self.pad}
@@ -114,23 +122,23 @@ class SubwordTransform(PaddedTransform):
 
 
 class TransformersClassifier(nn.Module):
-    """A classifier of sequences by any of `transformers`' networks that has one, its weights at random.
+    """Any network of `transformers` for sequence classification, with random weights.
 
-    (B, pieces) int64 numbers and (B, pieces) int64 mask -> (B, num_classes) logits.
+    (B, tokens) int64 token ids and (B, tokens) int64 attention mask -> (B, num_classes) logits.
 
     Args:
-        pad: the number that fills up.
-        config: what a `config.json` of Hugging Face says, `model_type` above all; a small BERT if left out.
+        pad: the id of the padding token.
+        config: the contents of a Hugging Face `config.json`; it needs `model_type`. A small BERT if left out.
 
     Raises:
-        SpecError: the package is not installed, or knows no such network.
+        SpecError: the package is not installed, or has no such network.
     """
 
     def __init__(self, num_classes: int, vocab_size: int | None = None, pad: int = 0, config: dict[str, Any] | None = None):
         super().__init__()
         transformers = extra("transformers")
         given = {"vocab_size": vocab_size or 1, "pad_token_id": pad} | (config or SMALL)
-        given = {name: value for name, value in given.items() if name not in ABOUT_TRAINING}
+        given = {name: value for name, value in given.items() if name not in NOT_FOR_THE_NETWORK}
         try:
             settings = transformers.AutoConfig.for_model(**given, num_labels=num_classes)
             self.network = transformers.AutoModelForSequenceClassification.from_config(settings)
@@ -138,5 +146,5 @@ class TransformersClassifier(nn.Module):
             reason = str(error).strip().splitlines()[0][:300]
             raise SpecError(f"no transformer can be made of config {given}: {reason}") from error
 
-    def forward(self, numbers: Tensor, mask: Tensor) -> Tensor:
-        return self.network(input_ids=numbers, attention_mask=mask, return_dict=False)[0]
+    def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        return self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]

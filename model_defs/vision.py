@@ -1,7 +1,7 @@
-"""Pictures: the transforms that frame what a network sees, and the networks that look at it.
+"""Pictures: transforms from a decoded picture to the square that a network sees, and classifiers.
 
-Pixels stay 8-bit until they are inside the network: a quarter of the bytes to copy, and an exported network carries its
-own normalisation. Knows nothing of labels, augmentation or HTTP.
+Pixels stay 8-bit until they are inside the network. That is a quarter of the bytes to copy, and an exported network contains
+its own normalization.
 """
 
 import math
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 
 from model_defs.image_file import CHANNELS, ImageFileTransform, resize
 
-IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation, as torchvision's weights expect them
-GREY = 127  # beside a picture that does not fill its frame
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and standard deviation, as torchvision's weights expect
+GREY = 127  # a pixel that shows nothing: the padding of a letterbox, or a picture that is left out
 
 
 class ImageTransform(ImageFileTransform):
-    """Picture file -> (channels, size, size) uint8: the square in its middle.
+    """Picture file -> (channels, size, size) uint8: the square in its centre.
 
     Args:
         size: height and width in pixels.
         mode: "RGB", or "L" for grey.
-        crop_pct: the share of the shorter side that the centred square covers, as timm has it.
-        max_pixels: more than this in the file's header is refused before a pixel is decoded; see docs/decisions.md for why
-            the default is less than the count at which Pillow itself warns of a decompression bomb.
+        crop_pct: the share of the shorter side that the square covers, as in timm.
+        max_pixels: a file whose header says more is refused before a pixel is decoded. The default is below the count at which
+            Pillow warns of a decompression bomb; docs/decisions.md says why.
     """
 
     def __init__(self, size: int = 224, mode: str = "RGB", crop_pct: float = 1.0, max_pixels: int = 50_000_000):
@@ -37,7 +37,7 @@ class ImageTransform(ImageFileTransform):
 
     def __call__(self, payload: bytes) -> Tensor:
         """For the errors see `ImageFileTransform.upright`."""
-        # Twice the final size keeps the filter's quality (Pillow's own gap).
+        # Twice the final size keeps the filter's quality. Pillow's `thumbnail` uses the same factor.
         upright, _ = self.upright(payload, math.ceil(2 * self.size / self.crop_pct))
         side = max(1, round(min(upright.size) * self.crop_pct))
         left, top = (upright.width - side) // 2, (upright.height - side) // 2
@@ -48,12 +48,11 @@ class ImageTransform(ImageFileTransform):
 
 
 class ImageSample(NamedTuple):
-    """A whole picture, shrunk or grown until its longer side fits the frame, and what it was before.
+    """A whole picture, resized until its longer side fits the frame, and its size before.
 
     Args:
         pixels: (channels, height, width) uint8.
-        width: of the picture as it was sent, upright, in pixels.
-        height: likewise.
+        width, height: of the picture that was sent, upright, in pixels.
     """
 
     pixels: Tensor
@@ -62,12 +61,12 @@ class ImageSample(NamedTuple):
 
 
 class LetterboxTransform(ImageFileTransform):
-    """Picture file -> ImageSample; a batch is (B, channels, size, size) uint8, each picture in the upper left corner, grey beside it.
+    """Picture file -> ImageSample. A batch is (B, channels, size, size) uint8, each picture in the upper left corner on grey.
 
     Args:
         size: height and width of the frame in pixels.
         mode: "RGB", or "L" for grey.
-        max_pixels: more than this in the file's header is refused before a pixel is decoded; masks come back in this size.
+        max_pixels: a file whose header says more is refused before a pixel is decoded. Masks are answered at the file's size.
     """
 
     def __init__(self, size: int = 320, mode: str = "RGB", max_pixels: int = 25_000_000):
@@ -96,7 +95,7 @@ class LetterboxTransform(ImageFileTransform):
 
 
 class Normalize(nn.Module):
-    """(B, C, H, W) in 0..255, uint8 or float -> (x / 255 - mean) / std, float; one mean and std a channel, or one for all."""
+    """(B, C, H, W) in 0..255, uint8 or float -> (x / 255 - mean) / std, float. One mean and std per channel, or one for all."""
 
     def __init__(self, mean: list[float], std: list[float]):
         super().__init__()
@@ -108,9 +107,9 @@ class Normalize(nn.Module):
 
 
 class SmallCNN(nn.Module):
-    """Three blocks of convolution and pooling: enough for small pictures of simple things.
+    """Three blocks of convolution and pooling, enough for small pictures of simple things.
 
-    (B, channels, H, W) uint8 -> (B, num_classes) logits; H and W at least 8.
+    (B, channels, H, W) uint8 -> (B, num_classes) logits. H and W are 8 or more.
     """
 
     def __init__(self, num_classes: int, channels: int | None = None, width: int = 32, dropout: float = 0.2):
@@ -119,7 +118,7 @@ class SmallCNN(nn.Module):
         def block(inputs: int, outputs: int) -> list[nn.Module]:
             return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
-        self.standardise = Normalize([0.5], [0.5])
+        self.normalize = Normalize([0.5], [0.5])
         self.features = nn.Sequential(
             *block(channels or 3, width),  # (B, width, H, W)
             *block(width, width),
@@ -133,28 +132,28 @@ class SmallCNN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * width, num_classes))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.features(self.standardise(pixels)))
+        return self.head(self.features(self.normalize(pixels)))
 
 
 class TorchvisionClassifier(nn.Module):
-    """Any classifier of `torchvision.models` by its name, with a head for these classes; untrained.
+    """Any classifier of `torchvision.models` by name, untrained, with a head for these classes.
 
     (B, 3, H, W) uint8 -> (B, num_classes) logits.
 
     Args:
         num_classes: outputs of the head.
         name: as `torchvision.models.get_model` takes it: "resnet18", "mobilenet_v3_small", "vit_b_16" ...
-        small_pictures: a ResNet's first layer becomes a 3x3 convolution of stride 1 without pooling, as in section 4.2 of
-            "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), so that 32x32 pictures are not shrunk to nothing.
-        options: what else torchvision's function takes: `{"image_size": 64}` for a ViT of smaller pictures.
+        small_pictures: make a ResNet's first layer a 3x3 convolution of stride 1 without pooling, so that 32x32 pictures are
+            not shrunk to nothing. Source: section 4.2 of "Deep Residual Learning for Image Recognition" (arXiv 1512.03385).
+        options: other arguments of torchvision's function: `{"image_size": 64}` for a ViT of smaller pictures.
 
     Raises:
-        ValueError: no such model, or `small_pictures` asked of one that is not a ResNet.
+        ValueError: no such model, or `small_pictures` for a model that is not a ResNet.
     """
 
     def __init__(self, num_classes: int, name: str = "resnet18", small_pictures: bool = False, options: dict | None = None):
         super().__init__()
-        self.standardise = Normalize(*IMAGENET)
+        self.normalize = Normalize(*IMAGENET)
         self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **(options or {}))
         if small_pictures:
             if not isinstance(self.network, torchvision.models.ResNet):
@@ -163,4 +162,4 @@ class TorchvisionClassifier(nn.Module):
             self.network.maxpool = nn.Identity()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.network(self.standardise(pixels))
+        return self.network(self.normalize(pixels))

@@ -71,7 +71,7 @@ def test_nothing_that_serves_imports_what_only_trains():
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
-def test_one_file_knows_torchserve():
+def test_one_file_imports_torchserve():
     assert [str(module) for module in modules("model_defs", "handlers", "archive") if "ts" in imports(module)] == [
         "handlers/torchserve.py"
     ]

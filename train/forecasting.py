@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from model_defs import sequence
+from model_defs import postprocess
 from model_defs.artifact import Sample
 from model_defs.json_input import inputs_of, parsed
 from model_defs.metrics import measure
@@ -50,7 +50,7 @@ class Forecasting(Task):
         self.log_all(batch, val_loss=loss, val_relative_error=loss / naive)
 
     def answer(self, output: Tensor, sample: Any) -> dict[str, list[float]]:
-        return sequence.forecast(output)
+        return postprocess.forecast(output)
 
     def kind(self, sample: Sample) -> str:
         return sample.file

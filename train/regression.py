@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from model_defs import table
+from model_defs import postprocess
 from model_defs.artifact import Sample
 from train.targets import Targets
 from train.task import Batch, Task
@@ -43,7 +43,7 @@ class Regression(Task):
         self.log_all(batch, val_loss=huber(errors), val_error=errors.abs().mean())
 
     def answer(self, output: Tensor, sample: Any) -> dict[str, float]:
-        return table.value(output)
+        return postprocess.value(output)
 
     def kind(self, sample: Sample) -> str:
         return sample.file

@@ -18,11 +18,11 @@ def kind(request) -> str:
 
 @pytest.fixture
 def handler(kind, request):
-    """Each of the three."""
+    """A loaded handler of each modality in turn."""
     return load(request.getfixturevalue(f"{kind}_artifact"), {"class_path": CLASSES[kind], "threads": 1})
 
 
 @pytest.fixture
 def pictures(picture_artifact):
-    """The one of pictures, 16 x 16."""
+    """The loaded handler of pictures of 16 x 16."""
     return load(picture_artifact, {"class_path": CLASSES["picture"], "threads": 1})

@@ -1,4 +1,4 @@
-"""handlers/audio.py: a sound in several windows, its timeline, and neighbours of other lengths."""
+"""handlers/audio.py: sounds in several windows, timelines, and batches of different lengths."""
 
 import json
 
@@ -18,7 +18,7 @@ def sounds(long_sound_artifact):
 
 
 def asked(handler, *payloads: bytes, explain: bool = False, **parameters) -> list[tuple[int, dict]]:
-    """The status and body of each answer, all in one batch."""
+    """Send the payloads in one batch. Returns the status and the body of each answer."""
     rows = [RawRequest({"data": payload, "parameters": json.dumps(parameters)}, explain=explain) for payload in payloads]
     return [(answer.code, json.loads(answer.body)) for answer in handler.answer(rows).answers]
 
@@ -48,24 +48,24 @@ def test_a_sound_that_is_too_long_is_refused_alone(sounds):
     answers = asked(sounds, short, longer, b"no sound", longest, short)
     assert [code for code, _ in answers] == [200, 413, 400, 200, 200]
     assert "more than 1.5 s of sound" in answers[1][1]["message"]
-    for place, payload in ((0, short), (3, longest)):
+    for index, payload in ((0, short), (3, longest)):
         ((_, alone),) = asked(sounds, payload)
-        for one, other in zip(answers[place][1], alone, strict=True):
+        for one, other in zip(answers[index][1], alone, strict=True):
             assert one["label"] == other["label"] and one["score"] == pytest.approx(other["score"], abs=1e-5)
 
 
-def test_a_model_of_one_window_says_that_it_has_no_timeline(sound_artifact):
+def test_a_model_with_one_window_refuses_a_timeline(sound_artifact):
     handler = load(sound_artifact, {"class_path": CLASS_PATH, "threads": 1})
     ((code, body),) = asked(handler, wav(0), timeline=True)
     assert code == 422 and "timeline: this model hears one window of a sound" in body["message"]
     assert asked(handler, wav(0), timeline=False)[0][0] == 200
 
 
-def test_an_explanation_speaks_of_the_whole_sound(sounds):
+def test_an_explanation_covers_the_whole_sound(sounds):
     ((code, body),) = asked(sounds, wav(0, length=12_000), explain=True)
     assert code == 200 and body["moments"][-1]["end"] == 1.5
     assert body["label"] == asked(sounds, wav(0, length=12_000), top_k=1)[0][1][0]["label"]
 
 
-def test_the_samples_are_answered_as_they_were_written(sounds):
+def test_the_samples_get_their_recorded_answers(sounds):
     sounds.warm_up(3)

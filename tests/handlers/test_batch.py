@@ -14,7 +14,7 @@ def codes(results: list) -> list:
 
 
 class Recorded:
-    """Doubles a batch, breaks on the rows it is told to, and remembers the batches."""
+    """Doubles the values of a batch, fails on the given values, and records the batches."""
 
     def __init__(self, *bad: int, error: type[Exception] = RuntimeError):
         self.bad, self.error, self.batches = bad, error, []
@@ -26,14 +26,14 @@ class Recorded:
         return [2 * value for value in values]
 
 
-def test_one_row_that_cannot_be_read_leaves_the_others_alone():
+def test_only_the_row_that_fails_is_refused():
     results = each(int, ["1", "two", "3"], refuse=refuse)
     assert codes(results) == [1, 400, 3]
     assert results[1].message == "invalid literal for int() with base 10: 'two'"
     assert isinstance(results[1].cause, ValueError)
 
 
-def test_a_refusal_is_passed_on_untouched_and_its_step_not_called():
+def test_a_refused_row_keeps_its_refusal_and_its_step_is_not_called():
     gone = Refusal(413, "too large")
     seen = []
     results = each(lambda one, other: seen.append((one, other)) or one + other, [1, gone, 3], [10, 20, gone], refuse=refuse)
@@ -56,7 +56,7 @@ def test_every_exception_becomes_a_refusal(error):
     assert codes(each(step, [1], refuse=refuse)) == [500]
 
 
-def test_being_asked_to_stop_is_no_refusal():
+def test_a_keyboard_interrupt_is_not_a_refusal():
     def step(value):
         raise KeyboardInterrupt
 
@@ -82,7 +82,7 @@ def test_an_empty_batch_stays_empty():
     assert step.batches == []
 
 
-def test_a_sound_batch_is_one_call():
+def test_a_good_batch_is_one_call():
     step = Recorded()
     assert together(step, [1, 2, 3], refuse) == [2, 4, 6]
     assert step.batches == [[1, 2, 3]]
@@ -95,13 +95,13 @@ def test_a_broken_batch_is_halved_until_the_guilty_row_is_alone():
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 13, 32])
-def test_at_worst_there_are_two_calls_a_row_less_one(rows):
+def test_a_batch_of_n_bad_rows_takes_2n_minus_1_calls(rows):
     step = Recorded(*range(rows))
     assert codes(together(step, list(range(rows)), refuse)) == [500] * rows
     assert len(step.batches) == 2 * rows - 1
 
 
-def test_a_row_refused_before_is_not_in_the_batch():
+def test_a_row_that_was_refused_before_is_not_in_the_batch():
     gone = Refusal(400, "gone")
     step = Recorded(2)
     assert codes(together(step, [1, gone, 2, 3], refuse)) == [2, 400, 500, 6]
@@ -109,7 +109,7 @@ def test_a_row_refused_before_is_not_in_the_batch():
     assert together(step, [gone, gone], refuse) == [gone, gone]
 
 
-def test_a_batch_too_large_for_the_memory_is_answered_in_parts():
+def test_a_batch_that_is_too_large_for_memory_is_answered_in_parts():
     def step(values: list[int]) -> list[int]:
         if len(values) > 2:
             raise MemoryError
@@ -119,14 +119,14 @@ def test_a_batch_too_large_for_the_memory_is_answered_in_parts():
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_a_wrong_number_of_outputs_is_a_fault_and_never_shifts_the_answers(count):
+def test_a_wrong_number_of_outputs_never_shifts_the_answers(count):
     results = together(lambda values: [7] * (count if len(values) > 1 else 1), [1, 2], refuse)
     assert results == [7, 7]
     results = together(lambda values: [7] * (len(values) + 1), [1, 2], refuse)
     assert [result.message for result in results] == ["2 outputs for 1 inputs"] * 2
 
 
-def test_the_step_may_refuse_the_row_that_is_alone():
+def test_a_step_may_refuse_one_row_of_a_batch():
     def step(values: list[int]) -> list[int]:
         if 2 in values:
             raise Refusal(422, "no twos")

@@ -1,4 +1,4 @@
-"""handlers/buffered_recv.py: what TorchServe's own reader gives, however the bytes come."""
+"""handlers/buffered_recv.py: it returns what TorchServe's own function returns, in whatever pieces the bytes come."""
 
 import socket
 import struct
@@ -7,13 +7,14 @@ import threading
 import pytest
 
 from handlers.buffered_recv import PIECE, BufferedReader
+from handlers.torchserve import read_in_large_pieces
 
 LARGE = bytes(range(256)) * 2_000
 
 
 @pytest.fixture
 def ends():
-    """Two ends of a connection."""
+    """The two ends of a connection."""
     near, far = socket.socketpair(socket.AF_UNIX)
     with near, far:
         yield near, far
@@ -28,17 +29,17 @@ def word(value: bytes) -> bytes:
 
 
 def batch(*bodies: bytes) -> bytes:
-    """What TorchServe's frontend sends a worker."""
+    """A batch as TorchServe's frontend sends it to a worker."""
     rows = (
-        word(b"id %d" % place) + word(b"accept") + word(b"*/*") + number(-1)
+        word(b"id %d" % index) + word(b"accept") + word(b"*/*") + number(-1)
         + word(b"body") + word(b"image/png") + word(body) + number(-1)
-        for place, body in enumerate(bodies)
+        for index, body in enumerate(bodies)
     )  # fmt: skip
     return b"I" + b"".join(rows) + number(-1)
 
 
 @pytest.mark.parametrize("size", [1, 3, 1_000, PIECE, 10_000_000])
-def test_batches_are_read_as_torchserve_reads_them_in_pieces_of_any_size(ends, monkeypatch, size):
+def test_batches_in_any_pieces_are_read_like_torchserve_reads_them(ends, monkeypatch, size):
     otf = pytest.importorskip("ts.protocol.otf_message_handler")
     near, far = ends
     sent = [batch(b"one", b"", b"three"), batch(LARGE if size >= 1_000 else b"small", b"after it"), batch(b"last")]
@@ -60,7 +61,7 @@ def test_batches_are_read_as_torchserve_reads_them_in_pieces_of_any_size(ends, m
     assert [len(rows) for _, rows in theirs] == [3, 2, 1] and theirs[2][1][0]["parameters"][0]["value"] == b"last"
 
 
-def test_many_numbers_take_one_call(ends):
+def test_many_short_fields_take_one_call_of_recv(ends):
     near, far = ends
     far.sendall(b"abcdefgh")
     reader, asked = BufferedReader(), []
@@ -74,8 +75,18 @@ def test_many_numbers_take_one_call(ends):
     assert asked == [PIECE]
 
 
+@pytest.mark.parametrize(("version", "is_replaced"), [("0.12.0", True), ("0.13.0", False)])
+def test_only_the_known_torchserve_version_gets_our_reader(monkeypatch, version, is_replaced):
+    ts = pytest.importorskip("ts")
+    otf = pytest.importorskip("ts.protocol.otf_message_handler")
+    monkeypatch.setattr(otf, "_retrieve_buffer", otf._retrieve_buffer)  # so that it comes back
+    monkeypatch.setattr(ts, "__version__", version)
+    read_in_large_pieces()
+    assert isinstance(otf._retrieve_buffer, BufferedReader) is is_replaced
+
+
 @pytest.mark.parametrize("sent", [b"", b"abc"])
-def test_when_the_other_side_has_gone_the_worker_ends(ends, sent):
+def test_the_worker_ends_when_the_connection_is_closed(ends, sent):
     near, far = ends
     far.sendall(sent)
     far.close()

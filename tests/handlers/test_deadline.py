@@ -1,74 +1,190 @@
+"""handlers/deadline.py: a late step is interrupted, its neighbours are answered, and nothing else hears the alarm.
+
+No test depends on a fast machine: what must be late sleeps for `LONG`, and what must be in time gets a second or more.
+"""
+
 import signal
 import threading
 import time
 
 import pytest
 
+from handlers import deadline as module
 from handlers.batch import Refusal, each, together
-from handlers.deadline import DeadlineExceeded, deadline
+from handlers.deadline import Deadline, DeadlineExceeded
 from handlers.request import refuse
 
 SOON = 0.05  # seconds
 LONG = 30
 
 
-def test_what_takes_too_long_is_interrupted():
+@pytest.fixture
+def patient(monkeypatch):
+    """Steps that begin after the end of the time still get seconds."""
+    monkeypatch.setattr(module, "SPARE", 100)
+
+
+def sleep(seconds: float) -> str:
+    time.sleep(seconds)
+    return "done"
+
+
+def codes(results: list) -> list:
+    return [result.code if isinstance(result, Refusal) else result for result in results]
+
+
+def test_a_step_that_takes_too_long_is_interrupted():
     started = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match=r"0\.05 s"), deadline(SOON):
-        time.sleep(LONG)
+    with Deadline(SOON, rows=1) as deadline, pytest.raises(DeadlineExceeded, match=r"the 0\.05 s for a batch are over"):
+        deadline.limit(sleep)(LONG)
     assert time.monotonic() - started < LONG / 2
 
 
-def test_what_is_in_time_is_not():
-    with deadline(LONG):
-        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+def test_a_step_that_is_in_time_is_not():
+    with Deadline(LONG, rows=1) as deadline:
+        assert deadline.limit(sleep)(0) == "done"
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= LONG
+        assert 0 < deadline.left_seconds() <= LONG
 
 
-def test_it_leaves_the_alarm_as_it_found_it():
+def test_without_a_limit_there_is_no_alarm():
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(DeadlineExceeded), deadline(SOON):
-        time.sleep(LONG)
-    time.sleep(3 * SOON)  # nothing rings any more
-    assert signal.getsignal(signal.SIGALRM) is before
+    with Deadline(None, rows=1) as deadline:
+        deadline.allow(0.5)
+        assert deadline.limit(sleep) is sleep and deadline.left_seconds() is None
+        assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_another_alarm_and_its_handler_come_back():
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
+    timer = signal.setitimer(signal.ITIMER_REAL, 10 * SOON)
+    try:
+        with Deadline(SOON, rows=1) as deadline, pytest.raises(DeadlineExceeded):
+            deadline.limit(sleep)(LONG)
+        assert not rung and 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 10 * SOON
+        time.sleep(20 * SOON)
+        assert rung
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_no_alarm_comes_between_two_steps():
+    with Deadline(SOON, rows=1):
+        time.sleep(5 * SOON)
+
+
+def test_no_alarm_leaves_its_step_however_many_steps_there_are(monkeypatch):
+    """An alarm that came outside a step would end the worker. Here many come, at every point of short steps."""
+    monkeypatch.setattr(module, "TICK", 0.0005)
+    monkeypatch.setattr(module, "SPARE", 0)
+    late = 0
+    with Deadline(0.01, rows=1) as deadline:
+        step = deadline.limit(lambda: sum(range(2_000)))
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            try:
+                step()
+            except DeadlineExceeded:
+                late += 1
+    assert late > 10
+
+
+def test_a_decoder_that_catches_every_exception_does_not_catch_the_alarm():
+    """Otherwise the caller would get a 400 for a file that is only slow to decode."""
+
+    def decode():
+        try:
+            time.sleep(LONG)
+        except Exception as error:
+            raise ValueError("not a picture") from error
+
+    with Deadline(SOON, rows=1) as deadline, pytest.raises(DeadlineExceeded):
+        deadline.limit(decode)()
 
 
 def test_a_library_that_swallows_the_alarm_hears_it_again():
     def stubborn():
         try:
             time.sleep(LONG)
-        except Exception:
+        except BaseException:
             time.sleep(LONG)
 
-    with pytest.raises(DeadlineExceeded), deadline(SOON):
-        stubborn()
+    started = time.monotonic()
+    with Deadline(SOON, rows=1) as deadline, pytest.raises(DeadlineExceeded):
+        deadline.limit(stubborn)()
+    assert time.monotonic() - started < LONG / 2
 
 
-def test_only_the_slow_row_of_a_step_is_refused():
-    """The rows behind it get a slice each, which is enough for a cheap one."""
-    with deadline(SOON):
-        column = each(lambda seconds: time.sleep(seconds) or "done", [0, LONG, 0, 0], refuse=refuse)
-    assert [value.code if isinstance(value, Refusal) else value for value in column] == ["done", 504, "done", "done"]
+def test_a_result_after_a_swallowed_alarm_is_not_used():
+    def half_read():
+        try:
+            time.sleep(LONG)
+        except BaseException:
+            return "half of the file"
+
+    with Deadline(SOON, rows=1) as deadline, pytest.raises(DeadlineExceeded):
+        deadline.limit(half_read)()
 
 
-def test_only_the_slow_row_of_a_batch_is_refused():
+def test_an_error_of_a_step_in_time_is_its_own():
+    with Deadline(LONG, rows=1) as deadline, pytest.raises(ZeroDivisionError):
+        deadline.limit(lambda: 1 / 0)()
+
+
+def test_a_step_that_begins_late_has_its_share_of_the_spare_time(patient):
+    with Deadline(SOON, rows=2) as deadline:
+        time.sleep(2 * SOON)
+        assert deadline.limit(sleep)(0.5) == "done"  # of 5 s of spare time, it has a fourth
+        with pytest.raises(DeadlineExceeded):
+            deadline.limit(sleep)(LONG)
+
+
+def test_only_the_slow_row_of_a_step_is_refused(patient):
+    with Deadline(SOON, rows=4) as deadline:
+        column = each(deadline.limit(sleep), [0, LONG, 0, 0], refuse=refuse)
+    assert codes(column) == ["done", 504, "done", "done"]
+
+
+def test_only_the_slow_row_of_a_batch_is_refused(patient):
     def forward(seconds: list[float]) -> list[str]:
-        time.sleep(sum(seconds))
-        return ["done"] * len(seconds)
+        return [sleep(each_seconds) for each_seconds in seconds]
 
-    with deadline(SOON):
-        column = together(forward, [0, LONG, 0, 0], refuse=refuse)
-    assert [value.code if isinstance(value, Refusal) else value for value in column] == ["done", 504, "done", "done"]
+    with Deadline(SOON, rows=4) as deadline:
+        column = together(deadline.limit(forward), [0, LONG, 0, 0], refuse=refuse)
+    assert codes(column) == ["done", 504, "done", "done"]
 
 
-def test_in_a_thread_there_is_no_alarm_and_no_error():
+def test_steps_may_have_a_share_of_the_time_and_the_next_ones_more(patient):
+    deadline = Deadline(2 * LONG, rows=1_000_000)
+    deadline.allow(SOON / (2 * LONG), "decoding a batch")
+    with deadline:
+        assert deadline.left_seconds() <= SOON
+        with pytest.raises(DeadlineExceeded, match=r"^the 0\.05 s for decoding a batch are over$"):
+            deadline.limit(sleep)(LONG)
+        deadline.allow(1)
+        assert deadline.left_seconds() > LONG
+        assert deadline.limit(sleep)(5 * SOON) == "done"
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > LONG
+
+
+def test_in_another_thread_there_is_no_alarm_and_no_error():
     def late():
-        with deadline(SOON):
-            time.sleep(2 * SOON)
-        done.append(True)
+        with Deadline(SOON, rows=1) as deadline:
+            results.append(deadline.limit(sleep)(2 * SOON))
 
-    done = []
+    results = []
     thread = threading.Thread(target=late)
     thread.start()
     thread.join()
-    assert done
+    assert results == ["done"]
+
+
+def test_a_step_in_a_decoders_thread_does_not_count_as_the_main_threads():
+    with Deadline(SOON, rows=1) as deadline:
+        results = []
+        thread = threading.Thread(target=lambda: results.append(deadline.limit(sleep)(4 * SOON)))
+        thread.start()
+        thread.join()
+    assert results == ["done"]

@@ -25,29 +25,29 @@ def heatmap(text: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_pixels_that_spoke_for_a_label_are_light(channels):
+def test_the_pixel_that_matters_most_is_white(channels):
     picture = torch.full((channels, 8, 8), 128, dtype=torch.uint8)
     picture[:, 2, 1] = 255
-    drawn = heatmap(explain.pixels(LeftOrRight(), picture, target=0))
+    drawn = heatmap(explain.heatmap(LeftOrRight(), picture, target=0))
     assert drawn.shape == (8, 8)
     assert np.unravel_index(drawn.argmax(), drawn.shape) == (2, 1)
     assert drawn.max() == 255
 
 
-def test_a_network_that_looks_at_nothing_gives_a_dark_heatmap():
+def test_a_network_that_ignores_its_input_gives_a_black_heatmap():
     class Blind(LeftOrRight):
         def forward(self, pixels):
             return 0 * super().forward(pixels)
 
-    assert heatmap(explain.pixels(Blind(), torch.zeros(3, 8, 8, dtype=torch.uint8), target=0)).max() == 0
+    assert heatmap(explain.heatmap(Blind(), torch.zeros(3, 8, 8, dtype=torch.uint8), target=0)).max() == 0
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_a_part_weighs_what_the_score_loses_without_it(count):
+def test_a_parts_weight_is_what_the_score_loses_without_it(count):
     def score(kept):
-        return torch.tensor([float(sum(places)) for places in kept])
+        return torch.tensor([float(sum(indices)) for indices in kept])
 
-    assert explain.parts(score, count) == [float(place) for place in range(count)]
+    assert explain.part_weights(score, count) == [float(index) for index in range(count)]
 
 
 def explained(handler, payload: bytes, id: str = "r-1"):
@@ -87,7 +87,7 @@ def test_a_text_is_explained_by_the_weight_of_its_words(texts, text, words):
     given = body(explained(texts, text.encode()))["words"]
     assert [one["word"] for one in given] == words
     weights = {one["word"]: one["weight"] for one in given}
-    assert all((weights[word] != 0) is (word in texts.transform.numbers) for word in words)
+    assert all((weights[word] != 0) is (word in texts.transform.vocabulary) for word in words)
 
 
 def test_a_text_too_long_to_explain_is_still_classified(texts):

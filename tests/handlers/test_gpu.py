@@ -1,4 +1,4 @@
-"""What only a GPU can show: running out of its memory, and losing it. Each in a process of its own."""
+"""Tests that need a GPU: out of memory, and a lost GPU. Each runs in a process of its own."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ START = """
 import sys, torch
 from torch import nn
 from handlers.base import load
-from handlers.request import Row
+from handlers.request import RawRequest
 
 class Brittle(nn.Module):
     def __init__(self, network):
@@ -25,7 +25,7 @@ class Brittle(nn.Module):
 
 handler = load(sys.argv[1], {"class_path": "handlers.vision.ImageClassifier", "threads": 1}, "cuda:0")
 handler.runtime.network = Brittle(handler.runtime.network)
-rows = [Row({"body": payload}, id="r") for _, payload in handler.artifact.samples()]
+rows = [RawRequest({"body": payload}, id="r") for _, payload in handler.artifact.samples()]
 """
 OUT_OF_MEMORY = (
     "LIMIT = 1\ndef fail(): torch.empty(1 << 30, device='cuda'), torch.empty(1 << 45, device='cuda')\n"
@@ -40,13 +40,13 @@ LOST = (
     "LIMIT = 0\ndef fail(): torch.zeros(1, device='cuda')[torch.tensor([7], device='cuda')]\n"
     + START
     + """
-answered = handler.answer([*rows[:2], Row({"body": b""}, id="r")])
+answered = handler.answer([*rows[:2], RawRequest({"body": b""}, id="r")])
 assert [answer.code for answer in answered.answers] == [503, 503, 400] and answered.is_lost
 """
 )
 
 
 @pytest.mark.parametrize("program", [OUT_OF_MEMORY, LOST], ids=["out of memory", "lost"])
-def test_the_gpu_fails_and_each_caller_is_told_what_to_do(program, picture_artifact):
+def test_each_caller_gets_the_right_status_when_the_gpu_fails(program, picture_artifact):
     done = subprocess.run([sys.executable, "-c", program, picture_artifact], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""handlers/image_text.py: a picture and a text come as JSON or as a form, and either may be what is wrong."""
+"""handlers/image_text.py: a picture and a text as JSON or as a form, and errors in either."""
 
 import base64
 import json
@@ -29,11 +29,11 @@ def artifact(tmp_path):
     return write(tmp_path / "pairs", LateFusion, transform, files, width=8, name="mobilenet_v3_small")
 
 
-def test_a_worker_answers_its_samples_as_in_training(artifact):
+def test_a_worker_gives_the_recorded_answers(artifact):
     load(artifact, SECTION).warm_up(2)
 
 
-def test_a_form_and_json_are_answered_alike_and_what_is_wrong_is_refused_alone(artifact):
+def test_a_form_and_json_get_the_same_answer_and_errors_stay_alone(artifact):
     image = base64.b64encode(png(0)).decode()
     rows = [
         RawRequest({"body": {"inputs": {"image": image, "text": TEXTS[0]}, "parameters": {"top_k": 2}}}, "application/json"),
@@ -57,7 +57,7 @@ def test_an_explanation_weighs_the_picture_and_the_text(artifact):
 
 
 @pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
-def test_pairs_are_answered_alike_by_another_runtime(artifact, runtime):
+def test_other_runtimes_give_the_same_answers(artifact, runtime):
     section = SECTION | {"runtime": runtime}
     export(Artifact.read(artifact), Settings(**section), artifact)
     load(artifact, section).warm_up(2)

@@ -7,7 +7,7 @@ from handlers.log import BufferedMetrics, OneLine
 
 
 @pytest.mark.parametrize("character", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85"])
-def test_what_a_caller_sent_never_begins_a_line(character):
+def test_text_from_a_caller_never_starts_a_line(character):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(OneLine("%(levelname)s - %(message)s"))
@@ -24,7 +24,7 @@ def test_what_a_caller_sent_never_begins_a_line(character):
     assert "[METRICS]Fake:1" in text
 
 
-def test_lines_are_written_together_and_what_comes_outside_is_not():
+def test_lines_are_written_at_once_and_lines_outside_are_dropped():
     class Stream(io.StringIO):
         writes = 0
 

@@ -4,9 +4,12 @@ import json
 import msgspec
 import pytest
 
+from handlers.audio import SOUND
 from handlers.classifier import ClassifierParameters
 from handlers.deadline import DeadlineExceeded
-from handlers.request import PICTURE, SOUND, TEXT, Kind, RawRequest, Request, read, refuse
+from handlers.request import Kind, RawRequest, Request, parse_request, refuse
+from handlers.text import TEXT
+from handlers.vision import PICTURE
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
 BYTES = b"\x89PNG \xff and so on"
@@ -18,11 +21,11 @@ CAPTIONED = Kind("a picture and a text", ("text/",), "send JSON, or a form", is_
 
 
 def given(body, content_type: str = "", accepts=PICTURE) -> Request:
-    return read(RawRequest({"body": body}, content_type), accepts, ClassifierParameters)
+    return parse_request(RawRequest({"body": body}, content_type), accepts, ClassifierParameters)
 
 
 def form(accepts=PICTURE, **fields) -> Request:
-    return read(RawRequest(fields, FORM), accepts, ClassifierParameters)
+    return parse_request(RawRequest(fields, FORM), accepts, ClassifierParameters)
 
 
 def options(parameters) -> Request:
@@ -54,7 +57,7 @@ def test_sounds_come_as_audio_or_video(content_type):
         (bytearray(b"\xff"), "text/plain"),
     ],
 )
-def test_text_comes_decoded_or_as_bytes_where_it_could_not_be(body, content_type):
+def test_text_comes_decoded_or_as_bytes(body, content_type):
     assert given(body, content_type, TEXT).payload == (body if isinstance(body, str) else bytes(body))
 
 
@@ -115,8 +118,10 @@ def test_a_forms_field_of_text_is_a_text():
 
 @pytest.mark.parametrize("explain", [True, False])
 @pytest.mark.parametrize(("body", "content_type"), [(BYTES, ""), ({"inputs": BASE64}, JSON)])
-def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
-    assert read(RawRequest({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
+def test_a_request_for_an_explanation_stays_one(body, content_type, explain):
+    assert (
+        parse_request(RawRequest({"body": body}, content_type, explain=explain), PICTURE, ClassifierParameters).explain is explain
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ def test_the_wish_for_an_explanation_is_kept(body, content_type, explain):
     ],
     ids=["parsed", "with a charset", "without a type", "bytes", "text"],
 )
-def test_a_model_of_json_takes_any_value_whatever_the_header_says(body, content_type):
+def test_a_json_model_takes_any_value_with_any_header(body, content_type):
     assert given(body, content_type, SERIES) == Request([1, 2.5], ClassifierParameters(top_k=3))
 
 
@@ -140,13 +145,13 @@ def test_a_forms_field_holds_json(value):
     assert (request.payload, request.parameters.top_k) == ([1, 2], 3)
 
 
-def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
+def test_a_form_may_have_one_field_per_part_of_the_input():
     request = form(CAPTIONED, image=bytearray(BYTES), text="a cat", top_k=b"3")
     assert (request.payload, request.parameters.top_k) == ({"image": BYTES, "text": "a cat"}, 3)
     assert form(CAPTIONED, text=b"a cat").payload == {"text": b"a cat"}  # what is missing, the transform says
     assert form(CAPTIONED, data=b'{"text": "a cat"}').payload == {"text": "a cat"}
     assert (
-        read(RawRequest({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"
+        parse_request(RawRequest({"image": BYTES, "text": b"a cat"}), CAPTIONED, ClassifierParameters).payload["text"] == b"a cat"
     )  # gRPC
 
 
@@ -195,7 +200,7 @@ def test_a_form_may_hold_the_parts_of_an_input_in_fields_of_their_own():
 )
 def test_a_wrong_body_is_refused_with_what_to_do(fields, content_type, accepts, error, message):
     with pytest.raises(InputError) as caught:
-        read(RawRequest(fields, content_type), accepts, ClassifierParameters)
+        parse_request(RawRequest(fields, content_type), accepts, ClassifierParameters)
     assert type(caught.value) is error
     assert message in str(caught.value)
 
@@ -296,7 +301,7 @@ def test_wrong_parameters_of_a_form_are_refused(fields, error, message):
     assert message in str(caught.value)
 
 
-def test_deep_json_that_the_engine_did_parse_is_refused_by_its_shape():
+def test_deep_json_that_the_engine_parsed_is_refused():
     deep = []
     for _ in range(50_000):
         deep = [deep]
@@ -310,12 +315,12 @@ def test_a_model_without_parameters_takes_none():
     class Nothing(msgspec.Struct, forbid_unknown_fields=True):
         pass
 
-    assert read(RawRequest({"body": BYTES}), PICTURE, Nothing).parameters == Nothing()
+    assert parse_request(RawRequest({"body": BYTES}), PICTURE, Nothing).parameters == Nothing()
     with pytest.raises(WrongValue, match="no parameter 'top_k'"):
-        read(RawRequest({"body": {"inputs": BASE64, "parameters": {"top_k": 3}}}, JSON), PICTURE, Nothing)
+        parse_request(RawRequest({"body": {"inputs": BASE64, "parameters": {"top_k": 3}}}, JSON), PICTURE, Nothing)
 
 
-def test_what_a_client_sends_is_what_is_read():
+def test_the_body_of_huggingface_hub_is_parsed():
     """The body of huggingface_hub's `InferenceClient.image_classification(picture, top_k=3)`."""
     sent = json.dumps({"inputs": BASE64, "parameters": {"top_k": 3, "function_to_apply": "sigmoid"}}).encode()
     assert given(bytearray(sent), JSON) == Request(BYTES, ClassifierParameters(3, "sigmoid"), explain=False)
@@ -341,7 +346,7 @@ def test_each_failure_has_its_status(error, code):
     assert refuse(error).code == code
 
 
-def test_the_senders_fault_is_told_and_ours_is_not():
+def test_a_client_errors_reason_is_shown_and_a_server_errors_is_not():
     assert refuse(Unreadable("not a picture")).message == "not a picture"
     assert refuse(Unreadable("not a picture")).cause is None
     fault = RuntimeError("mat1 and mat2 shapes cannot be multiplied in /srv/secret.py")

@@ -1,4 +1,4 @@
-"""handlers/sequences.py: series of different lengths share a batch, a wrong one is refused alone, a horizon is chosen."""
+"""handlers/sequences.py: batches of series of different lengths, wrong series, and horizons."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from archive.export import export
 from handlers.base import load
 from handlers.request import RawRequest
 from handlers.settings import Settings
-from model_defs import sequence
+from model_defs import postprocess
 from model_defs.artifact import Artifact
 from model_defs.json_input import body
 from model_defs.sequence import RecurrentForecaster, SeriesTransform
@@ -23,8 +23,8 @@ KNOWN = [[float(value % 5) for value in range(length)] for length in (4, 9, 6)]
 def artifact(tmp_path):
     series = SeriesTransform()
     series.mean, series.deviation, series.season, series.history, series.horizon = 2.0, 1.5, 4, 8, 6
-    files = {f"{place}.json": body(known) for place, known in enumerate(KNOWN)}
-    return write(tmp_path / "series", RecurrentForecaster, series, files, lambda output, _: sequence.forecast(output), width=8)
+    files = {f"{index}.json": body(known) for index, known in enumerate(KNOWN)}
+    return write(tmp_path / "series", RecurrentForecaster, series, files, lambda output, _: postprocess.forecast(output), width=8)
 
 
 def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
@@ -32,11 +32,11 @@ def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
     return [(answer.code, json.loads(answer.body)) for answer in given]
 
 
-def test_a_worker_answers_its_samples_as_in_training(artifact):
+def test_a_worker_gives_the_recorded_answers(artifact):
     load(artifact, SECTION).warm_up(4)
 
 
-def test_a_batch_of_series_of_which_some_are_wrong(artifact):
+def test_wrong_series_of_a_batch_are_refused_alone(artifact):
     bodies = [
         *({"inputs": known} for known in KNOWN),
         {"inputs": [1.0, 2.0, math.nan, 3.0]},
@@ -52,20 +52,20 @@ def test_a_batch_of_series_of_which_some_are_wrong(artifact):
     assert "horizon 7; this model forecasts 6 steps at most" in found[5][1]["message"]
 
 
-def test_a_caller_chooses_how_far_ahead(artifact):
+def test_a_caller_chooses_the_horizon(artifact):
     (_, whole), (_, part) = answers(
         load(artifact, SECTION), {"inputs": KNOWN[1]}, {"inputs": KNOWN[1], "parameters": {"horizon": 2}}
     )
     assert part["forecast"] == whole["forecast"][:2]
 
 
-def test_a_forecaster_gives_no_explanations_and_says_so(artifact):
+def test_a_forecaster_refuses_explanations(artifact):
     ((code, answer),) = answers(load(artifact, SECTION), {"inputs": KNOWN[0]}, explain=True)
     assert code == 501 and "/predictions" in answer["message"]
 
 
 @pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
-def test_series_are_forecast_alike_by_another_runtime(artifact, runtime):
+def test_other_runtimes_give_the_same_forecasts(artifact, runtime):
     section = SECTION | {"runtime": runtime}
     export(Artifact.read(artifact), Settings(**section), artifact)
     load(artifact, section).warm_up(4)

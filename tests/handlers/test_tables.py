@@ -1,4 +1,4 @@
-"""handlers/tables.py: rows share a batch, a wrong one is refused alone, an explanation names columns."""
+"""handlers/tables.py: batches of rows, wrong rows, and explanations by column."""
 
 import json
 
@@ -8,13 +8,13 @@ from archive.export import export
 from handlers.base import load
 from handlers.request import RawRequest
 from handlers.settings import Settings
-from model_defs import table
+from model_defs import postprocess
 from model_defs.artifact import Artifact
 from model_defs.json_input import body
 from model_defs.table import MLPClassifier, MLPRegressor, TableTransform
 from tests.conftest import write
 
-ROWS = [{"age": 25 + 10 * place, "job": job} for place, job in enumerate(["baker", "nurse", None])]
+ROWS = [{"age": 25 + 10 * index, "job": job} for index, job in enumerate(["baker", "nurse", None])]
 SECTIONS = {
     "TableClassifier": {"class_path": "handlers.tables.TableClassifier", "threads": 1},
     "TableRegressor": {"class_path": "handlers.tables.TableRegressor", "threads": 1},
@@ -26,9 +26,9 @@ def handler(tmp_path):
     def make(name: str, **settings):
         columns = TableTransform()
         columns.numbers, columns.categories, columns.target = {"age": (40.0, 10.0)}, {"job": ["baker", "nurse"]}, (100.0, 20.0)
-        files = {f"{place}.json": body(row) for place, row in enumerate(ROWS)}
+        files = {f"{index}.json": body(row) for index, row in enumerate(ROWS)}
         network, answer = (
-            (MLPClassifier, None) if name == "TableClassifier" else (MLPRegressor, lambda output, _: table.value(output))
+            (MLPClassifier, None) if name == "TableClassifier" else (MLPRegressor, lambda output, _: postprocess.value(output))
         )
         return load(write(tmp_path / "rows", network, columns, files, answer), SECTIONS[name] | settings)
 
@@ -41,12 +41,12 @@ def answers(handler, *bodies, **options) -> list[tuple[int, dict]]:
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_a_worker_answers_its_samples_as_in_training(handler, name):
+def test_a_worker_gives_the_recorded_answers(handler, name):
     handler(name).warm_up(4)
 
 
-def test_seven_rows_and_one_with_an_unknown_job(handler):
-    bodies = [{"inputs": ROWS[place % 3]} for place in range(7)] + [{"inputs": {"age": 30, "job": "nurze"}}]
+def test_a_row_with_an_unknown_category_is_refused_alone(handler):
+    bodies = [{"inputs": ROWS[index % 3]} for index in range(7)] + [{"inputs": {"age": 30, "job": "nurze"}}]
     *good, (code, refused) = answers(handler("TableClassifier"), *bodies)
     assert [code for code, _ in good] == [200] * 7 and len(good[0][1]) == 3
     assert code == 422 and "did you mean 'nurse'?" in refused["message"]
@@ -68,7 +68,7 @@ def test_an_explanation_weighs_each_column(handler):
 
 
 @pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
-def test_rows_are_answered_alike_by_another_runtime(handler, runtime):
+def test_other_runtimes_give_the_same_answers(handler, runtime):
     folder, section = handler("TableClassifier").artifact.folder, SECTIONS["TableClassifier"] | {"runtime": runtime}
     export(Artifact.read(folder), Settings(**section), folder)
     load(folder, section).warm_up(4)

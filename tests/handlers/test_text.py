@@ -1,4 +1,4 @@
-"""handlers/text.py over networks that read words in their order: neighbours, explanations, and an extra that is not there."""
+"""handlers/text.py with sequence networks: batches, explanations, and a missing extra."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def asked(handler, *payloads: bytes, explain: bool = False) -> list[tuple[int, d
     return [(answer.code, json.loads(answer.body)) for answer in answers]
 
 
-def test_eight_texts_of_which_one_is_long_one_empty_and_one_no_text(texts):
+def test_bad_texts_of_a_batch_are_refused_alone(texts):
     payloads = [b"a round thing", b"five corners " * 400, b" ", b"round", b"caf\xe9", b"a", b"thing with", b"x" * 100_001]
     answers = asked(texts, *payloads)
     assert [code for code, _ in answers] == [200, 200, 422, 200, 400, 200, 200, 413]
@@ -40,18 +40,18 @@ def test_an_explanation_weighs_every_word(texts):
     assert any(one["weight"] for one in body["words"])
 
 
-def test_the_samples_are_answered_as_they_were_written(texts):
+def test_the_samples_get_their_recorded_answers(texts):
     texts.warm_up(3)
 
 
 @pytest.mark.parametrize("package", ["tokenizers", "transformers"])
-def test_without_the_extra_neither_an_archive_is_made_nor_a_worker_starts(transformer_artifact, package, monkeypatch, tmp_path):
+def test_a_missing_extra_stops_the_archive_and_the_worker(transformer_artifact, package, monkeypatch, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "{minWorkers: 1, maxWorkers: 1, batchSize: 1, maxBatchDelay: 1, responseTimeout: 30, startupTimeout: 60, "
         f"handler: {{class_path: {CLASS_PATH}}}}}"
     )
-    monkeypatch.setitem(sys.modules, package, None)  # which Python takes for one that is not there
+    monkeypatch.setitem(sys.modules, package, None)  # Python takes it for a missing module
     said = f"this model needs {package}, which is not installed: make setup EXTRAS=transformers"
     with pytest.raises(SpecError, match=said):
         load(transformer_artifact, {"class_path": CLASS_PATH})

@@ -1,4 +1,4 @@
-"""handlers/vision.py: detectors and segmenters answer in the pixels of the picture that was sent; every family is served."""
+"""handlers/vision.py: answers in pixels of the sent picture, and classifiers of every torchvision family."""
 
 import io
 import json
@@ -17,8 +17,8 @@ from model_defs.segmentation import UNet
 from model_defs.vision import ImageTransform, LetterboxTransform, TorchvisionClassifier
 from tests.conftest import LABELS, png, write
 
-SIDEWAYS = 6  # an EXIF orientation: the file is turned by a quarter
-FAMILIES = {  # one of each, with pictures as small as it takes
+SIDEWAYS = 6  # an EXIF orientation: the file is rotated by 90 degrees
+FAMILIES = {  # one network of each, with the smallest pictures that it takes
     "resnet18": (64, {}),
     "vgg11": (64, {}),
     "densenet121": (64, {}),
@@ -41,7 +41,7 @@ def test_a_classifier_of_every_family_is_served(name, tmp_path):
 
 
 def jpeg(width: int, height: int, orientation: int = 1) -> bytes:
-    """A white square in the upper left of a black picture as it is held upright."""
+    """A black picture with a white square in the upper left, seen after EXIF rotation."""
     upright = np.zeros((height, width, 3), np.uint8)
     upright[5 : height // 2, 5 : width // 2] = 255
     stored = np.rot90(upright) if orientation == SIDEWAYS else upright
@@ -51,7 +51,7 @@ def jpeg(width: int, height: int, orientation: int = 1) -> bytes:
     return file.getvalue()
 
 
-PICTURES = {f"{place}.jpg": jpeg(*size) for place, size in enumerate([(40, 30), (30, 90), (200, 64), (64, 64)])}
+PICTURES = {f"{index}.jpg": jpeg(*size) for index, size in enumerate([(40, 30), (30, 90), (200, 64), (64, 64)])}
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def ask(handler, bodies: list[bytes], **parameters) -> list:
     return [json.loads(answer.body) for answer in answered.answers]
 
 
-def test_pictures_of_different_sizes_share_a_batch_and_are_answered_as_alone(detector, segmenter):
+def test_pictures_of_different_sizes_in_a_batch_are_answered_as_if_alone(detector, segmenter):
     for handler in (detector, segmenter):
         handler.warm_up(5)
         together = ask(handler, [*PICTURES.values()], threshold=0)
@@ -106,7 +106,7 @@ def test_masks_have_the_size_of_the_picture_that_was_sent(segmenter):
 
 
 @pytest.mark.parametrize("size", [(64, 48), (1000, 752)])  # the latter's JPEG is decoded smaller than it is
-def test_a_picture_that_lies_on_its_side_is_answered_as_it_is_held(detector, segmenter, size):
+def test_a_rotated_picture_is_answered_after_exif_rotation(detector, segmenter, size):
     (upright, turned) = ask(detector, [jpeg(*size), jpeg(*size, SIDEWAYS)], threshold=0)
     assert upright[0]["label"] == turned[0]["label"]
     for corner, value in upright[0]["box"].items():
@@ -139,7 +139,7 @@ def test_a_detector_gives_no_explanations(detector):
     assert answer.code == 501
 
 
-def test_each_instance_has_a_mask_of_the_picture_s_size(tmp_path):
+def test_each_instance_has_a_mask_of_the_pictures_size(tmp_path):
     transform = LetterboxTransform(size=64)
     files = {"0.jpg": PICTURES["0.jpg"], "1.jpg": PICTURES["1.jpg"]}
     answer = lambda *found: postprocess.instances(*found, LABELS)  # noqa: E731

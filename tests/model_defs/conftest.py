@@ -1,4 +1,4 @@
-"""Real odd files, where this machine has them; the tests that read them are skipped where it does not."""
+"""Real odd files, if this machine has them. Otherwise the tests that read them are skipped."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def pytest_generate_tests(metafunc):
-    """A test that asks for `odd_image` or `odd_sound` runs once for each file of that folder."""
+    """A test with the argument `odd_image` or `odd_sound` runs once per file of that folder."""
     for name, folder in {"odd_image": DATA / "odd_images", "odd_sound": DATA / "odd_audio"}.items():
         if name in metafunc.fixturenames:
             files = sorted(file for file in folder.rglob("*") if file.is_file())

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from model_defs.artifact import Artifact, Sample, versions, write_samples, write_test_set
+from model_defs.build import SpecError
 from model_defs.text import BagOfWords, NgramTransform
 
 SAMPLES = [
@@ -50,7 +51,7 @@ def test_what_is_written_is_read_back(artifact, network, transform):
     assert Artifact.read(str(artifact.folder)) == artifact
 
 
-def test_the_network_comes_back_with_its_weights_ready_to_answer(artifact, network, transform):
+def test_the_network_comes_back_with_its_weights_in_evaluation_mode(artifact, network, transform):
     artifact.write(network.train(), transform)
     again = Artifact.read(artifact.folder).build_network()
     assert not again.training
@@ -65,6 +66,14 @@ def test_the_transform_comes_back_with_what_it_learned(artifact, network, transf
     assert again("schön, schön").tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("build", [Artifact.build_network, Artifact.build_transform])
+def test_an_artifact_of_an_older_bundle_says_what_to_do(artifact, network, transform, build):
+    artifact.network["class_path"], artifact.transform["class_path"] = "model_defs.words.Bag", "model_defs.text.Words"
+    artifact.write(network, transform)
+    with pytest.raises(SpecError, match=r"model\.json: no (module|class) .*; if a bundle before 0\.2 wrote it, train the model"):
+        build(Artifact.read(artifact.folder))
+
+
 def test_tied_and_transposed_weights_can_be_written(artifact, transform):
     tied = nn.Module()
     tied.one = nn.Linear(3, 3, bias=False)
@@ -77,7 +86,7 @@ def test_tied_and_transposed_weights_can_be_written(artifact, transform):
     assert torch.equal(state["across"], tied.across)
 
 
-def test_model_json_is_for_people_and_says_nothing_of_this_machine(artifact, network, transform):
+def test_model_json_is_readable_and_has_no_paths_of_this_machine(artifact, network, transform):
     artifact.write(network, transform)
     text = (artifact.folder / "model.json").read_text(encoding="utf-8")
     assert '\n  "name": "mood",\n' in text
@@ -104,26 +113,26 @@ def test_no_file_is_a_pickle(artifact, network, transform):
 
 
 @pytest.mark.parametrize("folder", [".", "nothing/here"])
-def test_a_folder_without_an_artifact_is_said_to_have_none(folder, tmp_path):
+def test_a_folder_without_an_artifact_is_an_error(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.json"):
         Artifact.read(tmp_path / folder)
 
 
 @pytest.mark.parametrize("text", ['{"name": "mood"}', '{"name": 3}', "[]"])
-def test_a_model_json_of_another_shape_is_refused(text, tmp_path):
+def test_a_model_json_of_another_form_is_refused(text, tmp_path):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(msgspec.ValidationError):
         Artifact.read(tmp_path)
 
 
-def test_a_metric_that_json_cannot_hold_is_refused_before_anything_is_written(artifact, network, transform):
+def test_a_metric_that_is_nan_is_refused_before_anything_is_written(artifact, network, transform):
     artifact.metrics["f1"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
         artifact.write(network, transform)
     assert not artifact.folder.exists()
 
 
-def test_a_write_that_fails_leaves_no_model_json_of_an_older_one(artifact, network, transform):
+def test_a_write_that_fails_leaves_no_old_model_json(artifact, network, transform):
     artifact.write(network, transform)
     transform.save = lambda folder: 1 / 0
     with pytest.raises(ZeroDivisionError):

@@ -12,7 +12,7 @@ from model_defs.build import SpecError
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 from tests.sounds import sound_file
 
-CODINGS = [  # format, subtype, the largest error that its compression makes on a tone
+CODINGS = [  # format, subtype, the largest error of its compression for a tone
     ("WAV", "PCM_U8", 0.02), ("WAV", "PCM_16", 1e-3), ("WAV", "PCM_24", 1e-3), ("WAV", "PCM_32", 1e-3), ("WAV", "FLOAT", 1e-3),
     ("WAV", "DOUBLE", 1e-3), ("WAV", "ULAW", 0.03), ("FLAC", "PCM_16", 1e-3), ("FLAC", "PCM_24", 1e-3), ("AIFF", "PCM_16", 1e-3),
     ("AU", "PCM_16", 1e-3), ("OGG", "VORBIS", 0.1), ("OGG", "OPUS", 0.1), ("MP3", "MPEG_LAYER_III", 0.1),
@@ -21,18 +21,18 @@ SEEKABLE_NOT = [("WAV", "GSM610"), ("AU", "G721_32"), ("WAV", "NMS_ADPCM_32")]
 
 
 def tone(seconds: float, rate: int, hertz: float = 100.0, channels: int = 1) -> np.ndarray:
-    """(frames, channels) float32: half as loud as can be."""
+    """(frames, channels) float32: a sine of amplitude 0.5."""
     time = np.arange(round(seconds * rate)) / rate
     return np.repeat(0.5 * np.sin(2 * np.pi * hertz * time)[:, None], channels, axis=1).astype(np.float32)
 
 
 def steps(seconds: int, rate: int) -> np.ndarray:
-    """(frames,) float32: another loudness in each second, so that a window shows where it was cut."""
+    """(frames,) float32: each second has another value, which shows where a window was cut."""
     return np.repeat(np.linspace(-0.9, 0.9, seconds), rate).astype(np.float32)
 
 
 def flac_saying(frames: int, payload: bytes) -> bytes:
-    """The FLAC file with another number of frames in its header; 0 is what a recorder writes that does not know it yet."""
+    """The FLAC file with another number of frames in its header. A recorder writes 0 if it does not know it yet."""
     lying = bytearray(payload)
     lying[21] = lying[21] & 0xF0 | frames >> 32
     lying[22:26] = struct.pack(">I", frames & 0xFFFFFFFF)
@@ -49,7 +49,7 @@ def test_a_sound_of_any_rate_is_resampled(rate):
 
 
 @pytest.mark.parametrize("rate", [SAMPLE_RATES[0] - 1, SAMPLE_RATES[1] + 1])
-def test_a_rate_that_no_sound_has_is_refused(rate):
+def test_a_sample_rate_outside_the_limits_is_refused(rate):
     with pytest.raises(WrongValue, match=f"a sample rate of {rate:,} Hz; this model takes 1,000 to 1,000,000"):
         AudioTransform()(sound_file(np.zeros(100), rate))
 
@@ -64,7 +64,7 @@ def test_channels_are_averaged(channels):
 
 
 @pytest.mark.parametrize(("format", "subtype", "error"), CODINGS, ids=lambda value: str(value))
-def test_a_sound_of_any_coding_is_heard(format, subtype, error):
+def test_a_sound_of_any_coding_is_decoded(format, subtype, error):
     if subtype not in soundfile.available_subtypes(format):
         pytest.skip(f"this libsndfile does not write {format} {subtype}")
     sound = tone(1, 48_000, hertz=440, channels=2)
@@ -73,19 +73,19 @@ def test_a_sound_of_any_coding_is_heard(format, subtype, error):
 
 
 @pytest.mark.parametrize("length", [1, 2, 999, 7_999])
-def test_a_short_sound_stands_in_the_middle_of_silence(length):
+def test_a_short_sound_is_padded_on_both_sides(length):
     heard = AudioTransform(8_000)(sound_file(np.full(length, 0.5), 8_000, subtype="FLOAT")).numpy()
-    (places,) = heard.nonzero()
+    (indices,) = heard.nonzero()
     assert len(heard) == 8_000
-    assert len(places) == length
-    assert abs(places[0] - (8_000 - 1 - places[-1])) <= 1
+    assert len(indices) == length
+    assert abs(indices[0] - (8_000 - 1 - indices[-1])) <= 1
 
 
 def test_a_single_sample_of_a_high_rate_is_almost_silence():
     assert AudioTransform(8_000)(sound_file(np.array([0.5]), 192_000, subtype="FLOAT")).abs().max() <= 0.5
 
 
-def test_of_a_long_sound_the_middle_is_heard():
+def test_the_network_hears_the_middle_of_a_long_sound():
     sound = steps(5, 8_000)
     assert np.array_equal(AudioTransform(8_000)(sound_file(sound, 8_000, subtype="FLOAT")).numpy(), sound[16_000:24_000])
     assert np.array_equal(centred(sound, 8_000), sound[16_000:24_000])
@@ -94,7 +94,7 @@ def test_of_a_long_sound_the_middle_is_heard():
 @pytest.mark.parametrize(
     ("format", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 )
-def test_of_ten_minutes_the_middle_is_what_decoding_all_would_give(format, subtype):
+def test_the_middle_of_ten_minutes_is_the_same_as_after_decoding_all(format, subtype):
     rate = 8_000
     sound = np.random.default_rng(0).normal(0, 0.1, 600 * rate).astype(np.float32)
     payload = sound_file(sound, rate, format, subtype)
@@ -104,7 +104,7 @@ def test_of_ten_minutes_the_middle_is_what_decoding_all_would_give(format, subty
 
 
 @pytest.mark.parametrize(("format", "subtype"), SEEKABLE_NOT)
-def test_a_coding_that_cannot_be_sought_is_decoded_from_its_start(format, subtype):
+def test_a_coding_without_seeking_is_decoded_from_its_start(format, subtype):
     payload = sound_file(steps(5, 8_000), 8_000, format, subtype)
     with soundfile.SoundFile(io.BytesIO(payload)) as file:
         assert not file.seekable()
@@ -115,24 +115,24 @@ def test_a_coding_that_cannot_be_sought_is_decoded_from_its_start(format, subtyp
 
 @pytest.mark.parametrize("frames", [0, 10**9], ids=["unknown", "far too many"])
 @pytest.mark.parametrize("seconds", [1, 5])
-def test_a_flac_file_whose_header_does_not_know_its_length_is_heard(seconds, frames):
+def test_a_flac_file_with_a_wrong_length_in_its_header_is_decoded(seconds, frames):
     payload = sound_file(steps(seconds, 8_000), 8_000, "FLAC")
     assert torch.equal(AudioTransform(8_000)(flac_saying(frames, payload)), AudioTransform(8_000)(payload))
 
 
-def test_an_mp3_file_whose_header_promises_too_much_is_heard_from_its_real_middle():
+def test_an_mp3_file_with_a_wrong_length_is_heard_from_its_real_middle():
     sound = np.random.default_rng(0).normal(0, 0.1, 80_000)
     payload = sound_file(sound, 8_000, "MP3")
-    place = next(payload.find(name) for name in (b"Info", b"Xing") if name in payload) + 8  # after the name and the flags
-    (count,) = struct.unpack(">I", payload[place : place + 4])
-    lying = payload[:place] + struct.pack(">I", 100 * count) + payload[place + 4 :]
+    start = next(payload.find(name) for name in (b"Info", b"Xing") if name in payload) + 8  # after the name and the flags
+    (count,) = struct.unpack(">I", payload[start : start + 4])
+    lying = payload[:start] + struct.pack(">I", 100 * count) + payload[start + 4 :]
     with soundfile.SoundFile(io.BytesIO(lying)) as file:
         assert file.frames > 10 * len(sound)
     assert np.abs(AudioTransform(8_000, seconds=8)(lying)[8_000:-8_000]).mean() > 0.05
 
 
 @pytest.mark.parametrize("bit", [4, 8], ids=["before", "behind the end"])
-def test_a_damaged_mp3_in_which_the_library_lands_elsewhere_is_heard(bit):
+def test_a_damaged_mp3_in_which_seeking_fails_is_decoded(bit):
     damaged = bytearray(sound_file(np.zeros(120_000), 24_000, "MP3"))
     damaged[241] ^= bit
     with soundfile.SoundFile(io.BytesIO(damaged)) as file:
@@ -141,20 +141,20 @@ def test_a_damaged_mp3_in_which_the_library_lands_elsewhere_is_heard(bit):
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
-def test_a_wav_file_written_to_a_pipe_is_heard(size):
+def test_a_wav_file_that_was_written_to_a_pipe_is_decoded(size):
     payload = bytearray(sound_file(steps(3, 8_000), 8_000))
     streamed = bytes(payload[:40] + struct.pack("<I", size) + payload[44:])
     assert torch.equal(AudioTransform(8_000)(streamed), AudioTransform(8_000)(bytes(payload)))
 
 
 @pytest.mark.parametrize("channels", [1, 8])
-def test_more_samples_without_a_length_than_can_be_decoded_in_time_are_too_large(channels):
+def test_too_many_samples_without_a_length_are_refused(channels):
     payload = flac_saying(0, sound_file(np.zeros((MOST_DECODED // channels + BLOCK, channels), np.float32), 1_000, "FLAC"))
     with pytest.raises(TooLarge, match="more than 20,000,000 samples of sound, in a file that says no length"):
         AudioTransform(1_000)(payload)
 
 
-def test_a_float_sound_in_another_scale_is_brought_into_range():
+def test_a_float_sound_in_another_scale_is_scaled():
     heard = AudioTransform(8_000)(sound_file(100 * tone(1, 8_000), 8_000, subtype="FLOAT"))
     assert heard.abs().max() == pytest.approx(1, abs=1e-3)
 
@@ -178,28 +178,28 @@ def test_samples_that_are_not_finite_are_refused(bad):
         (sound_file(np.zeros(8_000), 8_000)[:44], "the sound file holds no samples; send one that does"),
     ],
 )
-def test_what_is_no_sound_is_refused_with_the_reason(payload, message):
+def test_bytes_that_are_not_a_sound_are_refused_with_the_reason(payload, message):
     with pytest.raises(Unreadable) as caught:
         AudioTransform()(payload)
     assert str(caught.value).startswith(message)
-    assert "0x" not in str(caught.value)  # of the objects in this program
+    assert "0x" not in str(caught.value)  # no address of an object in this program
 
 
 @pytest.mark.parametrize(("format", "share"), [("OGG", 0.02), ("FLAC", 0.02), ("FLAC", 0.4), ("FLAC", 0.8), ("FLAC", 0.999)])
-def test_a_file_that_was_cut_is_refused_where_its_format_shows_it(format, share):
+def test_a_truncated_file_is_refused_if_its_format_shows_it(format, share):
     whole = sound_file(np.random.default_rng(0).normal(0, 0.1, 80_000), 8_000, format)
     with pytest.raises(Unreadable, match=r"not a sound: [0-9,]+ bytes that libsndfile cannot read"):
         AudioTransform(8_000)(whole[: int(len(whole) * share)])
 
 
-def test_damage_outside_the_window_does_not_cost_the_answer():
+def test_damage_outside_the_window_does_not_matter():
     whole = sound_file(np.random.default_rng(0).normal(0, 0.1, 80_000), 8_000, "FLAC")
     damaged = bytearray(whole)
     damaged[len(whole) // 5] ^= 1
     assert torch.equal(AudioTransform(8_000)(bytes(damaged)), AudioTransform(8_000)(whole))
 
 
-def test_two_channels_whose_sum_no_float_holds_are_heard():
+def test_two_channels_with_an_infinite_sum_are_averaged():
     loud = np.full((8_000, 2), 3e38, np.float32)
     assert AudioTransform(8_000)(sound_file(loud, 8_000, subtype="FLOAT")).eq(1).all()
 
@@ -217,8 +217,8 @@ def test_flipped_bytes_give_a_sound_or_a_refusal_and_nothing_else(format):
     outcomes = set()
     for _ in range(60):
         flipped = bytearray(whole)
-        for place in rng.integers(0, min(len(whole), 600), 3):
-            flipped[place] ^= rng.integers(1, 256)
+        for index in rng.integers(0, min(len(whole), 600), 3):
+            flipped[index] ^= rng.integers(1, 256)
         try:
             outcomes.add(AudioTransform(8_000)(bytes(flipped)).shape)
         except InputError:
@@ -226,7 +226,7 @@ def test_flipped_bytes_give_a_sound_or_a_refusal_and_nothing_else(format):
     assert outcomes <= {(8_000,)}
 
 
-def test_a_real_odd_sound_is_heard_where_soundfile_reads_it_and_else_refused(odd_sound):
+def test_a_real_odd_sound_is_decoded_if_soundfile_reads_it(odd_sound):
     payload = odd_sound.read_bytes()
     try:
         readable = len(soundfile.read(io.BytesIO(payload))[0]) > 0
@@ -242,7 +242,7 @@ def test_a_real_odd_sound_is_heard_where_soundfile_reads_it_and_else_refused(odd
             AudioTransform(16_000)(payload)
 
 
-def test_the_network_is_told_the_rate_and_a_sample_can_be_drawn():
+def test_the_network_gets_the_rate_and_a_sample_can_be_drawn():
     transform = AudioTransform(8_000, seconds=0.5)
     sample = transform(sound_file(tone(1, 8_000), 8_000))
     assert transform.facts() == {"sample_rate": 8_000}
@@ -251,7 +251,7 @@ def test_the_network_is_told_the_rate_and_a_sample_can_be_drawn():
     assert transform.collate([sample, sample])[0].shape == (2, 4_000)
 
 
-def test_a_drawn_tone_of_low_pitch_is_at_the_bottom():
+def test_a_low_tone_is_drawn_below_a_high_one():
     transform = AudioTransform(8_000)
     low, high = (transform.draw(transform(sound_file(tone(1, 8_000, hertz), 8_000))) for hertz in (200, 3_000))
     assert low.mean(axis=1).argmax() > high.mean(axis=1).argmax()
@@ -268,12 +268,12 @@ def test_silence_gives_finite_features():
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_the_network_gives_one_logit_a_class(rate):
+def test_the_network_gives_one_logit_per_class(rate):
     network = MelCNN(7, sample_rate=rate, width=4).eval()
     assert network(torch.zeros(2, rate)).shape == (2, 7)
 
 
-# --- sounds that are heard in several windows
+# --- several windows
 
 
 def windowed(**options) -> AudioTransform:
@@ -294,28 +294,28 @@ def test_windows_cover_the_whole_sound_and_the_last_ends_with_it(seconds, starts
 
 
 @pytest.mark.parametrize(("format", "rate"), [("WAV", 8_000), ("FLAC", 44_100), ("OGG", 48_000)])
-def test_more_than_the_windows_reach_is_too_large_and_what_they_reach_is_heard(format, rate):
+def test_a_sound_longer_than_all_windows_is_refused(format, rate):
     transform = windowed()
     assert len(transform(sound_file(tone(3, rate), rate, format))) == 24_000
     with pytest.raises(TooLarge, match="more than 3 s of sound, which is all that this model hears; send it in parts"):
         transform(sound_file(tone(3.01, rate), rate, format))
 
 
-def test_a_header_that_lies_about_the_length_is_not_believed():
+def test_a_wrong_length_in_the_header_does_not_matter():
     payload = sound_file(steps(2, 8_000), 8_000, "FLAC")
     assert torch.equal(windowed()(flac_saying(10**9, payload)), windowed()(payload))
     with pytest.raises(TooLarge):
         windowed()(flac_saying(0, sound_file(steps(4, 8_000), 8_000, "FLAC")))
 
 
-def test_the_hop_may_be_said_and_must_leave_no_gap():
+def test_a_hop_must_leave_no_gap():
     assert windowed(hop=1.0).longest == 40_000
     for wrong in ({"windows": 0}, {"hop": 1.5}, {"hop": 0}):
         with pytest.raises(SpecError, match="give 1 or more, each 1 s or less behind the one before"):
             windowed(**wrong)
 
 
-def test_each_window_is_an_output_and_the_network_is_run_on_few_at_once():
+def test_the_network_runs_on_a_limited_number_of_windows_at_once():
     runs = []
 
     def network(inputs):
@@ -330,16 +330,16 @@ def test_each_window_is_an_output_and_the_network_is_run_on_few_at_once():
     assert runs == [(32, 8_000), (16, 8_000)]
 
 
-def test_training_hears_the_middle_of_a_long_sound_beside_short_ones():
+def test_training_hears_the_middle_window_of_each_sound():
     (batch,) = windowed().collate([torch.arange(8_000), torch.arange(12_000)])
     assert batch[:, 0].tolist() == [0, 2_000] and batch.shape == (2, 8_000)
 
 
-# --- cepstral coefficients
+# --- MFCC
 
 
-def test_the_cepstrum_is_torchaudios():
-    """But for the two scales: that of the whole spectrogram, and that of each coefficient, which is one until training."""
+def test_the_mfcc_are_those_of_torchaudio():
+    """Except for the scale of the spectrogram. The scale of each coefficient is 1 before training."""
     sound, seen = torch.randn(3, 8_000, generator=torch.Generator().manual_seed(0)), LogMel(8_000)
     cepstrum = MFCC(64, 20).eval()
     theirs = torchaudio.transforms.MFCC(
@@ -349,7 +349,7 @@ def test_the_cepstrum_is_torchaudios():
     spectrogram = (theirs.MelSpectrogram(sound) + 1e-6).log()
     std, mean = torch.std_mean(spectrogram, dim=(1, 2), keepdim=True)
     level = torch.zeros(1, 64, 1)
-    level[0, 0] = 8.0  # of a spectrogram that is one everywhere: the root of its 64 bands
+    level[0, 0] = 8.0  # the first coefficient of a spectrogram of ones is the square root of its 64 bands
     expected = (theirs(sound) - mean * level) / (std + 1e-5)
     assert torch.allclose(cepstrum(seen(sound))[:, 0], expected[:, :20], atol=1e-2)
 

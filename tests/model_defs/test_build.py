@@ -24,7 +24,7 @@ def test_a_class_is_found_by_its_path():
 
 @pytest.mark.parametrize("class_path", ["os.system", "subprocess.Popen", "torch.nn.Linear", "SmallCNN", "", ".vision.SmallCNN",
                                         "model_defs", "model_defsx.vision.SmallCNN", "handlers.base.Handler", None])  # fmt: skip
-def test_what_lies_outside_the_package_is_refused(class_path):
+def test_a_class_outside_the_package_is_refused(class_path):
     with pytest.raises(SpecError, match="is outside model_defs: only classes from there travel in an archive"):
         find_class(class_path)
 
@@ -43,7 +43,7 @@ def test_what_lies_outside_the_package_is_refused(class_path):
         ("model_defs.build.importlib.import_module", "no module 'model_defs.build.importlib'"),
     ],
 )
-def test_what_a_module_merely_imports_is_not_its_class(class_path, message):
+def test_a_name_that_a_module_only_imports_is_not_its_class(class_path, message):
     with pytest.raises(SpecError, match=message):
         find_class(class_path)
 
@@ -54,7 +54,7 @@ def test_a_module_that_does_not_exist_is_named(module):
         find_class(f"{module}.SmallCNN")
 
 
-def test_a_module_that_lacks_what_it_imports_says_what(tmp_path, monkeypatch):
+def test_a_module_with_a_missing_import_names_it(tmp_path, monkeypatch):
     (tmp_path / "lacking").mkdir()
     (tmp_path / "lacking" / "network.py").write_text("import a_package_that_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -62,7 +62,7 @@ def test_a_module_that_lacks_what_it_imports_says_what(tmp_path, monkeypatch):
         find_class("lacking.network.Net", within=("lacking",))
 
 
-def test_a_misspelt_class_is_answered_with_the_nearest():
+def test_a_misspelt_class_gets_the_nearest_name():
     with pytest.raises(SpecError, match=r"no class 'SmalCNN' in model_defs\.vision; did you mean 'SmallCNN'"):
         find_class("model_defs.vision.SmalCNN")
 

@@ -1,4 +1,4 @@
-"""model_defs/detection.py: whatever is found, one tensor comes out; and all of torchvision's detectors learn."""
+"""model_defs/detection.py: one output tensor of a fixed shape, and losses with gradients, for every detector."""
 
 import pytest
 import torch
@@ -36,13 +36,21 @@ def test_a_batch_of_pictures_is_one_tensor_and_losses_have_gradients(name):
     assert ((real[:, :4] >= 0) & (real[:, :4] <= size)).all() and set(real[:, 5].tolist()) <= {0.0, 1.0}
 
 
-def test_fewer_things_are_filled_up_and_more_are_cut_off():
+def test_fewer_detections_are_padded_and_more_are_cut_off():
     def things(count: int) -> dict:
         return {"boxes": torch.ones(count, 4), "scores": torch.full((count,), 0.5), "labels": torch.full((count,), 3)}
 
     few, many = as_rows(things(2)), as_rows(things(150))
     assert few.shape == many.shape == (DETECTIONS, 6)
     assert few[0].tolist() == [1, 1, 1, 1, 0.5, 2] and few[2:].abs().sum() == 0 and (many[:, 4] == 0.5).all()
+
+
+def test_masks_stay_small_and_boxes_are_scaled_back_to_the_frame():
+    torch.manual_seed(0)
+    network = TorchvisionDetector(2, "maskrcnn_resnet50_fpn", options={"min_size": 128, "max_size": 128}).eval()
+    found = {"boxes": torch.tensor([[0.0, 0.0, 64.0, 128.0]]), "masks": torch.rand(1, 1, 28, 28)}
+    (scaled,) = network.network.transform.postprocess([dict(found)], [(128, 128)], [(64, 64)])
+    assert scaled["boxes"].tolist() == [[0, 0, 32, 64]] and torch.equal(scaled["masks"], found["masks"])
 
 
 def test_an_unknown_detector_is_an_error():

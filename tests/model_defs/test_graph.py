@@ -1,4 +1,4 @@
-"""model_defs/graph.py: what is read, what is refused, and that neighbours in a batch do not matter."""
+"""model_defs/graph.py: the transform, its errors, and a network whose answers do not depend on neighbours."""
 
 import pytest
 import torch
@@ -50,18 +50,18 @@ def test_a_graph_without_edges_is_one(transform):
         ({"node": []}, "no key 'node'; did you mean 'nodes'"),
     ],
 )
-def test_what_is_no_graph_is_refused_by_name(changed, said, transform):
+def test_a_wrong_graph_is_refused_with_the_reason(changed, said, transform):
     with pytest.raises(WrongValue, match=said):
         transform(PATH | changed)
 
 
 @pytest.mark.parametrize("value", [None, [], "graph", 3, {}])
-def test_another_value_than_a_graph_is_refused(value, transform):
+def test_a_value_that_is_not_a_graph_is_refused(value, transform):
     with pytest.raises(WrongValue):
         transform(value)
 
 
-def test_a_number_that_is_not_finite_is_found_in_a_file_too(transform):
+def test_an_infinite_number_in_a_file_is_refused(transform):
     with pytest.raises(WrongValue, match="feature 0 of node 0 is infinite"):
         transform(b'{"inputs": {"nodes": [[1e999, 0]], "edges": []}}')
     with pytest.raises(Unreadable, match="not JSON"):
@@ -82,7 +82,16 @@ def test_what_was_learned_comes_back(transform, tmp_path):
     assert (again.mean, again.deviation) == (transform.mean, transform.deviation) and again.facts() == {"features": 2}
 
 
-def test_an_answer_does_not_depend_on_who_else_is_in_the_batch(transform):
+def test_without_a_node_its_features_are_the_mean_and_its_edges_gone(transform):
+    sample = transform(PATH)
+    left = transform.without(sample, {2})
+    assert left.features.tolist() == [[0, 0.5], [0.5, 0], [0, 0]]
+    assert left.edges.T.tolist() == [[0, 1], [1, 0]]
+    assert sample.features[2].tolist() == [0, -1] and sample.edges.shape == (2, 4)
+    assert transform.without(sample, range(3)).edges.shape == (2, 0)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(transform):
     pytest.importorskip("torch_geometric", reason="not installed: make setup EXTRAS=graphs")
     torch.manual_seed(0)
     network = GraphNet(num_classes=3, features=2).eval()
@@ -101,7 +110,7 @@ def test_the_order_of_the_nodes_does_not_matter(transform):
     assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_without_the_package_it_says_what_installs_it(monkeypatch):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SpecError, match="make setup EXTRAS=graphs"):
         GraphNet(num_classes=3)

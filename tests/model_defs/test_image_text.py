@@ -1,4 +1,4 @@
-"""model_defs/image_text.py: a picture and a text become one sample, or are refused by their part."""
+"""model_defs/image_text.py: from a picture and a text to one sample, and errors that name the part."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ def test_json_from_disk_json_from_the_wire_and_a_form_are_the_same_sample(transf
     for payload in (given, body(given), form, given | {"image": f"data:image/png;base64,{BASE64}"}):
         sample = transform(payload)
         assert sample.pixels.shape == (3, 32, 32) and sample.pixels[:, 0, 0].tolist() == [255, 0, 0]
-        assert sample.numbers.tolist() == [1, 2, 3]
+        assert sample.token_ids.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,15 @@ def test_a_wrong_part_is_refused_by_name(transform, value, error, message):
     assert message in str(caught.value)
 
 
-def test_a_pair_is_answered_alike_in_every_batch(transform):
+def test_without_a_part_the_other_one_stays(transform):
+    sample = transform({"image": RED, "text": "what colour"})
+    assert transform.without(sample, [0]).pixels.unique().tolist() == [127]
+    assert transform.without(sample, [0]).token_ids is sample.token_ids
+    assert transform.without(sample, [1]).token_ids.tolist() == [0]
+    assert transform.without(sample, [1]).pixels is sample.pixels
+
+
+def test_a_pair_gets_the_same_answer_in_every_batch(transform):
     torch.manual_seed(0)
     network = LateFusion(4, **transform.facts(), width=8).eval()
     samples = [transform({"image": picture(colour), "text": text}) for colour, text in (("red", "what colour"), ("blue", "so"))]
@@ -74,7 +82,7 @@ def test_a_pair_is_answered_alike_in_every_batch(transform):
 
 
 @pytest.mark.parametrize(("uses", "moved"), [("both", (True, True)), ("image", (True, False)), ("text", (False, True))])
-def test_a_network_uses_what_it_is_told_to(transform, uses, moved):
+def test_a_network_uses_only_the_chosen_parts(transform, uses, moved):
     torch.manual_seed(0)
     network = LateFusion(4, **transform.facts(), width=8, uses=uses).eval()
     given = {"image": picture("red"), "text": "what colour"}

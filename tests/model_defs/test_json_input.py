@@ -3,12 +3,12 @@ import json
 import pytest
 
 from model_defs.errors import InputError, Unreadable, WrongValue
-from model_defs.json_input import JsonTransform, body, from_base64, number
+from model_defs.json_input import JsonTransform, body, finite_number, from_base64
 
 
 class Doubled(JsonTransform):
-    def read(self, value):
-        return 2 * number(value, "the input")
+    def to_sample(self, value):
+        return 2 * finite_number(value, "the input")
 
 
 def test_a_body_from_disk_and_its_value_from_the_wire_are_the_same_input():
@@ -33,7 +33,7 @@ def test_a_body_on_disk_is_readable_json():
         (b'{"input": 3}', WrongValue, "no key 'input'; did you mean 'inputs'?"),
     ],
 )
-def test_what_is_no_body_says_what_one_is(payload, error, message):
+def test_a_wrong_body_is_refused_with_the_right_form(payload, error, message):
     with pytest.raises(InputError) as caught:
         Doubled()(payload)
     assert type(caught.value) is error and message in str(caught.value)
@@ -51,7 +51,7 @@ def test_what_is_no_body_says_what_one_is(payload, error, message):
         (10**400, "the input is infinite; send a finite number"),
     ],
 )
-def test_what_is_no_finite_number_is_refused(value, message):
+def test_a_value_that_is_not_a_finite_number_is_refused(value, message):
     with pytest.raises(WrongValue) as caught:
         Doubled()(value)
     assert str(caught.value) == message

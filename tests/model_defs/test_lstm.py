@@ -18,11 +18,11 @@ def network():
     return WordLSTM(3, vocab_size=5, dim=8, hidden=6).eval()
 
 
-def test_words_keep_their_order_and_an_unknown_one_its_place():
+def test_words_keep_their_order_and_an_unknown_one_is_unk():
     assert words("good", "not", "is")("Not what is good").tolist() == [2, 0, 3, 1]
 
 
-def test_what_stands_behind_the_most_words_is_not_read():
+def test_words_after_the_maximum_are_not_read():
     assert words("a", "b", max_words=3)("a b a b b").tolist() == [1, 2, 1]
 
 
@@ -50,20 +50,21 @@ def test_the_order_of_words_matters_to_the_network(network):
     assert not torch.allclose(there, back, atol=1e-4)
 
 
-def test_a_text_means_the_same_alone_padded_and_in_buckets(network):
+def test_a_texts_logits_do_not_depend_on_padding_or_buckets(network):
     transform = words(*"abcd")
-    samples = [transform(" ".join("abcd"[place % 4] for place in range(length))) for length in (3, 200, 1, 40)]
+    samples = [transform(" ".join("abcd"[index % 4] for index in range(length))) for length in (3, 200, 1, 40)]
     alone = torch.cat([network(*transform.collate([sample])) for sample in samples])
     for outputs in (Transform.outputs, WordSequenceTransform.outputs):
         together = torch.stack(outputs(transform, lambda inputs: network(*inputs), samples))
         assert torch.allclose(together, alone, atol=1e-6)
 
 
-def test_the_backward_direction_is_torchs_own(network):
-    """Both directions as one bidirectional LSTM of torch's has them, over a batch packed by it."""
+def test_both_directions_equal_torchs_bidirectional_lstm(network):
+    """The reference is torch's bidirectional LSTM over a packed batch."""
     both = torch.nn.LSTM(8, 6, batch_first=True, bidirectional=True)
     both.load_state_dict(
-        network.ahead.state_dict() | {f"{name}_reverse": value for name, value in network.back.state_dict().items()}
+        network.forward_lstm.state_dict()
+        | {f"{name}_reverse": value for name, value in network.backward_lstm.state_dict().items()}
     )
     numbers, lengths = torch.tensor([[1, 2, 3, 4], [4, 2, 0, 0]]), torch.tensor([4, 2])
     packed = torch.nn.utils.rnn.pack_padded_sequence(network.embedding(numbers), lengths, batch_first=True)

@@ -7,7 +7,7 @@ from model_defs.text import NgramTransform
 
 
 class Longest(PaddedTransform):
-    """Its network says how long its row was padded to, and notes each of its runs."""
+    """Its network returns the padded length of each row, and records the shape of each run."""
 
     def __init__(self):
         self.runs = []
@@ -35,12 +35,12 @@ def test_lengths_within_a_factor_of_two_share_a_run(lengths, groups):
     assert buckets(lengths) == groups
 
 
-def test_seven_short_texts_are_not_padded_to_the_length_of_the_eighth():
+def test_short_texts_are_not_padded_to_the_length_of_a_long_one():
     transform = Longest()
     samples = [torch.ones(length, dtype=torch.int64) for length in (9, 12, 500, 7, 30, 9, 9, 9)]
     outputs = transform.outputs(transform.network, samples)
     assert transform.runs == [(7, 30), (1, 500)]
-    assert [int(output) for output in outputs] == [30, 30, 500, 30, 30, 30, 30, 30]  # in the order of the samples
+    assert [int(output) for output in outputs] == [30, 30, 500, 30, 30, 30, 30, 30]  # in the samples' order
 
 
 def test_other_transforms_run_the_network_once():

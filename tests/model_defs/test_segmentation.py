@@ -1,4 +1,4 @@
-"""model_defs/segmentation.py: logits of each label and the background, for each pixel."""
+"""model_defs/segmentation.py: for each pixel, logits of the background and each label."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def test_every_pixel_gets_logits(name):
     assert logits.shape == (2, 4, 64, 64) and logits.isfinite().all()
 
 
-def test_a_u_net_sees_the_neighbourhood_and_keeps_the_place():
+def test_a_u_net_changes_only_the_neighbourhood_of_a_pixel():
     torch.manual_seed(0)
     network, pixels = UNet(num_classes=1, width=4, depth=2).eval(), torch.zeros(1, 3, 64, 64)
     lit = pixels.clone()

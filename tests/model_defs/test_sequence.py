@@ -1,13 +1,13 @@
-"""model_defs/sequence.py: a series becomes what a recurrent network reads, or is refused by its value's place."""
+"""model_defs/sequence.py: from a series to a scaled sequence, errors that name the index, and the forecaster."""
 
 import math
 
 import pytest
 import torch
 
-from model_defs.errors import OutputError, TooLarge, WrongValue
+from model_defs.errors import TooLarge, WrongValue
 from model_defs.json_input import body
-from model_defs.sequence import CELLS, RecurrentForecaster, SeriesTransform, forecast
+from model_defs.sequence import CELLS, RecurrentForecaster, SeriesTransform
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def series():
     return learned
 
 
-def test_the_newest_values_are_in_deviations(series):
+def test_the_newest_values_are_scaled(series):
     assert series([8, 10, 12, 14]).tolist() == [-1, 0, 1, 2]
     assert series(body(list(range(20)))).tolist() == [(value - 10) / 2 for value in range(12, 20)]
 
@@ -42,7 +42,7 @@ def test_the_newest_values_are_in_deviations(series):
         ([1, 2, 3, 1e30], WrongValue, "value 3 of the series is 1e+30; training's lay around 10, by 2: send the quantity"),
     ],
 )
-def test_a_wrong_series_is_refused_by_its_place(series, value, error, message):
+def test_a_wrong_value_is_refused_with_its_index(series, value, error, message):
     with pytest.raises(error) as caught:
         series(value)
     assert message in str(caught.value)
@@ -74,10 +74,3 @@ def test_a_network_that_has_learned_nothing_repeats_the_last_season(series):
     with torch.inference_mode():
         (output,) = network(*series.collate([series([9, 9, 9, 1, 2, 3, 4])]))
     assert output.tolist() == pytest.approx([1, 2, 3, 4, 1, 2])
-
-
-def test_a_forecast_is_as_long_as_was_asked_for_and_finite():
-    assert forecast(torch.tensor([1.0, 2.0, 3.0]), 2) == {"forecast": [1, 2]}
-    assert forecast(torch.tensor([1.0, 2.0, 3.0])) == {"forecast": [1, 2, 3]}
-    with pytest.raises(OutputError):
-        forecast(torch.tensor([1.0, math.nan]))

@@ -1,4 +1,4 @@
-"""model_defs/table.py: a row becomes numbers and places, or is refused by its column's name."""
+"""model_defs/table.py: from a row to scaled numbers and category ids, and errors that name the column."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def columns():
 ROW = {"age": 31, "distance": 5.0, "job": "nurse", "city": "Oslo"}
 
 
-def test_numbers_are_in_deviations_and_categories_are_numbered(columns):
+def test_numbers_are_scaled_and_categories_become_ids(columns):
     for payload in (ROW, body(ROW), dict(reversed(ROW.items()))):
         entry = columns(payload)
         assert entry.numbers.tolist() == pytest.approx([-0.9, 1.0]) and entry.categories.tolist() == [2, 1]
@@ -30,7 +30,7 @@ def test_null_is_the_mean_or_an_unknown_category(columns):
     assert entry.numbers.tolist() == [0, 0] and entry.categories.tolist() == [0, 2]
 
 
-def test_a_number_far_off_counts_as_ten_deviations(columns):
+def test_a_far_off_number_is_clipped(columns):
     assert columns(ROW | {"age": 1e300}).numbers[0] == 10 and columns(ROW | {"age": -(10**300)}).numbers[0] == -10
 
 
@@ -58,12 +58,12 @@ def test_a_wrong_row_is_refused_by_name(columns, row, message):
     assert message in str(caught.value)
 
 
-def test_a_body_that_is_no_json_is_unreadable(columns):
+def test_a_body_that_is_not_json_is_unreadable(columns):
     with pytest.raises(Unreadable):
         columns(b"age,job\n31,nurse\n")
 
 
-def test_a_category_never_seen_may_count_as_unknown(columns):
+def test_a_new_category_may_count_as_unknown(columns):
     lenient = TableTransform(others="unknown")
     lenient.numbers, lenient.categories = columns.numbers, columns.categories
     assert lenient(ROW | {"job": "nurze"}).categories.tolist() == [0, 1]
@@ -80,7 +80,14 @@ def test_what_was_learned_comes_back_from_the_file(columns, tmp_path):
     assert read.facts() == {"numbers": 2, "categories": [3, 3], "mean": 5.0, "deviation": 2.0}
 
 
-def test_a_row_is_answered_alike_in_every_batch(columns):
+def test_without_columns_their_values_are_unknown(columns):
+    assert columns.columns == ["age", "distance", "job", "city"]
+    left = columns.without(columns(ROW), [1, 2])
+    assert left.numbers.tolist() == pytest.approx([-0.9, 0]) and left.categories.tolist() == [0, 1]
+    assert columns(ROW).categories.tolist() == [2, 1]
+
+
+def test_a_row_gets_the_same_answer_in_every_batch(columns):
     torch.manual_seed(0)
     network = MLPClassifier(3, 2, [3, 3]).eval()
     torch.nn.init.normal_(network.embedding.weight)
@@ -100,7 +107,7 @@ def test_a_table_without_categories_gives_the_network_one_tensor():
     assert network(numbers).shape == (2, 1)
 
 
-def test_a_category_that_training_never_met_says_nothing():
+def test_a_category_that_training_never_saw_is_neutral():
     network = MLPClassifier(2, 1, [3]).eval()
     numbers = torch.zeros(2, 1)
     assert torch.equal(*network(numbers, torch.tensor([[0], [2]])))

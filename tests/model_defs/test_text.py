@@ -24,14 +24,14 @@ def words(*tokens: str, **options) -> NgramTransform:
 
 
 @pytest.mark.parametrize(("text", "tokens"), TEXTS)
-def test_a_text_is_cut_into_words_and_marks(text, tokens):
+def test_a_text_is_split_into_words_and_punctuation(text, tokens):
     assert tokenize(text) == tokens
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("text", [text for text, _ in TEXTS])
 def test_the_tokenizer_is_that_of_torchtext(text):
-    data = pytest.importorskip("torchtext.data.utils", reason="torchtext loads only beside torch 2.3")
+    data = pytest.importorskip("torchtext.data.utils", reason="torchtext loads only with torch 2.3")
     assert tokenize(text) == data.get_tokenizer("basic_english")(text)
 
 
@@ -44,7 +44,7 @@ def test_runs_of_words_follow_the_words(most, expected):
     assert ngrams(["a", "b", "c"], most) == expected
 
 
-def test_known_words_and_pairs_get_their_numbers_and_others_none():
+def test_only_known_words_and_pairs_get_ids():
     transform = words("good", "bad", "very good")
     assert transform("Very good, not bad").tolist() == [1, 2, 3]
     assert transform("Very good").dtype == torch.int64
@@ -61,33 +61,33 @@ def test_a_text_without_a_word_is_refused(payload):
 
 
 @pytest.mark.parametrize("payload", [b"good", bytearray(b"good"), "good", b"\xef\xbb\xbfgood", "\ufeffgood"])
-def test_bytes_and_text_read_the_same_and_a_byte_order_mark_is_nothing(payload):
+def test_bytes_and_text_give_the_same_ids_without_a_byte_order_mark(payload):
     assert words("good")(payload).tolist() == [1]
 
 
 @pytest.mark.parametrize(
-    ("payload", "place", "byte"),
+    ("payload", "index", "byte"),
     [(b"caf\xe9", 3, "e9"), (b"\xff\xfeh\0i\0", 0, "ff"), (b"\xef\xbb\xbfab\xff", 5, "ff"), (b"cut \xe6\x9d", 4, "e6")],
     ids=["latin-1", "utf-16", "after a byte order mark", "cut"],
 )
-def test_what_is_not_utf_8_is_refused_and_the_byte_named(payload, place, byte):
-    with pytest.raises(Unreadable, match=f"not UTF-8 text: byte {place} is 0x{byte}; send UTF-8"):
+def test_a_text_that_is_not_utf_8_is_refused_with_the_byte(payload, index, byte):
+    with pytest.raises(Unreadable, match=f"not UTF-8 text: byte {index} is 0x{byte}; send UTF-8"):
         words("good")(payload)
 
 
-def test_half_a_character_is_refused_and_its_place_named():
+def test_half_a_surrogate_pair_is_refused_with_its_index():
     with pytest.raises(WrongValue, match="character 5 is half of a surrogate pair"):
         words("good")("good \ud83d day")
 
 
-def test_a_long_text_is_refused_and_one_of_the_limit_taken():
+def test_a_text_of_the_maximum_length_is_taken_and_a_longer_one_refused():
     transform = words("good", max_chars=10)
     assert transform("good 67890").tolist() == [1]
     with pytest.raises(TooLarge, match="11 characters; this model takes 10 at most: send a shorter text"):
         transform("good 678901")
 
 
-def test_a_batch_is_one_row_of_numbers_and_where_each_text_begins():
+def test_a_batch_is_all_ids_and_each_texts_offset():
     numbers, offsets = NgramTransform().collate([torch.tensor([4, 5]), torch.tensor([0]), torch.tensor([6, 7, 8])])
     assert numbers.tolist() == [4, 5, 0, 6, 7, 8]
     assert offsets.tolist() == [0, 2, 3]
@@ -107,13 +107,13 @@ def test_a_vocabulary_comes_back_as_it_was(tokens, tmp_path):
     assert transform.facts() == {"vocab_size": 1 + len(tokens)}
 
 
-def test_the_network_gives_one_logit_a_class():
+def test_the_network_gives_one_logit_per_class():
     transform = words("good", "bad")
     network = BagOfWords(7, **transform.facts(), dim=4).eval()
     assert network(*transform.collate([transform("good bad"), transform("else")])).shape == (2, 7)
 
 
-def test_a_text_means_the_same_to_the_network_whatever_its_neighbours():
+def test_a_texts_logits_do_not_depend_on_its_neighbours():
     transform = words("good", "bad", "very")
     network = BagOfWords(3, **transform.facts(), dim=4).eval()
     samples = [transform(text) for text in ("very good", "bad", "unheard of")]

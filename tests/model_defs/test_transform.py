@@ -3,7 +3,7 @@ import torch
 from model_defs.transform import Transform
 
 
-def test_a_transform_that_learns_nothing_needs_only_its_call(tmp_path):
+def test_a_transform_that_learns_nothing_needs_only_call(tmp_path):
     class Length(Transform):
         def __call__(self, payload: bytes) -> torch.Tensor:
             return torch.tensor([len(payload)])

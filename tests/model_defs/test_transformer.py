@@ -1,4 +1,4 @@
-"""model_defs/transformer.py: the pieces, the networks, and what is said where the extra is not installed."""
+"""model_defs/transformer.py: the tokenizer, the networks, and the error without the extra."""
 
 import sys
 
@@ -26,7 +26,7 @@ def pieces(transformer_artifact) -> SubwordTransform:
     return Artifact.read(transformer_artifact).build_transform()
 
 
-def test_a_text_becomes_the_numbers_of_its_pieces_between_the_special_ones(pieces):
+def test_a_text_becomes_token_ids_between_the_special_tokens(pieces):
     numbers = pieces("A round thing").tolist()
     assert [pieces.tokenizer.id_to_token(number) for number in numbers] == ["[CLS]", "Ġa", "Ġround", "Ġthing", "[SEP]"]
     assert pieces("a ROUND thing").tolist() == numbers
@@ -45,26 +45,26 @@ def test_a_text_that_training_never_saw_is_not_refused(pieces):
         ("a" * 101, TooLarge, "101 characters; this model takes 100 at most"),
     ],
 )
-def test_what_is_no_text_is_refused_with_the_reason(pieces, payload, error, said):
+def test_bytes_that_are_not_a_text_are_refused_with_the_reason(pieces, payload, error, said):
     pieces.max_chars = 100
     with pytest.raises(error, match=said):
         pieces(payload)
 
 
-def test_of_a_long_text_the_beginning_is_read(pieces):
+def test_only_the_beginning_of_a_long_text_is_read(pieces):
     numbers = pieces("round " * 1_000)
     assert len(numbers) == pieces.max_tokens == 64 and numbers[-1] == pieces.tokenizer.token_to_id("[SEP]")
 
 
-def test_a_batch_is_padded_and_its_mask_says_where(pieces):
+def test_a_batch_is_padded_and_has_an_attention_mask(pieces):
     numbers, mask = pieces.collate([torch.tensor([2, 9, 3]), torch.tensor([2, 3])])
     assert numbers.tolist() == [[2, 9, 3], [2, 3, 0]] and mask.tolist() == [[1, 1, 1], [1, 1, 0]]
 
 
 def test_an_explanation_may_leave_out_every_word(pieces):
     assert pieces.words("a  round\nthing") == ["a", "round", "thing"]
-    assert pieces.number(["a", "thing"]).tolist() == pieces("a thing").tolist()
-    assert len(pieces.number([])) == 2
+    assert pieces.encode_words(["a", "thing"]).tolist() == pieces("a thing").tolist()
+    assert len(pieces.encode_words([])) == 2
 
 
 def test_a_tokenizer_comes_back_as_it_was(pieces, tmp_path):
@@ -74,7 +74,7 @@ def test_a_tokenizer_comes_back_as_it_was(pieces, tmp_path):
     assert again.written == pieces.written and again.facts() == {"vocab_size": pieces.tokenizer.get_vocab_size(), "pad": 0}
 
 
-def test_a_text_means_the_same_alone_padded_and_in_buckets(pieces, transformer_artifact):
+def test_a_texts_logits_do_not_depend_on_padding_or_buckets(pieces, transformer_artifact):
     network = Artifact.read(transformer_artifact).build_network()
     samples = [pieces(text) for text in ("round", "a thing with corners " * 20, "five", "a round thing " * 11)]
     with torch.inference_mode():
@@ -97,14 +97,14 @@ def test_any_network_that_classifies_sequences_can_be_named(model_type):
     [({"model_type": "bart2"}, "no transformer can be made of config"), ({"hidden_size": 16}, "for_model"),
      (CONFIG | {"num_attention_heads": 3}, "not a multiple of the number of attention")],
 )  # fmt: skip
-def test_a_config_that_says_no_network_is_an_error(config, said):
+def test_a_config_without_a_valid_network_is_an_error(config, said):
     pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
     with pytest.raises(SpecError, match=said):
         TransformersClassifier(3, vocab_size=50, config=config)
 
 
 @pytest.mark.parametrize("package", ["tokenizers", "transformers"])
-def test_what_is_not_installed_is_named_with_what_installs_it(package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)  # which Python takes for one that is not there
+def test_a_missing_package_is_named_with_the_command_that_installs_it(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)  # Python takes it for a missing module
     with pytest.raises(SpecError, match=f"needs {package}, which is not installed: make setup EXTRAS=transformers"):
         extra(package)

@@ -15,7 +15,7 @@ MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB
 
 
 def scene(width: int = 64, height: int = 48) -> Image.Image:
-    """A picture that looks different from every side: red grows to the right, green downwards, one corner is blue."""
+    """A picture without symmetry: red grows to the right, green downwards, and one corner is blue."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     pixels = np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.uint8)
     pixels[: height // 4, : width // 4, 2] = 255
@@ -55,13 +55,13 @@ def test_every_mode_becomes_the_mode_of_the_model(given, mode):
      ("YCbCr", "JPEG"), ("LAB", "TIFF"), ("I;16", "PNG"), ("I", "TIFF"), ("F", "TIFF"), ("RGB", "WEBP"), ("RGB", "PPM")],
 )  # fmt: skip
 @pytest.mark.parametrize(("wanted", "channels"), [("RGB", 3), ("L", 1)])
-def test_a_file_of_any_mode_becomes_a_square_of_bytes(mode, format, wanted, channels):
+def test_a_file_of_any_mode_becomes_a_square_of_uint8(mode, format, wanted, channels):
     pixels = ImageTransform(20, wanted)(encode(Image.new(mode, (30, 17)), format))
     assert pixels.shape == (channels, 20, 20)
     assert pixels.dtype == torch.uint8
 
 
-def test_colours_keep_their_channels_and_pixels_their_places():
+def test_channels_and_pixels_keep_their_order():
     pixels = ImageTransform(2)(
         encode(Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8)))
     )
@@ -69,11 +69,11 @@ def test_colours_keep_their_channels_and_pixels_their_places():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_what_is_transparent_shows_white(mode):
+def test_transparent_pixels_become_white(mode):
     assert ImageTransform(4)(encode(Image.new(mode, (8, 8), 0))).eq(255).all()
 
 
-def test_a_transparent_colour_of_a_palette_shows_white():
+def test_a_transparent_colour_of_a_palette_becomes_white():
     picture = Image.new("P", (8, 8), 1)
     picture.putpalette([0, 0, 0, 200, 0, 0])
     assert ImageTransform(4)(encode(picture, transparency=1)).eq(255).all()
@@ -100,7 +100,7 @@ def test_floats_are_scaled_by_one_or_the_largest(values, bytes_):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photograph_is_seen_upright(orientation):
+def test_a_rotated_photograph_is_seen_upright(orientation):
     stored = scene()
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -115,7 +115,7 @@ def test_a_turned_photograph_is_seen_upright(orientation):
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0Ii*\0\x08\0\0\0", b"garbage"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_a_broken_exif_block_does_not_cost_the_picture(exif):
+def test_a_broken_exif_block_does_not_matter(exif):
     assert difference(ImageTransform(16)(encode(scene(), "JPEG", exif=exif)), ImageTransform(16)(encode(scene(), "JPEG"))) == 0
 
 
@@ -147,7 +147,7 @@ def test_the_thinnest_pictures_are_enlarged(size):
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_a_moving_picture_the_first_frame_is_seen(format):
+def test_the_first_frame_of_an_animation_is_seen(format):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("white", "black", "red")]
     assert ImageTransform(8)(encode(frames[0], format, save_all=True, append_images=frames[1:])).eq(255).all()
 
@@ -170,8 +170,8 @@ def test_flipped_bytes_give_a_picture_or_a_refusal_and_nothing_else(format):
     outcomes = set()
     for _ in range(60):
         flipped = bytearray(whole)
-        for place in rng.integers(0, len(whole), 5):
-            flipped[place] ^= rng.integers(1, 256)
+        for index in rng.integers(0, len(whole), 5):
+            flipped[index] ^= rng.integers(1, 256)
         try:
             outcomes.add(ImageTransform(16)(bytes(flipped)).shape)
         except InputError as error:
@@ -190,7 +190,7 @@ def test_flipped_bytes_give_a_picture_or_a_refusal_and_nothing_else(format):
         (png(4, 4, depth=3, data=bytes(20)), "not a picture"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_reason(payload, message):
+def test_bytes_that_are_not_a_picture_are_refused_with_the_reason(payload, message):
     with pytest.raises(Unreadable) as caught:
         ImageTransform(16)(payload)
     assert str(caught.value).startswith(message)
@@ -222,13 +222,13 @@ def test_postscript_is_the_wrong_kind(head):
         ImageTransform(16)(head + b"%%BoundingBox: 0 0 10 10\n")
 
 
-def test_no_format_that_can_hold_postscript_is_opened():
+def test_no_format_that_may_contain_postscript_is_opened():
     assert not {"EPS", "IPTC"} & set(FORMATS)
     assert {"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"} <= set(FORMATS)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_real_odd_picture_is_read_where_pillow_reads_it_and_else_refused(odd_image):
+def test_a_real_odd_picture_is_decoded_if_pillow_reads_it(odd_image):
     payload = odd_image.read_bytes()
     transform = ImageTransform(16)
     try:
@@ -249,12 +249,12 @@ def test_a_real_odd_picture_is_read_where_pillow_reads_it_and_else_refused(odd_i
     ("options", "message"),
     [({"mode": "CMYK"}, "'CMYK' is not one of L, RGB"), ({"crop_pct": 0.0}, "crop_pct"), ({"crop_pct": 1.5}, "crop_pct")],
 )
-def test_a_transform_that_could_never_work_is_refused_when_made(options, message):
+def test_wrong_arguments_of_a_transform_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ImageTransform(**options)
 
 
-def test_a_batch_is_stacked_and_the_network_is_told_the_channels():
+def test_a_batch_is_stacked_and_the_network_gets_the_channels():
     transform = ImageTransform(8, "L")
     (batch,) = transform.collate([transform(encode(scene()))] * 3)
     assert batch.shape == (3, 1, 8, 8)
@@ -267,20 +267,20 @@ def test_a_sample_is_drawn_as_people_see_it(mode, shape):
     assert transform.draw(transform(encode(scene()))).shape == shape
 
 
-def test_standardise_follows_its_formula():
+def test_normalize_follows_its_formula():
     pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
     assert torch.allclose(Normalize([0.2], [0.4])(pixels).flatten(), torch.tensor([-0.5, 0.0, 2.0]))
 
 
 @pytest.mark.parametrize("side", [8, 28, 33])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_small_network_gives_one_logit_a_class(side, channels):
+def test_the_small_network_gives_one_logit_per_class(side, channels):
     network = SmallCNN(7, channels=channels, width=4).eval()
     assert network(torch.zeros(2, channels, side, side, dtype=torch.uint8)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5"])
-def test_classifiers_of_torchvision_have_the_head_asked_for(name):
+def test_classifiers_of_torchvision_get_a_head_for_the_classes(name):
     network = TorchvisionClassifier(7, name).eval()
     assert network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 7)
 
@@ -304,7 +304,7 @@ def test_a_letterbox_keeps_the_whole_picture_and_its_proportions(size, shape):
     assert sample.pixels.shape[1:] == shape and (sample.width, sample.height) == size and (sample.pixels == 255).all()
 
 
-def test_a_batch_of_letterboxes_is_grey_beside_the_pictures():
+def test_a_batch_of_letterboxes_is_padded_with_grey():
     letterbox = LetterboxTransform(size=32)
     (batch,) = letterbox.collate([letterbox(encode(Image.new("RGB", size, "white"))) for size in ((40, 30), (30, 90))])
     assert batch.shape == (2, 3, 32, 32) and batch.dtype == torch.uint8

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from model_defs.postprocess import png
+from model_defs.postprocess import png_base64
 from model_defs.vision import ImageSample
 from train.targets import VOID, BoxTargets, ClassTargets, MaskTargets, framed
 
@@ -24,7 +24,7 @@ def sample() -> ImageSample:
 def mask() -> str:
     whole = np.zeros((200, 100), bool)
     whole[20:60, 10:50] = True
-    return png(whole)
+    return png_base64(whole)
 
 
 def test_a_label_becomes_its_number_and_only_the_sample_is_augmented():

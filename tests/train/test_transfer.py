@@ -27,7 +27,7 @@ def test_all_but_the_head_comes_from_torchvisions_weights(name, tmp_path):
     torch.save(source.state_dict(), tmp_path / "weights.pth")
     network = TorchvisionClassifier(num_classes=3, name=name)
     new = load_weights(network, str(tmp_path / "weights.pth"), name)
-    assert set(new) - {"standardise.mean", "standardise.std"} == {f"network.{key}" for key in HEADS[name]}
+    assert set(new) - {"normalize.mean", "normalize.std"} == {f"network.{key}" for key in HEADS[name]}
     state = network.network.state_dict()
     assert all(torch.equal(state[key], value) for key, value in source.state_dict().items() if key not in HEADS[name])
 

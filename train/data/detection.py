@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageDraw
 
 from model_defs.image_file import TURNED
 from model_defs.metrics import as_label_masks
-from model_defs.postprocess import CORNERS, png
+from model_defs.postprocess import CORNERS, png_base64
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
 from train.data.synthetic.shapes import scene
 from train.data.vision import SUFFIXES
@@ -99,7 +99,7 @@ class CocoFolder(SceneExamples):
             mask = Image.new("1", (picture["width"], picture["height"]))
             for polygon in annotation["segmentation"]:
                 ImageDraw.Draw(mask).polygon(polygon, 1)
-            found["mask"] = png(np.array(mask))
+            found["mask"] = png_base64(np.array(mask))
         return found
 
 
@@ -132,7 +132,7 @@ class Shapes(CocoFolder):
             ys, xs = mask.nonzero()
             corners = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
             thing = {"label": label, "box": dict(zip(CORNERS, corners, strict=True))}
-            truth.append(thing | {"mask": png(mask)} if self.masks else thing)
+            truth.append(thing | {"mask": png_base64(mask)} if self.masks else thing)
         return Example(as_file(picture), truth, f"drawn shapes: {seed}", ".png")
 
 
@@ -181,7 +181,7 @@ class MaskFolder(SceneExamples):
                 if not {*np.unique(numbers).tolist()} <= names.keys():
                     raise DataError(f"{mask}: has a number without a line in labels.txt; known are {sorted(names)}")
                 found = [number for number in np.unique(numbers).tolist() if number]
-                truth = [{"label": names[number], "mask": png(numbers == number)} for number in found]
+                truth = [{"label": names[number], "mask": png_base64(numbers == number)} for number in found]
                 examples.append(Example(file, truth, str(file), file.suffix.lower()))
         return examples
 
@@ -221,4 +221,4 @@ class ShapesMasks(MaskFolder):
 def by_label(things: list[dict]) -> list[dict]:
     """One mask for each label, of all its things."""
     masks = as_label_masks(things)
-    return [{"label": label, "mask": png(masks[label])} for label in sorted(masks)]
+    return [{"label": label, "mask": png_base64(masks[label])} for label in sorted(masks)]

@@ -79,10 +79,10 @@ class TextCSV(Examples):
                 f"vectors of {self.vectors.dim} numbers are for a network with dim: {self.vectors.dim}; this has {has}"
             )
         rows = self.vectors.index
-        found = {number: rows[word] for word, number in transform.numbers.items() if word in rows}
+        found = {number: rows[word] for word, number in transform.vocabulary.items() if word in rows}
         with torch.no_grad():
             table.weight[[*found]] = self.vectors.table[[*found.values()]]
-        print(f"word vectors for {len(found):,} of {len(transform.numbers):,} words; the others are learned", flush=True)
+        print(f"word vectors for {len(found):,} of {len(transform.vocabulary):,} words; the others are learned", flush=True)
 
 
 @singledispatch

@@ -50,10 +50,10 @@ def test_the_files_vectors_are_the_words_first_ones(file, network, transform):
     before = made.embedding.weight.detach().clone()
     data.equip(made, transform)
     is_new = (made.embedding.weight != before).any(dim=1)
-    changed = {word for word, number in transform.numbers.items() if is_new[number]}
+    changed = {word for word, number in transform.vocabulary.items() if is_new[number]}
     assert changed == {*VECTORS}
     for word, numbers in VECTORS.items():
-        assert made.embedding.weight[transform.numbers[word]].tolist() == pytest.approx(numbers)
+        assert made.embedding.weight[transform.vocabulary[word]].tolist() == pytest.approx(numbers)
 
 
 @pytest.mark.parametrize(("unseen", "learned"), [(0, []), (2, ["zebra", "東京"]), (9, ["zebra", "東京", "yak"])])
@@ -72,7 +72,7 @@ def test_words_and_vectors_travel_in_the_artifact(file, tmp_path):
     artifact = train("intents_lstm", [*overrides, "--model.learning_rate=1e-12"], tmp_path / "artifacts", tmp_path / "runs")
     file.unlink()
     transform, network = artifact.build_transform(), artifact.build_network()
-    assert network.embedding.weight[transform.numbers["zebra"]].tolist() == pytest.approx(VECTORS["zebra"], abs=1e-5)
+    assert network.embedding.weight[transform.vocabulary["zebra"]].tolist() == pytest.approx(VECTORS["zebra"], abs=1e-5)
     assert not [left for left in artifact.folder.rglob("*") if left.suffix in (".pt", ".pkl")]
 
 
