@@ -1,4 +1,4 @@
-"""These tests compare the bundle's text code with torchtext's. `make test-torchtext` runs them, in the environment of torchtext."""
+"""Comparisons of the bundle's text code with torchtext's. `make test-torchtext` runs them in torchtext's environment."""
 
 from importlib.util import find_spec
 from pathlib import Path
