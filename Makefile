@@ -5,12 +5,18 @@
 #   VERSION=2.0     the version of an archive; without it, the newest one in model_store/, or 1.0
 #   GOAL=...        the goal of `make tune`: throughput, latency, or a bound such as "p99<50ms"
 #   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
-#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs
+#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs, torchtext
+#   BASE=torchtext  train with torchtext, in its own environment
 #   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
 
 MODEL   ?= digits sounds intents
 VENV    ?= .venv
 PYTHON  := $(VENV)/bin/python
+# torchtext runs only with torch 2.3, so it has an environment of its own, and Python versions that torch 2.3 runs on.
+TORCHTEXT := .venv-torchtext
+ifneq ($(filter-out torchtext,$(BASE)),)
+$(error BASE=$(BASE): give BASE=torchtext, or leave it out)
+endif
 CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py)
 PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
 MAKEFLAGS += --no-builtin-rules
@@ -20,9 +26,11 @@ archive = model_store/$(1)-$(or $(VERSION),$(call newest,$(1)),1.0).mar
 unexport PYTHONPATH PYTHONHOME
 # OpenMP's threads spin while they wait: beside another program on the same cores, a training took ten times as long.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Else onnxruntime writes a device id into the home folder when it is imported, and queues telemetry.
+export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-torchtext chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -f docs/targets.awk Makefile
@@ -32,14 +40,15 @@ docs: ## write this list to docs/targets.md
 
 # --- the server and its models
 
-setup: $(VENV)/.train $(EXTRAS:%=$(VENV)/.%) ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs"
+setup: $(VENV)/.train $(patsubst %,$(VENV)/.%,$(filter-out torchtext,$(EXTRAS))) $(if $(filter torchtext,$(EXTRAS)),$(TORCHTEXT)/.torchtext)
+setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs torchtext"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 
 new: $(VENV)/.train ## write a config and a recipe for a model of your own: NAME=flowers TASK=image-classification
 	@$(PYTHON) -m train.template "$$NAME" "$$TASK"
 
-train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
+train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3", BASE=torchtext
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
 
 archive: $(foreach model,$(MODEL),$(call archive,$(model))) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
@@ -103,6 +112,10 @@ bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## also measure 
 test: $(VENV)/.dev ## run all tests in two processes, with servers of their own on free ports; ARGS="-k text"
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(ARGS)
 
+# Without tests/conftest.py, whose imports this environment does not have.
+test-torchtext: $(TORCHTEXT)/.torchtext ## compare the bundle's text code with torchtext's, in torchtext's environment
+	@$(TORCHTEXT)/bin/python -m pytest tests/torchtext --confcutdir=tests/torchtext $(ARGS)
+
 chaos: $(VENV)/.dev ## send a server 10,000 requests, one in five of them bad, and print what came back; ARGS="--requests=1000"
 	@$(PYTHON) -m pytest tests/faults/test_chaos.py --requests=10000 $(ARGS)
 
@@ -120,7 +133,7 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
-# torchtext has wheels for one platform that torch 2.3 has, too: its lock is for that one alone.
+# torchtext has no wheel for Linux on ARM, so its lock is for x86_64 Linux alone.
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train bench dev; do $(COMPILE) --universal --group pyproject.toml:$$group -o requirements/$$group.txt; done
@@ -138,14 +151,18 @@ $(VENV)/.%: requirements/%.txt
 	@requirements/install.sh $(VENV) $<
 	@touch $@
 
-# A peer's environment lies beside ours, whose torch it sees; made anew when its lock has changed.
+$(TORCHTEXT)/.torchtext: requirements/torchtext.txt
+	@requirements/install.sh $(TORCHTEXT) $< 3.11 3.12
+	@touch $@
+
+# A peer's environment also sees the packages of .venv, such as torch. It is made again when its lock has changed.
 .venv-bench/%/.installed: bench/requirements/%.txt | $(VENV)/.train
 	@bench/requirements/install.sh $(VENV) $(@D) $<
 	@touch $@
 
-# Trained anew when its config has changed, and whenever `make train` is told DATA or ARGS.
-artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS),FORCE)) | $(VENV)/.train
-	@$(PYTHON) -m train $* $(TRAIN)
+# Trained again when its config has changed, and always by a `make train` with DATA, ARGS or BASE.
+artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS)$(BASE),FORCE)) | $(if $(BASE),$(TORCHTEXT)/.torchtext,$(VENV)/.train)
+	@$(if $(BASE),$(TORCHTEXT)/bin/python,$(PYTHON)) -m train $* $(TRAIN)
 
 define packaging
 $(call archive,$(1)): artifacts/$(1)/model.json archive/recipes/$(1).yaml $(CODE) | $(VENV)/.train
@@ -159,4 +176,4 @@ train/configs/%.yaml:
 archive/recipes/%.yaml:
 	@echo "error: no $@; there are: $(basename $(notdir $(wildcard archive/recipes/*.yaml)))" >&2; exit 1
 
-.PRECIOUS: artifacts/%/model.json $(VENV)/.% .venv-bench/%/.installed
+.PRECIOUS: artifacts/%/model.json $(VENV)/.% $(TORCHTEXT)/.torchtext .venv-bench/%/.installed

@@ -1,8 +1,8 @@
-"""The bundle beside TorchServe as it comes, and beside its peers: the same weights, the same inputs, measured in turn.
+"""Measure the bundle, TorchServe's stock handlers and other servers, in turn, on the same weights and inputs.
 
-python -m bench                          # vision, audio and text against the stock handlers, and the server's own price
+python -m bench                          # vision, audio and text against the stock handlers, and the server's own overhead
 python -m bench vision --rounds 5
-python -m bench growth                   # what more clients, larger inputs and more models cost
+python -m bench growth                   # the cost of more clients, larger inputs and more models
 python -m bench --peers                  # and against Triton, BentoML, MLServer, LitServe, Ray Serve, mosec and FastAPI
 """
 
@@ -29,24 +29,25 @@ from model_defs.errors import BundleError
 
 ARTIFACTS, RECIPES, OUTPUT = Path("artifacts"), Path("archive/recipes"), Path("runs/bench")
 CLIENTS = (1, 4, 16, 64)
-FULL = 16  # clients at which the capacity is taken
+CAPACITY_CLIENTS = 16  # the rate at this many clients is taken as the capacity
 SHARES = (0.5, 0.9)  # of the capacity, in the open loop
-# Of the peers: which form of the work, and what else `bench.peers.options.Options` takes.
+# How a peer can run: the form of the work, and other fields of `bench.peers.options.Options`.
 FORMS = {"eager": ("eager", {}), "fast": ("fast", {}), "fast-per-core": ("fast", {"workers": CORES, "threads": 1})}
-OTHERS = ("server", "growth")  # the server's own price; what it costs when the work grows
+OTHER_CASES = ("server", "growth")  # the server's own overhead; the cost of more work
 
 console = Console(width=150)
 
 
-def tell(doing: str) -> None:
-    console.print(f"[dim]{doing}[/]", highlight=False)
+def show(step: str) -> None:
+    """Print what is being done."""
+    console.print(f"[dim]{step}[/]", highlight=False)
 
 
 @contextlib.contextmanager
-def ours(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
-    """The bundle with the model's recipe, and where the case names one, with settings whose answers are the eager network's."""
+def bundle_targets(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
+    """The bundle with the model's recipe and, if the case has `exact` settings, a second version with these."""
     artifact, recipe, store = Artifact.read(ARTIFACTS / case.model), RECIPES / f"{case.model}.yaml", folder / "store"
-    tell(f"building {case.model}")
+    show(f"building {case.model}")
     build.build(artifact.folder, recipe, store)
     versions = {"this bundle": "1.0"}
     if case.exact:
@@ -54,54 +55,62 @@ def ours(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
         exact.write_text(rewrite.changed(recipe.read_text(encoding="utf-8"), case.exact), encoding="utf-8")
         build.build(artifact.folder, exact, store, "2.0")
         versions["this bundle, fp32"] = "2.0"
-    with servers.bundle(store, folder / ".torchserve", [(case.model, version) for version in versions.values()]) as host:
-        headers = host.headers | {"Content-Type": case.content_type}
-        yield {name: Target(f"{host.url(case.model)}/{version}", body, headers) for name, version in versions.items()}
+    with servers.bundle(store, folder / ".torchserve", [(case.model, version) for version in versions.values()]) as server:
+        headers = server.headers | {"Content-Type": case.content_type}
+        yield {name: Target(f"{server.url(case.model)}/{version}", body, headers) for name, version in versions.items()}
 
 
 @contextlib.contextmanager
-def stocks(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
+def stock_targets(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
+    """TorchServe with its defaults and the case's stock archive."""
     archive = case.stock(Artifact.read(ARTIFACTS / case.model), folder / "stock-store")
-    with servers.stock(archive.parent, folder / "stock", {case.model: archive}) as host:
-        yield {"TorchServe, stock handler": Target(host.url(case.model), body, {"Content-Type": case.content_type})}
+    with servers.stock(archive.parent, folder / "stock", {case.model: archive}) as server:
+        yield {"TorchServe, stock handler": Target(server.url(case.model), body, {"Content-Type": case.content_type})}
 
 
 @contextlib.contextmanager
-def peers(case: Case, body: bytes, label: str, folder: Path, forms: list[str], names: list[str]) -> Iterator[dict[str, Target]]:
-    """The peers, each in the forms asked for; one that does not start, or takes only pictures, is told and left out."""
+def peer_targets(
+    case: Case, body: bytes, label: str, folder: Path, forms: list[str], names: list[str]
+) -> Iterator[dict[str, Target]]:
+    """The peers in these forms. One that does not start, or takes only pictures, is reported and left out."""
     from bench.peers.running import PeerError, started
     from bench.peers.wire import wire
 
-    archive, found = folder / "store" / f"{case.model}-1.0.mar", {}
+    archive, targets = folder / "store" / f"{case.model}-1.0.mar", {}
     with contextlib.ExitStack() as stack:
         for name in names:
             if wire(name).is_for_pictures and not case.is_picture:
-                tell(f"{name} is written for pictures here; left out")
+                show(f"{name} is written for pictures here; left out")
                 continue
             for form in forms:
-                tell(f"starting {name}, {form}")
+                show(f"starting {name}, {form}")
                 runtime, options = FORMS[form]
                 try:
                     peer = stack.enter_context(started(name, archive, runtime, body, label, **options))
                 except PeerError as error:
                     console.print(f"{name}, {form}: {error}", highlight=False)
                     continue
-                found[f"{name}, {form}"] = Target(peer.url, peer.body, peer.headers)
-        yield found
+                targets[f"{name}, {form}"] = Target(peer.url, peer.body, peer.headers)
+        yield targets
 
 
-def check(targets: dict[str, Target], expected: list[dict]) -> dict[str, str]:
-    """What each contender's first answer says, for the report; an answer that is none ends the benchmark."""
-    said = {}
+def first_answers(targets: dict[str, Target], expected: list[dict]) -> dict[str, str]:
+    """The start of each contender's first answer, for the report.
+
+    Raises:
+        LoadError: a contender does not answer 200.
+    """
+    answers = {}
     for name, target in targets.items():
-        answer = requests.post(target.url, data=target.body, headers=target.headers, timeout=60)
-        if answer.status_code != 200:
-            raise LoadError(f"{name} answers {answer.status_code}: {answer.text[:300]}")
-        said[name] = answer.content[:200].decode(errors="replace")
-    return said | {"eager": str(expected[:2])}
+        response = requests.post(target.url, data=target.body, headers=target.headers, timeout=60)
+        if response.status_code != 200:
+            raise LoadError(f"{name} answers {response.status_code}: {response.text[:300]}")
+        answers[name] = response.content[:200].decode(errors="replace")
+    return answers | {"eager": str(expected[:2])}
 
 
 def bench(case: Case, arguments: argparse.Namespace) -> report.Report:
+    """Start all contenders of a case and measure them in turn."""
     artifact = Artifact.read(ARTIFACTS / case.model)
     body = case.body(artifact)
     row = RawRequest({"body": body}, case.content_type)
@@ -109,46 +118,49 @@ def bench(case: Case, arguments: argparse.Namespace) -> report.Report:
     expected = msgspec.json.decode(base.load(artifact.folder, {"class_path": class_path}).answer([row]).answers[0].body)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        targets = stack.enter_context(ours(case, body, folder))
-        targets |= stack.enter_context(stocks(case, body, folder))
+        targets = stack.enter_context(bundle_targets(case, body, folder))
+        targets |= stack.enter_context(stock_targets(case, body, folder))
         if arguments.peers:
-            targets |= stack.enter_context(peers(case, body, expected[0]["label"], folder, arguments.forms, arguments.peers))
-        notes = {"answers": check(targets, expected)}
-        figures = rounds.alternate(targets, arguments.clients, arguments.rounds, arguments.seconds, tell)
-        capacity = {each.contender: each.rate for each in figures if each.clients == FULL}
+            label = expected[0]["label"]
+            targets |= stack.enter_context(peer_targets(case, body, label, folder, arguments.forms, arguments.peers))
+        notes = {"answers": first_answers(targets, expected)}
+        figures = rounds.alternate(targets, arguments.clients, arguments.rounds, arguments.seconds, show)
+        capacity = {each.contender: each.rate for each in figures if each.clients == CAPACITY_CLIENTS}
         for share in SHARES if capacity and arguments.open else ():
             rates = {contender: share * rate for contender, rate in capacity.items()}
-            figures += rounds.paced(targets, rates, arguments.rounds, arguments.seconds, tell)
+            figures += rounds.paced(targets, rates, arguments.rounds, arguments.seconds, show)
         notes["no server"] = {
             f"{workers} x {threads}": loop.rate(folder / "store" / f"{case.model}-1.0.mar", body, workers, threads)
             for workers, threads in {(1, CORES), (CORES, 1)}
         }
-    return report.Report(f"{CORES} cores of {tuning_view.processor()}", case.what, figures, notes)
+    return report.Report(f"{CORES} cores of {tuning_view.processor()}", case.title, figures, notes)
 
 
-def ceiling(arguments: argparse.Namespace) -> list[report.Report]:
-    """A handler that does nothing, behind the bundle's configuration and behind the default one; small and large bodies."""
-    made = []
+def overhead(arguments: argparse.Namespace) -> list[report.Report]:
+    """Measure a handler that does nothing, with the bundle's configuration and TorchServe's default one, for two body sizes."""
+    reports = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         quiet, loud = (echo_archive.build(folder / kind, quiet=kind == "quiet") for kind in ("quiet", "loud"))
-        hosted = {
+        running = {
             "this bundle": stack.enter_context(servers.unchecked(quiet.parent, folder / ".torchserve", [quiet])),
             "TorchServe, default configuration": stack.enter_context(
                 servers.stock(loud.parent, folder / "stock", {"echo": loud})
             ),
         }
         for size in (200, 130_000):
-            targets = {name: Target(host.url("echo"), bytes(size), host.headers) for name, host in hosted.items()}
-            figures = rounds.alternate(targets, (1, 16), arguments.rounds, arguments.seconds, tell)
-            what = f"a handler that does nothing, bodies of {size:,} bytes"
-            made.append(report.Report(f"{CORES} cores of {tuning_view.processor()}", what, figures))
-    return made
+            targets = {name: Target(server.url("echo"), bytes(size), server.headers) for name, server in running.items()}
+            figures = rounds.alternate(targets, (1, 16), arguments.rounds, arguments.seconds, show)
+            title = f"a handler that does nothing, bodies of {size:,} bytes"
+            reports.append(report.Report(f"{CORES} cores of {tuning_view.processor()}", title, figures))
+    return reports
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="The bundle beside others, on the same work.")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join([*CASES, *OTHERS])} (default: all)")
+def parse() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the bundle and others on the same work.")
+    known = [*CASES, *OTHER_CASES]
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(known)} (default: all except growth)")
     parser.add_argument("--rounds", type=int, default=3, help="each contender is measured in each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4, help="of load at each number of clients (default: %(default)s)")
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="closed loop (default: %(default)s)")
@@ -162,26 +174,33 @@ def main() -> None:
         from bench.peers.wire import PEERS
 
         arguments.peers = arguments.peers or list(PEERS)
-    unknown = set(arguments.cases) - {*CASES, *OTHERS}
+    unknown = set(arguments.cases) - {*known}
     if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join([*CASES, *OTHERS])}")
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if "growth" in arguments.cases[1:] or arguments.cases[:1] == ["growth"] != arguments.cases:
+        parser.error("growth is measured alone")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse()
     if arguments.cases == ["growth"]:
-        tables, grown = growth.run(tell)
+        tables, found = growth.run(show)
         for each in tables:
             console.print(each)
-        print(report.write(grown, arguments.output / "growth.json"))
+        print(report.write(found, arguments.output / "growth.json"))
         return
     reports = []
     try:
         for name in arguments.cases or ([*CASES] if arguments.peers else [*CASES, "server"]):
-            reports += ceiling(arguments) if name == "server" else [bench(CASES[name], arguments)]
+            reports += overhead(arguments) if name == "server" else [bench(CASES[name], arguments)]
             console.print(report.table(reports[-1]))
     except BundleError as error:
         sys.exit(f"error: {error}")
     file = report.write(reports, arguments.output / "bench.json")
     picture = report.draw(reports, arguments.output / "bench.png")
     for each in reports:
-        print(f"\n{each.case}\n\n{report.markdown(each, FULL)}")
+        print(f"\n{each.case}\n\n{report.markdown(each, CAPACITY_CLIENTS)}")
     print(f"\n{file}, {picture}")
 
 

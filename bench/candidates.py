@@ -1,7 +1,4 @@
-"""What can be tried of a recipe, as data: runtimes and precisions first, then how many workers, threads, requests a batch.
-
-Knows nothing of servers, nor of how a trial ends.
-"""
+"""The recipe settings that a tuning tries, as data: runtimes and precisions, then workers, threads and batch sizes."""
 
 import os
 from collections.abc import Iterator
@@ -33,11 +30,19 @@ ON_GPU = (
     ("compile", "bf16", True),
 )
 BATCHES = (1, 2, 4, 16, 32)
-DELAYS = (5,)  # ms, beside 1: what is gained by waiting longer is measured, and as a rule nothing
+DELAYS = (5,)  # ms, besides 1; a longer wait rarely gains anything
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """The settings of a recipe that a trial changes; `workers` is both its minWorkers and its maxWorkers."""
+    """The settings of a recipe that a trial changes.
+
+    Args:
+        workers: minWorkers and maxWorkers.
+        threads: of the network in each worker; 0 means one per core.
+        lone_threads: of the network for a batch of one; 0 means `threads`.
+        batch: requests.
+        delay: ms.
+    """
 
     runtime: str
     precision: str
@@ -50,20 +55,20 @@ class Candidate(msgspec.Struct, frozen=True):
     delay: int = 1
 
     def handler(self) -> dict:
-        """Its part of the recipe's `handler:` section; what is the default is left out."""
+        """Its part of the recipe's `handler:` section, without settings that equal the defaults."""
         settings = {"runtime": self.runtime, "precision": self.precision, "channels_last": self.channels_last}
         settings |= {"threads": self.threads, "decoders": self.decoders, "lone_threads": self.lone_threads}
         defaults = {"precision": "fp32", "channels_last": False, "threads": 0, "lone_threads": 0, "decoders": 1}
         return {name: value for name, value in settings.items() if defaults.get(name) != value}
 
     def recipe(self) -> dict:
-        """Its part of the recipe beside `handler:`."""
+        """Its part of the recipe outside the `handler:` section."""
         workers = {"minWorkers": self.workers, "maxWorkers": self.workers}
         return workers | {"batchSize": self.batch, "maxBatchDelay": self.delay}
 
     @property
     def network(self) -> str:
-        """What runs the network."""
+        """Runtime, precision and memory layout, for people."""
         return f"{self.runtime} {self.precision}{', channels last' if self.channels_last else ''}"
 
     def __str__(self) -> str:
@@ -75,12 +80,12 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def networks(has_gpu: bool) -> list[Candidate]:
-    """One for each runtime and precision; where there is a GPU, of those that use it."""
+    """One candidate per runtime and precision: those for a GPU if there is one, else those for the CPU."""
     return [Candidate(*each) for each in (ON_GPU if has_gpu else ON_CPU)]
 
 
 def layouts(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
-    """The same network in one worker with all cores, in a worker a core, and between; threads for each and for all."""
+    """The same network in 1, 2, 4, ... workers. The workers' threads add up to the cores, and to twice the cores."""
     workers = 1
     while workers <= cores:
         for threads in sorted({cores // workers, min(cores, 2 * cores // workers)}):
@@ -89,7 +94,7 @@ def layouts(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
 
 
 def refinements(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
-    """The same layout with other batches, delays and decoders, one change each."""
+    """The same layout with another batch size, delay or number of decoders: one change per candidate."""
     if one.threads < cores and RUNTIMES[one.runtime].has_lone_threads:
         yield msgspec.structs.replace(one, lone_threads=cores)
     for batch in BATCHES:

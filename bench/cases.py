@@ -1,7 +1,4 @@
-"""What is measured, as data: a model, what every request holds, and the contenders besides the bundle.
-
-Knows nothing of servers and load.
-"""
+"""The benchmark's cases, as data: a model, the body of every request, and the stock archive."""
 
 import io
 from collections.abc import Callable
@@ -14,32 +11,32 @@ from bench.candidates import CORES, Candidate
 from model_defs.artifact import Artifact
 from serving.client import BYTES, TYPES
 
-WORDS = 20  # of the text
+WORDS = 20  # in the text that is sent
 
 
 class Case(msgspec.Struct):
     """
     Args:
-        model: an artifact and a recipe.
-        body: of every request.
-        content_type: likewise.
-        stock: writes the stock archive into a folder.
-        what: for the tables.
-        is_picture: whether the body is one.
-        exact: settings under which the answers are the eager network's, where the recipe's lower the precision.
+        model: the name of its artifact and recipe.
+        body: makes the body of every request.
+        content_type: of every request.
+        stock: writes the stock archive into a folder and gives its path.
+        title: for the tables.
+        is_picture: whether the body is a picture.
+        exact: full-precision settings, if the recipe lowers the precision; they are measured too.
     """
 
     model: str
     body: Callable[[Artifact], bytes]
     content_type: str
     stock: Callable[[Artifact, Path], Path]
-    what: str
+    title: str
     is_picture: bool = False
     exact: Candidate | None = None
 
 
 def photograph(artifact: Artifact) -> bytes:
-    """A JPEG of 500 x 375 pixels and 133 kB, of a photograph that scikit-learn brings along (china.jpg)."""
+    """A JPEG of 500 x 375 pixels and 133 kB, made from a photograph in scikit-learn (china.jpg)."""
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
@@ -50,12 +47,12 @@ def photograph(artifact: Artifact) -> bytes:
 
 
 def sample(artifact: Artifact) -> bytes:
-    """The first of the artifact's samples."""
+    """The artifact's first sample."""
     return artifact.samples()[0][1]
 
 
 def sentence(artifact: Artifact) -> bytes:
-    """The words of the artifact's samples, as many as `WORDS`."""
+    """The first `WORDS` words of the artifact's samples, repeated if there are fewer."""
     words = " ".join(payload.decode() for _, payload in artifact.samples()).split()
     return " ".join((words * WORDS)[:WORDS]).encode()
 

@@ -1,10 +1,11 @@
-"""How most people write the work: each body decoded by the usual library, and the network in eager fp32.
+"""The work as most people write it: the usual library decodes a request, and the network runs in eager fp32.
 
-`load(folder, threads)` gives the kind of work that the archive's network does. Runs in the peers' environments.
+`load(folder, threads)` picks the class that fits the archive's network. This code runs in the peers' environments.
 """
 
 import io
 import json
+import re
 from pathlib import Path
 
 import safetensors.torch
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from bench.steps import Steps
 
 TOP_K = 5
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation, as torchvision's weights expect them
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation that torchvision's weights expect
+# A punctuation mark, or a run of characters without marks, spaces, semicolons and colons.
+TOKEN = re.compile(r"['.,()!?]|[^\s'.,()!?;:]+")
 
 
 class Eager(Steps):
@@ -34,7 +37,7 @@ class Eager(Steps):
         raise NotImplementedError
 
     def weights(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The network's own, of those in the archive."""
+        """The archive's weights -> those of the network that `build` makes."""
         return stored
 
     def collate(self, samples: list) -> tuple[Tensor, ...]:
@@ -45,23 +48,23 @@ class Eager(Steps):
             return list(self.network(*self.collate(samples)).softmax(-1))
 
     def answer(self, output: Tensor) -> list[dict]:
-        scores, places = output.topk(min(TOP_K, len(self.labels)))
-        found = zip(places.tolist(), scores.tolist(), strict=True)
-        return [{"label": self.labels[place], "score": score} for place, score in found]
+        scores, class_ids = output.topk(min(TOP_K, len(self.labels)))
+        pairs = zip(class_ids.tolist(), scores.tolist(), strict=True)
+        return [{"label": self.labels[class_id], "score": score} for class_id, score in pairs]
 
 
 class Pictures(Eager):
-    """Pillow, torchvision's transforms and network."""
+    """Pillow, and torchvision's transforms and network."""
 
     def __init__(self, model: dict, folder: Path):
         from torchvision import transforms
 
         super().__init__(model, folder)
-        framed = model["transform"].get("init_args") or {}
-        size = framed.get("size", 224)
+        settings = model["transform"].get("init_args") or {}
+        size = settings.get("size", 224)
         self.transform = transforms.Compose(
             [
-                transforms.Resize(round(size / framed.get("crop_pct", 1.0))),
+                transforms.Resize(round(size / settings.get("crop_pct", 1.0))),
                 transforms.CenterCrop(size),
                 transforms.ToTensor(),
                 transforms.Normalize(*IMAGENET),
@@ -83,7 +86,7 @@ class Pictures(Eager):
 
 
 class Sounds(Eager):
-    """torchaudio, and the archive's network, whose spectrogram is torchaudio's. Every sound is of one length in the benchmark."""
+    """soundfile, torchaudio's resampling, and the archive's network. All sounds of the benchmark have the same length."""
 
     def __init__(self, model: dict, folder: Path):
         super().__init__(model, folder)
@@ -95,25 +98,21 @@ class Sounds(Eager):
         return MelCNN(**settings)
 
     def decode(self, payload: bytes) -> Tensor:
+        import soundfile
         import torchaudio
 
-        waveform, rate = torchaudio.load(io.BytesIO(payload))
-        return torchaudio.functional.resample(waveform, rate, self.rate).mean(0)
+        samples, rate = soundfile.read(io.BytesIO(payload), dtype="float32", always_2d=True)  # (samples, channels)
+        return torchaudio.functional.resample(torch.from_numpy(samples.mean(1)), rate, self.rate)
 
 
 class Texts(Eager):
-    """torchtext's tokenizer, n-grams and vocabulary, and an EmbeddingBag: torchtext's own tutorial of text classification."""
+    """A regular expression as the tokenizer, a dict as the vocabulary, and an EmbeddingBag."""
 
     def __init__(self, model: dict, folder: Path):
-        from torchtext.data.utils import get_tokenizer
-        from torchtext.vocab import vocab
-
         super().__init__(model, folder)
         self.ngrams = model["transform"]["init_args"]["ngrams"]
-        self.tokenize = get_tokenizer("basic_english")
-        tokens = (folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
-        self.numbers = vocab(dict.fromkeys(tokens, 1), min_freq=0)
-        self.numbers.set_default_index(0)
+        tokens = (folder / "vocabulary.txt").read_bytes().decode().split("\n")
+        self.index = {token: index for index, token in enumerate(tokens)}
 
     def build(self, settings: dict) -> nn.Module:
         from model_defs.text import BagOfWords
@@ -121,9 +120,11 @@ class Texts(Eager):
         return BagOfWords(**settings)
 
     def decode(self, payload: bytes) -> Tensor:
-        from torchtext.data.utils import ngrams_iterator
-
-        return torch.tensor(self.numbers(list(ngrams_iterator(self.tokenize(payload.decode()), self.ngrams))))
+        words = TOKEN.findall(payload.decode().lower().replace('"', "").replace("<br />", " "))
+        ngrams = words + [
+            " ".join(words[start : start + size]) for size in range(2, self.ngrams + 1) for start in range(len(words) - size + 1)
+        ]
+        return torch.tensor([self.index[ngram] for ngram in ngrams if ngram in self.index] or [0])
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor, Tensor]:
         lengths = torch.tensor([0] + [len(sample) for sample in samples[:-1]])
@@ -140,7 +141,7 @@ KINDS = {
 def load(folder: Path, threads: int) -> Steps:
     """
     Raises:
-        ValueError: the archive's network is not one that is written down here.
+        ValueError: this module has no class for the archive's network.
     """
     torch.set_num_threads(threads)
     model = json.loads((folder / "model.json").read_bytes())

@@ -1,4 +1,4 @@
-"""A TorchServe handler that does nothing: what is left is the price of the server itself."""
+"""A TorchServe handler that does nothing. It measures the server's own overhead."""
 
 import logging
 

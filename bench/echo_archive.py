@@ -1,4 +1,4 @@
-"""The archive of the handler that does nothing, once as loud as TorchServe's workers are and once as the bundle has them."""
+"""The archive of the handler that does nothing: with TorchServe's usual logging, or as quiet as the bundle's handlers."""
 
 import subprocess
 import sys
@@ -17,6 +17,11 @@ quiet: {quiet}
 
 
 def build(store: Path, quiet: bool) -> Path:
+    """Write the archive into `store`.
+
+    Args:
+        quiet: log warnings only, as the bundle's handlers do.
+    """
     store.mkdir()
     config = store / "model-config.yaml"
     config.write_text(CONFIG.format(delay=1 if quiet else 5, quiet=str(quiet).lower()))

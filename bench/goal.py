@@ -1,23 +1,23 @@
-"""What a tuning is after: `throughput`, `latency`, or the most answers within a bound such as `p99<50ms`."""
+"""The goal of a tuning: `throughput`, `latency`, or the most answers within a bound such as `p99<50ms`."""
 
 import re
 
 from bench.load import Measured
 from model_defs.errors import BundleError
 
-CLIENTS = (1, 4, 16)  # at which every trial is measured
+CLIENTS = (1, 4, 16)  # every trial is measured at these numbers of clients
 BOUND = re.compile(r"p(50|99)\s*<\s*(\d+(?:\.\d+)?)\s*ms")
 
 
 class GoalError(BundleError):
-    """No such goal; the message says which there are."""
+    """No such goal; the message lists the goals."""
 
 
 class Goal:
     """
     Args:
-        text: "throughput": the most answers a second from 16 clients. "latency": the shortest median for one client. "p99<50ms",
-            "p50<10ms": the most answers a second of those numbers of clients at which that holds.
+        text: "throughput": the most answers per second for 16 clients. "latency": the shortest median for one client.
+            "p99<50ms", "p50<10ms": the most answers per second among the numbers of clients that keep the bound.
 
     Raises:
         GoalError: anything else.
@@ -29,12 +29,12 @@ class Goal:
             raise GoalError(f'GOAL={text}: it is one of throughput, latency, or a bound such as "p99<50ms"')
 
     def score(self, measured: list[Measured]) -> float:
-        """Higher is better; of the measurements at `CLIENTS`, in their order."""
+        """The measurements at `CLIENTS`, in that order -> their score. Higher is better."""
         if self.text == "throughput":
             return measured[-1].rate
         if self.text == "latency":
             return -measured[0].p50
-        name, most = f"p{self.bound[1]}", float(self.bound[2])
-        within = [each.rate for each in measured if getattr(each, name) < most]
-        # Where nothing is within the bound, the nearest to it is the best.
+        name, limit_ms = f"p{self.bound[1]}", float(self.bound[2])
+        within = [each.rate for each in measured if getattr(each, name) < limit_ms]
+        # If nothing keeps the bound, the nearest to it is the best.
         return max(within) if within else -min(getattr(each, name) for each in measured)

@@ -1,4 +1,4 @@
-"""What it costs when the work grows: more clients, larger pictures, longer sounds and texts, more models; and a cold start.
+"""What more work costs: more clients, larger pictures, longer sounds and texts, more models. Also the time of a cold start.
 
 python -m bench growth
 """
@@ -31,13 +31,13 @@ MEGAPIXELS = (0.1, 0.5, 2, 8, 20)
 SOUND_SECONDS = (1, 10, 60, 300)
 WORDS = (10, 100, 1_000, 10_000)
 MODELS = (1, 5, 10, 20)
-FEW = 4  # clients, where another thing than their number grows
-LOAD = 3.0  # seconds
+FEW_CLIENTS = 4  # where something else grows
+LOAD_SECONDS = 3.0
 QUALITY = 90  # of the JPEGs: a picture of 20 megapixels stays below max_request_size
 
 
 def pictures() -> Iterator[tuple[str, bytes]]:
-    """The photograph of the benchmark at other sizes."""
+    """The photograph of the benchmark in other sizes."""
     photograph = Image.open(io.BytesIO(CASES["vision"].body(None)))
     for megapixels in MEGAPIXELS:
         scale = (megapixels * 1e6 / (photograph.width * photograph.height)) ** 0.5
@@ -47,6 +47,7 @@ def pictures() -> Iterator[tuple[str, bytes]]:
 
 
 def sounds() -> Iterator[tuple[str, bytes]]:
+    """Noise of several lengths, 16 kHz WAV."""
     for seconds in SOUND_SECONDS:
         file = io.BytesIO()
         noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000 * seconds)
@@ -55,79 +56,103 @@ def sounds() -> Iterator[tuple[str, bytes]]:
 
 
 def texts() -> Iterator[tuple[str, bytes]]:
+    """The words of the benchmark, repeated to several lengths."""
     words = CASES["text"].body(Artifact.read(ARTIFACTS / "intents")).decode().split()
     for count in WORDS:
         yield f"{count:,} words", " ".join((words * count)[:count]).encode()
 
 
-def run(tell: Callable[[str], None]) -> tuple[list[Table], dict[str, list]]:
-    """The tables, and the same for the JSON file."""
-    grown: dict[str, list] = {}
+# What grows in a request's body: the model, the bodies, their content type.
+BODIES = {
+    "size of a picture": ("resnet18", pictures, BYTES),
+    "length of a sound": ("sounds", sounds, BYTES),
+    "length of a text": ("intents", texts, TYPES[".txt"]),
+}
+
+
+def run(show: Callable[[str], None]) -> tuple[list[Table], dict[str, list]]:
+    """Measure everything.
+
+    Args:
+        show: prints what is being done.
+
+    Returns:
+        The tables, and the same figures for the JSON file.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        store = folder / "store"
-        models = {"resnet18": "clients", "sounds": "length of a sound", "intents": "length of a text"}
-        for model in models:
-            tell(f"building {model}")
-            build.build(ARTIFACTS / model, RECIPES / f"{model}.yaml", store)
-        began = time.monotonic()
-        with servers.bundle(store, folder / ".torchserve", [("intents", "1.0")]) as host:
-            answered(host, "intents", next(texts())[1], TYPES[".txt"])
-            grown["cold start"] = [("seconds from nothing to the first answer", time.monotonic() - began)]
-            hosting = Registry(StateDir(folder / ".torchserve"))
-            for model in ("resnet18", "sounds"):
-                hosting.host(model, "1.0")
-
-            def loaded(model: str, body: bytes, content_type: str, clients: int) -> Measured:
-                return measure(Target(host.url(model), body, host.headers | {"Content-Type": content_type}), clients, LOAD)
-
-            photograph = CASES["vision"].body(None)
-            for clients in CLIENTS:
-                tell(f"{clients} clients")
-                grown.setdefault("clients", []).append((f"{clients}", loaded("resnet18", photograph, BYTES, clients)))
-            for what, model, made, content_type in (
-                ("size of a picture", "resnet18", pictures, BYTES),
-                ("length of a sound", "sounds", sounds, BYTES),
-                ("length of a text", "intents", texts, TYPES[".txt"]),
-            ):
-                for label, body in made():
-                    tell(f"{what}: {label}")
-                    grown.setdefault(what, []).append((label, loaded(model, body, content_type, FEW)))
-        grown["models"] = list(many(folder, tell))
-    return [table(what, rows) for what, rows in grown.items()], grown
+        figures = one_server(folder, show)
+        figures["models"] = list(many_models(folder, show))
+    return [table(title, rows) for title, rows in figures.items()], figures
 
 
-def many(folder: Path, tell: Callable[[str], None]) -> Iterator[tuple[str, float]]:
-    """One small model under more and more versions, a worker each: seconds to be ready, memory, and the answers of the first."""
+def one_server(folder: Path, show: Callable[[str], None]) -> dict[str, list]:
+    """A cold start, then more clients and larger bodies on one server of three models."""
+    store, figures = folder / "store", {}
+    for model, _, _ in BODIES.values():
+        show(f"building {model}")
+        build.build(ARTIFACTS / model, RECIPES / f"{model}.yaml", store)
+    start = time.monotonic()
+    with servers.bundle(store, folder / ".torchserve", [("intents", "1.0")]) as server:
+        answer(server, "intents", next(texts())[1], TYPES[".txt"])
+        figures["cold start"] = [("seconds from nothing to the first answer", time.monotonic() - start)]
+        registry = Registry(StateDir(folder / ".torchserve"))
+        for model in ("resnet18", "sounds"):
+            registry.host(model, "1.0")
+
+        def load(model: str, body: bytes, content_type: str, clients: int) -> Measured:
+            headers = server.headers | {"Content-Type": content_type}
+            return measure(Target(server.url(model), body, headers), clients, LOAD_SECONDS)
+
+        photograph = CASES["vision"].body(None)
+        figures["clients"] = []
+        for clients in CLIENTS:
+            show(f"{clients} clients")
+            figures["clients"].append((f"{clients}", load("resnet18", photograph, BYTES, clients)))
+        for title, (model, bodies, content_type) in BODIES.items():
+            figures[title] = []
+            for label, body in bodies():
+                show(f"{title}: {label}")
+                figures[title].append((label, load(model, body, content_type, FEW_CLIENTS)))
+    return figures
+
+
+def many_models(folder: Path, show: Callable[[str], None]) -> Iterator[tuple[str, float]]:
+    """One small model in more and more versions, with one worker each.
+
+    Yields:
+        A label with the memory and the time to start each, and the answers per second of the first version.
+    """
     store, recipe = folder / "many", RECIPES / "intents.yaml"
-    for number in range(max(MODELS)):
-        build.build(ARTIFACTS / "intents", recipe, store, f"1.{number}")
-    with servers.bundle(store, folder / ".many", []) as host:
-        hosting, hosted = Registry(StateDir(folder / ".many")), 0
+    for index in range(max(MODELS)):
+        build.build(ARTIFACTS / "intents", recipe, store, f"1.{index}")
+    with servers.bundle(store, folder / ".many", []) as server:
+        registry, hosted = Registry(StateDir(folder / ".many")), 0
         for count in MODELS:
-            tell(f"{count} models")
-            began = time.monotonic()
-            for number in range(hosted, count):
-                hosting.host("intents", f"1.{number}")
-            each, hosted = (time.monotonic() - began) / (count - hosted), count
-            body = next(texts())[1]
-            rate = measure(
-                Target(f"{host.url('intents')}/1.0", body, host.headers | {"Content-Type": TYPES[".txt"]}), FEW, LOAD
-            ).rate
-            family = [psutil.Process(host.pid), *psutil.Process(host.pid).children(recursive=True)]
-            own = sum(process.memory_full_info().uss for process in family) / 1e6
-            yield f"{count}: {own:,.0f} MB in all, {each:.1f} s to start each", rate
+            show(f"{count} models")
+            start = time.monotonic()
+            for index in range(hosted, count):
+                registry.host("intents", f"1.{index}")
+            seconds, hosted = (time.monotonic() - start) / (count - hosted), count
+            headers = server.headers | {"Content-Type": TYPES[".txt"]}
+            target = Target(f"{server.url('intents')}/1.0", next(texts())[1], headers)
+            rate = measure(target, FEW_CLIENTS, LOAD_SECONDS).rate
+            processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+            memory = sum(process.memory_full_info().uss for process in processes) / 1e6
+            yield f"{count}: {memory:,.0f} MB in all, {seconds:.1f} s to start each", rate
 
 
-def answered(host: servers.Host, model: str, body: bytes, content_type: str) -> None:
-    headers = host.headers | {"Content-Type": content_type}
-    requests.post(host.url(model), data=body, headers=headers, timeout=60).raise_for_status()
+def answer(server: servers.Running, model: str, body: bytes, content_type: str) -> None:
+    """Send one request and wait for its answer."""
+    headers = server.headers | {"Content-Type": content_type}
+    requests.post(server.url(model), data=body, headers=headers, timeout=60).raise_for_status()
 
 
-def table(what: str, rows: list) -> Table:
-    made = Table(title=what, title_justify="left")
-    for name in (what, "answers/s", "p50 ms", "p99 ms", "other answers"):
-        made.add_column(name, justify="left" if name == what else "right")
+def table(title: str, rows: list) -> Table:
+    """Rows of a label and what was measured, or a label and one number."""
+    made = Table(title=title, title_justify="left")
+    for name in (title, "answers/s", "p50 ms", "p99 ms", "other answers"):
+        made.add_column(name, justify="left" if name == title else "right")
     for label, found in rows:
         if isinstance(found, Measured):
             others = ", ".join(f"{count} x {status}" for status, count in found.others.items())

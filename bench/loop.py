@@ -1,4 +1,4 @@
-"""The same decode, network and encode with no server: what the cores can do at most.
+"""The same decoding, network and encoding without a server: the most that the cores can do.
 
 python -m bench.loop ARCHIVE FILE --workers 2 --threads 1
 """
@@ -15,7 +15,11 @@ SECONDS = 5.0
 
 
 def answer(archive: Path, payload: bytes, threads: int, batch: int, ready, results) -> None:
-    """Answer batches of the same input for `SECONDS`; begins when all are ready."""
+    """Answer batches of one input for `SECONDS`, and put the rate into `results`.
+
+    Args:
+        ready: a barrier: all processes start together.
+    """
     import yaml
 
     from handlers import base
@@ -37,8 +41,8 @@ def answer(archive: Path, payload: bytes, threads: int, batch: int, ready, resul
 
 
 def rate(archive: Path, payload: bytes, workers: int, threads: int, batch: int = 8) -> float:
-    """Inputs a second that so many processes of so many threads answer."""
-    spawn = multiprocessing.get_context("spawn")  # threads of the libraries do not survive a fork
+    """Inputs per second that `workers` processes with `threads` threads each answer."""
+    spawn = multiprocessing.get_context("spawn")  # the libraries' threads do not survive a fork
     ready, results = spawn.Barrier(workers), spawn.Queue()
     processes = [spawn.Process(target=answer, args=(archive, payload, threads, batch, ready, results)) for _ in range(workers)]
     for process in processes:
@@ -50,14 +54,16 @@ def rate(archive: Path, payload: bytes, workers: int, threads: int, batch: int =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.loop", description="How much the cores can do with no server.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.loop", description="Measure how much the cores can do without a server."
+    )
     parser.add_argument("archive", type=Path)
     parser.add_argument("file", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    found = rate(arguments.archive, arguments.file.read_bytes(), arguments.workers, arguments.threads)
-    print(f"{found:,.1f} inputs/s by {arguments.workers} processes of {arguments.threads} threads")
+    total = rate(arguments.archive, arguments.file.read_bytes(), arguments.workers, arguments.threads)
+    print(f"{total:,.1f} inputs/s by {arguments.workers} processes with {arguments.threads} threads each")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""What a benchmark found: tables, a JSON file, a chart.
-
-Knows nothing of how it was found.
-"""
+"""The results of a benchmark as tables, a JSON file and a chart."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,9 @@ class Report(msgspec.Struct):
     """
     Args:
         machine: cores and processor.
-        case: what the work is.
-        figures: closed loop first, then open loop.
-        notes: facts beside them, by name.
+        case: its title.
+        figures: of the closed loop, then of the open loop.
+        notes: other facts, by name.
     """
 
     machine: str
@@ -28,7 +25,7 @@ class Report(msgspec.Struct):
 
 
 def table(report: Report) -> Table:
-    """One line a contender and number of clients."""
+    """One row per contender and number of clients, for a terminal."""
     made = Table(title=f"{report.case}; {report.machine}", title_justify="left")
     for name in ("contender", "clients", "answers/s", "least to most", "p50 ms", "p99 ms", "load tool, cores", "other answers"):
         made.add_column(name, justify="left" if name == "contender" else "right")
@@ -41,31 +38,31 @@ def table(report: Report) -> Table:
     return made
 
 
-def markdown(report: Report, clients: int, single: int = 1) -> str:
-    """The README's table: at many clients, and at one; best first."""
+def markdown(report: Report, clients: int) -> str:
+    """The table for the docs: many clients, and one client; best first."""
     many = sorted((each for each in report.figures if each.clients == clients and not each.asked), key=lambda each: -each.rate)
-    alone = {each.contender: each for each in report.figures if each.clients == single and not each.asked}
+    alone = {each.contender: each for each in report.figures if each.clients == 1 and not each.asked}
     lines = [
         f"| server | answers/s, {clients} clients | p50 ms | p99 ms | answers/s, 1 client | p50 ms |",
         "| --- |" + " --- |" * 5,
     ]
     for each in many:
         one = alone.get(each.contender)
-        tail = f"{one.rate:,.1f} | {one.p50:,.1f}" if one else " | "
-        spread = f"{each.rate:,.1f} ({each.least:,.1f} to {each.most:,.1f})"
-        lines.append(f"| {each.contender} | {spread} | {each.p50:,.0f} | {each.p99:,.0f} | {tail} |")
+        single = f"{one.rate:,.1f} | {one.p50:,.1f}" if one else " | "
+        rate = f"{each.rate:,.1f} ({each.least:,.1f} to {each.most:,.1f})"
+        lines.append(f"| {each.contender} | {rate} | {each.p50:,.0f} | {each.p99:,.0f} | {single} |")
     return "\n".join(lines)
 
 
 def write(found: Any, file: Path) -> Path:
-    """As JSON."""
+    """Write it as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     return file
 
 
 def draw(reports: list[Report], file: Path) -> Path:
-    """For each case the answers a second of each contender by the number of clients, and the same for the 99th percentile."""
+    """Draw, for each case, answers per second and the 99th percentile of each contender over the number of clients."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -80,7 +77,7 @@ def draw(reports: list[Report], file: Path) -> Path:
             clients = [each.clients for each in line]
             left.plot(clients, [each.rate for each in line], "o-", label=name, **style)
             right.plot(clients, [each.p99 for each in line], "o-", label=name, **style)
-        left.set(title=report.case, xlabel="clients", ylabel="answers a second", xscale="log")
+        left.set(title=report.case, xlabel="clients", ylabel="answers per second", xscale="log")
         left.set_ylim(bottom=0)
         right.set(xlabel="clients", ylabel="99th percentile, ms", xscale="log", yscale="log")
         left.legend(fontsize="x-small")

@@ -1,7 +1,4 @@
-"""A recipe with other settings, its comments and order kept.
-
-Knows nothing of why they change.
-"""
+"""Change settings in a recipe's text; its comments and order stay."""
 
 import io
 from pathlib import Path
@@ -11,11 +8,11 @@ from ruamel.yaml import YAML
 from bench.candidates import Candidate
 from handlers.runtimes import RUNTIMES
 
-MARK = "make tune"  # a comment that begins so is the last tuning's, and goes with it
+MARK = "make tune"  # begins the comment of a tuning; the next tuning removes it
 
 
 def changed(text: str, candidate: Candidate) -> str:
-    """The recipe's text with the candidate's settings; those that are defaults are left out of `handler:`."""
+    """The recipe's text with the candidate's settings. `handler:` gets no settings that equal the defaults."""
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 130, True
     tree = yaml.load(text)
@@ -30,8 +27,8 @@ def changed(text: str, candidate: Candidate) -> str:
     return file.getvalue()
 
 
-def write(file: Path, candidate: Candidate, why: str) -> None:
-    """Into the recipe, with a comment at its top that says why."""
+def write(file: Path, candidate: Candidate, reason: str) -> None:
+    """Write the candidate's settings into the recipe, with the reason as a comment at the top."""
     text = file.read_text(encoding="utf-8")
     kept = [line for line in text.splitlines(keepends=True) if not line.startswith(f"# {MARK}")]
-    file.write_text(f"# {MARK}, {why}\n" + changed("".join(kept), candidate), encoding="utf-8")
+    file.write_text(f"# {MARK}, {reason}\n" + changed("".join(kept), candidate), encoding="utf-8")

@@ -1,18 +1,18 @@
-"""The three steps of the work, so that each server does each of them where its documentation does."""
+"""The three steps of the work. Each peer calls them where its own documentation puts such steps."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 class Steps:
-    """What a form of the work has to say."""
+    """The base of each form of the work."""
 
     def decode(self, payload: bytes) -> Any:
         """One request's body -> one sample."""
         raise NotImplementedError
 
     def infer(self, samples: list) -> list:
-        """A batch's samples -> one output each."""
+        """The samples of a batch -> one output per sample."""
         raise NotImplementedError
 
     def answer(self, output: Any) -> list[dict]:
@@ -23,5 +23,5 @@ class Steps:
         return [self.decode(payload) for payload in payloads]
 
     def predict(self, payloads: Sequence[bytes]) -> list[list[dict]]:
-        """All of it, for servers that batch the bodies."""
+        """All three steps, for servers that batch the request bodies."""
         return [self.answer(output) for output in self.infer(self.decode_all(payloads))]

@@ -1,7 +1,7 @@
-"""The work that every peer does: a picture, a sound or a text -> its five likeliest labels, from one archive and in two forms.
+"""The work that every peer does: a picture, a sound or a text -> its five most likely labels. There are two forms of it.
 
-`eager` is how most people write it, fp32: see `bench/eager.py`. `fast` is the archive's own handler, with its own code,
-transform and runtime, without TorchServe. Runs in the peers' environments; knows nothing of any server.
+`eager` is how most people write it, in fp32: see `bench/eager.py`. `fast` is the archive's own handler, with its transform and
+runtime, without TorchServe. This code runs in the peers' environments.
 """
 
 import json
@@ -47,8 +47,10 @@ class Fast(Steps):
 
 
 def load(chosen: Options) -> Steps:
-    """The work as the options say, ready to be done in this process. What it imports is the archive's own code, which must not
-    have been imported from elsewhere."""
+    """The work in the form that the options name, in this process.
+
+    It imports `handlers` and `model_defs` from the archive, so the process must not have imported them before.
+    """
     threads = chosen.threads or max(1, (os.cpu_count() or 1) // chosen.workers)
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(chosen.archive) as archive:
         archive.extractall(name)

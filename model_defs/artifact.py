@@ -31,7 +31,7 @@ MODEL, WEIGHTS, SAMPLES, REPORT = "model.json", "weights.safetensors", "samples"
 TEST, CALIBRATION = "test.zip", "calibration.zip"
 EXPECTED = "expected.json"
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
-RECORDED_IF_USED = ("tokenizers", "transformers")
+RECORDED_IF_USED = ("tokenizers", "torchtext", "transformers")
 
 
 class Sample(msgspec.Struct, frozen=True):

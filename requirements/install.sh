@@ -1,24 +1,33 @@
 #!/bin/sh
-# Usage: install.sh VENV LOCK. Makes the virtual environment VENV, unless it is there, and installs what LOCK lists.
+# Usage: install.sh VENV LOCK [PYTHON VERSION ...]
+# Makes the virtual environment VENV, unless it is there, and installs what LOCK lists. Its Python is the first of the versions
+# that this machine has. 3.11 comes first: the tests run there.
 set -eu
 venv=$1 lock=$2
+shift 2
+[ $# -gt 0 ] || set -- 3.11 3.12 3.13
 needed=8 # GiB: the CUDA build of torch and what pip unpacks on the way
 
-# 3.11 first: the tests run there, and torchtext's environment takes no later one.
+# Usage: find_python VERSION ...
 find_python() {
-    for name in python3.11 python3.12 python3.13 python3 python; do
-        if "$name" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+    check='import sys, venv, ensurepip; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])'
+    for name in $(printf 'python%s ' "$@") python3 python; do
+        if "$name" -c "$check" "$@" 2>/dev/null; then
             command -v "$name"
             return
         fi
     done
-    # What uv has fetched need not be on the PATH.
-    uv python find --no-project '>=3.11,<3.14' 2>/dev/null
+    # A Python that uv has installed is not always on the PATH.
+    for version in "$@"; do
+        uv python find --no-project "$version" 2>/dev/null && return
+    done
+    return 1
 }
 
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    python=$(find_python) || {
-        echo "error: no Python 3.11, 3.12 or 3.13 here; get one with: uv python install 3.11 (pip install uv gets uv)" >&2
+    python=$(find_python "$@") || {
+        versions=$(echo "$@" | sed 's/ /, /g; s/\(.*\), /\1 or /')
+        echo "error: no Python $versions here; get one with: uv python install $1 (pip install uv gets uv)" >&2
         exit 1
     }
     free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')

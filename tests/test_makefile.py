@@ -63,3 +63,17 @@ def test_a_changed_config_or_given_data_trains_anew(make):
 
 def test_a_model_that_is_not_there_says_which_are(make):
     assert "no train/configs/y.yaml; there are: x" in make("train", "MODEL=y")
+
+
+def test_torchtext_is_installed_and_trains_in_its_own_environment(make):
+    (make.folder / "requirements" / "torchtext.txt").touch()
+    (make.folder / "requirements" / "ncnn.txt").touch()
+    install = "requirements/install.sh .venv-torchtext requirements/torchtext.txt 3.11 3.12"
+    said = make("setup", "EXTRAS=torchtext ncnn")
+    assert install in said and "requirements/install.sh .venv requirements/ncnn.txt" in said
+    said = make("train", "MODEL=x", "BASE=torchtext")
+    assert said.index(install) < said.index(".venv-torchtext/bin/python -m train x")
+
+
+def test_an_unknown_base_is_one_clear_line(make):
+    assert "BASE=torch1: give BASE=torchtext, or leave it out" in make("train", "MODEL=x", "BASE=torch1")

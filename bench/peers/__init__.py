@@ -1,5 +1,5 @@
-"""The servers that people would pick instead, each a file that does `bench.work` the way its documentation does.
+"""Other servers, one file each. A file does `bench.work` the way that the server's documentation shows.
 
-Each runs in its own environment, as `python -m bench.peers.<name>`: by its path, Python would find `bench/peers/fastapi.py` where
-it looks for FastAPI.
+Each runs in its own environment, as `python -m bench.peers.<name>`. If it ran by its path, `import fastapi` would find
+`bench/peers/fastapi.py`.
 """

@@ -1,5 +1,5 @@
-"""BentoML: a service that batches adaptively. It has no window: it learns how long batches take, and what it is given as a limit
-is the latency beyond which it refuses requests; so that stays as it is by default.
+"""BentoML: a service that batches adaptively. It has no batch delay: it learns how long batches take. Its latency limit is
+where it begins to refuse requests, so the limit keeps its default.
 
 POST /predict: multipart/form-data with the picture in `pictures`. Answers `[[{"label", "score"}, ...]]`.
 """
@@ -27,7 +27,7 @@ class Classifier:
 
 
 def content(picture: Image) -> bytes:
-    """The file that BentoML has opened and not yet decoded."""
+    """The bytes of a picture that BentoML has opened but not decoded."""
     picture.fp.seek(0)
     return picture.fp.read()
 

@@ -1,4 +1,4 @@
-"""FastAPI under uvicorn: each request alone, in the thread pool where plain functions run. No batches.
+"""FastAPI under uvicorn: each request alone, in the thread pool for plain functions. No batches.
 
 POST /predict: the bytes of a file, application/octet-stream. Answers `[{"label", "score"}, ...]`.
 """

@@ -1,4 +1,4 @@
-"""LitServe: a process for HTTP and a worker that decodes each request, stacks a batch and infers.
+"""LitServe: a process for HTTP, and a worker that decodes each request, stacks a batch and infers.
 
 POST /predict: the bytes of a file, application/octet-stream. Answers `[{"label", "score"}, ...]`.
 """
@@ -20,7 +20,7 @@ class Classifier(litserve.LitAPI):
         return self.work.decode(request)
 
     def batch(self, inputs: list) -> list:
-        return inputs  # the work stacks them
+        return inputs  # `infer` stacks them
 
     def predict(self, x: list) -> list:
         return self.work.infer(x)

@@ -35,7 +35,7 @@ class Classifier(MLModel):
 async def serve() -> None:
     chosen = options(workers=1)
     with socket.create_server(("127.0.0.1", 0)) as free:
-        unused = free.getsockname()[1]  # it cannot do without gRPC
+        unused = free.getsockname()[1]  # gRPC cannot be switched off
     settings = {"host": "127.0.0.1", "http_port": chosen.port, "grpc_port": unused, "metrics_endpoint": None, "debug": False}
     server = MLServer(Settings(**settings, parallel_workers=chosen.workers))
     model = ModelSettings(

@@ -1,4 +1,4 @@
-"""mosec: a server in Rust, and processes for each step: two that decode, one that infers batches.
+"""mosec: a server in Rust, and processes for each step: two decode, one infers batches.
 
 POST /inference: the bytes of a file. Answers `[{"label", "score"}, ...]`.
 """

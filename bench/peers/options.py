@@ -1,4 +1,4 @@
-"""What every peer's command line takes."""
+"""The options of every peer's command line."""
 
 import argparse
 import os
@@ -6,19 +6,19 @@ from typing import Literal
 
 import msgspec
 
-OPTIONS = "BENCH_PEER"  # the environment's name for them: some servers start their workers with command lines of their own
+OPTIONS = "BENCH_PEER"  # their environment variable: some servers start workers with other command lines
 
 
 class Options(msgspec.Struct, frozen=True):
     """
     Args:
-        port: on loopback.
+        port: on the loopback interface.
         archive: the .mar file.
-        runtime: which form of the work.
-        threads: of the network in each worker; 0: the cores divided by the workers.
-        workers: processes, or what the server has instead; 0: as the peer's own documentation would have it.
-        batch: requests at most.
-        delay_ms: how long the first request of a batch waits for the others.
+        runtime: the form of the work.
+        threads: of the network in each worker; 0 means the cores divided by the workers.
+        workers: processes, or what the server has instead; 0 means the number in the peer's documentation.
+        batch: the most requests in a batch.
+        delay_ms: how long the first request of a batch waits for others.
     """
 
     port: int
@@ -31,7 +31,11 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def options(workers: int = 1) -> Options:
-    """As the command line says, or the process that started this one was told; `workers` where that does not say."""
+    """The options of the command line, or those of the process that started this one.
+
+    Args:
+        workers: the number if the command line gives none.
+    """
     if os.environ.get(OPTIONS):
         return msgspec.json.decode(os.environ[OPTIONS], type=Options)
     parser = argparse.ArgumentParser(allow_abbrev=False)

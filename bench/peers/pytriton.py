@@ -1,8 +1,8 @@
-"""Triton with its Python front, nvidia-pytriton: Triton batches the bodies, one Python function answers a batch.
+"""Triton with its Python interface, nvidia-pytriton: Triton batches the bodies, one Python function answers a batch.
 
-POST /v2/models/classifier/infer: the bytes of a file, with `Inference-Header-Content-Length: 0`, which is Triton's extension
-for a raw body as the one input. Answers with the same extension: JSON that names the outputs `label` and `score`, 5 each, and
-behind it their bytes.
+POST /v2/models/classifier/infer: the bytes of a file, with `Inference-Header-Content-Length: 0`. This is Triton's extension
+for a raw body as the only input. The answer uses it too: JSON that names the outputs `label` and `score`, 5 each, then their
+bytes.
 """
 
 import os
@@ -30,7 +30,7 @@ def infer(body: np.ndarray) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    # Triton's own Python backend takes this Python's library, not another one of the same version that the system has.
+    # Triton's Python backend must load this Python's library, not that of a system Python with the same version.
     os.environ["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
     server = TritonConfig(http_address="127.0.0.1", http_port=chosen.port, allow_grpc=False, allow_metrics=False)
     with Triton(config=server) as triton:

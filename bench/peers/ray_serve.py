@@ -1,4 +1,4 @@
-"""Ray Serve: an HTTP proxy and replicas, each an actor that batches with `serve.batch`.
+"""Ray Serve: an HTTP proxy, and replicas that batch with `serve.batch`.
 
 POST /: the bytes of a file. Answers `[{"label", "score"}, ...]`.
 """

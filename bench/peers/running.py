@@ -1,9 +1,7 @@
-"""A peer's process: started in the peer's own environment, asked until it answers, and ended with everything that it started.
+"""A peer's process: started in the peer's own environment, asked until it answers, and ended with all its children.
 
-    with started("litserve", archive, "eager", body) as peer:
-        peer.ask()
-
-Knows HTTP and processes; what a peer does is in its own file, what it says in `wire.py`.
+with started("litserve", archive, "eager", body) as peer:
+    peer.ask()
 """
 
 import contextlib
@@ -27,22 +25,24 @@ from model_defs.errors import BundleError
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-bench"  # see bench/requirements/install.sh
-PATIENCE = 30  # seconds for one answer, the first one's warming up included
-STOPPING = 20  # seconds to end by itself
-# What would let a peer import our code or packages from elsewhere, or take it for the child of another.
+PATIENCE = 30  # seconds for one answer, a warm-up included
+STOPPING = 20  # seconds that a peer may take to stop by itself
+# What every server that is measured gets: OpenMP threads that sleep while they wait, and no telemetry from onnxruntime.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
+# With these a peer would import code or packages from elsewhere, or read the options of another peer.
 UNWANTED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", OPTIONS)
 
 
 class PeerError(BundleError):
-    """A peer that is not installed, did not start, or answers something else; the message has what to do, or its log's end."""
+    """A peer is not installed, did not start, or gives another answer; the message says what to do, or has its log's end."""
 
 
 class Peer(msgspec.Struct):
-    """A server that answers.
+    """A running peer that has answered.
 
     Args:
         url: where to POST `body` with `headers`.
-        pids: of its processes when it was up, to measure their memory or time.
+        pids: its processes, to measure their memory or time.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Peer(msgspec.Struct):
     def ask(self) -> list[dict]:
         """
         Raises:
-            requests.RequestException: no answer, or one that is not 200.
+            requests.RequestException: no answer, or a status that is not 200.
             ValueError: see `Wire.answer`.
         """
         response = requests.post(self.url, data=self.body, headers=self.headers, timeout=PATIENCE)
@@ -78,27 +78,27 @@ def started(
     before: Sequence[str] = (),
     **options: float,
 ) -> Iterator[Peer]:
-    """The peer on a free port of loopback; it has answered `body` when this yields, and nothing of it is left afterwards.
+    """The peer on a free port of the loopback interface. It has answered `body` when this yields. Afterwards it is ended.
 
     Args:
         archive: the .mar file.
         runtime: "eager" or "fast"; see `bench/work.py`.
         expected: the label that its answer must have.
-        seconds: that it may take to answer first.
-        before: what its command is given to: `("taskset", "-c", "0")`.
+        seconds: that it may take until its first answer.
+        before: words before its command: `("taskset", "-c", "0")`.
         options: `threads`, `workers`, `batch`, `delay_ms`: see `bench.peers.options.Options`.
 
     Raises:
         ValueError: no such peer.
-        PeerError: see there.
+        PeerError: it does not run, or gives another answer.
     """
     spoken, python = wire(name), ENVIRONMENTS / name / "bin" / "python"
     if not python.exists():
         raise PeerError(f"{name} is not installed; make {(ENVIRONMENTS / name).relative_to(ROOT)}/.installed")
     chosen = Options(port=free_port(), archive=str(Path(archive).resolve()), runtime=runtime, **options)
     peer = Peer(name, f"http://127.0.0.1:{chosen.port}{spoken.path}", dict(spoken.headers), spoken.wrap(body), spoken)
-    environment = {key: value for key, value in os.environ.items() if key not in UNWANTED} | {"OMP_WAIT_POLICY": "PASSIVE"}
-    # The programs that it brings along, such as `ray`, are found before anybody else's.
+    environment = {key: value for key, value in os.environ.items() if key not in UNWANTED} | ENVIRONMENT
+    # Programs that it brings, such as `ray`, are found before any others.
     environment["PATH"] = f"{python.parent}:{environment.get('PATH', os.defpath)}"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -114,14 +114,15 @@ def started(
 
 
 def command_line(chosen: Options) -> list[str]:
+    """The options as a peer's command line takes them."""
     given = msgspec.structs.asdict(chosen)
     return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def wait_until_right(peer: Peer, process: subprocess.Popen, expected: str | None, seconds: float, log: IO[bytes]) -> None:
     """Ask until it answers; for the error see `PeerError`."""
-    end, reason = time.monotonic() + seconds, "no answer"
-    while time.monotonic() < end:
+    deadline, reason = time.monotonic() + seconds, "no answer"
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             raise PeerError(f"{peer.name} ended with {process.returncode} before it answered; its log:\n{tail(log)}")
         try:
@@ -137,12 +138,13 @@ def wait_until_right(peer: Peer, process: subprocess.Popen, expected: str | None
 
 
 def tail(log: IO[bytes], length: int = 3000) -> str:
+    """The last bytes of a log, as text."""
     log.seek(max(0, log.seek(0, os.SEEK_END) - length))
     return log.read().decode(errors="replace")
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and all below it."""
+    """A process and all its descendants."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -151,9 +153,9 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def end(process: subprocess.Popen) -> None:
-    """SIGTERM to its first process, which ends the others; what then is left of its session or below it, is killed.
+    """Send SIGTERM to a server's first process, then kill what is left of its session and its descendants.
 
-    What a server has put into a session of its own is found by its parent while that lives, so everybody is noted first.
+    The descendants are listed first: while their parent lives, it also leads to those in other sessions.
     """
     members = family(process.pid)
     with contextlib.suppress(ProcessLookupError):
@@ -164,7 +166,7 @@ def end(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()  # psutil sees by the start time whether the number is somebody else's by now
+            member.kill()  # psutil compares the start time, so another process with this id is safe
     process.wait()
     psutil.wait_procs(members, timeout=STOPPING)
 

@@ -1,7 +1,4 @@
-"""What each peer's wire looks like: the path, the headers, the body around a file, and where its answer says label and score.
-
-Knows nothing of processes, and imports no peer: it is read in our own environment.
-"""
+"""Each peer's wire format: the path, the headers, the body around a file, and where an answer has labels and scores."""
 
 import base64
 import difflib
@@ -13,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 BYTES = "application/octet-stream"
-BOUNDARY = "picture-of-the-bench"
+BOUNDARY = "picture-of-the-bench"  # of the multipart form
 
 
 class Wire(msgspec.Struct, frozen=True):
@@ -21,9 +18,9 @@ class Wire(msgspec.Struct, frozen=True):
     Args:
         path: of the POST.
         headers: of each request.
-        wrap: a file's bytes -> the body.
+        wrap: a file's bytes -> the request's body.
         read: an answer's body -> `[{"label", "score"}, ...]`, best first.
-        is_for_pictures: whether the peer's service, as it is written here, takes nothing else.
+        is_for_pictures: whether the peer's service takes pictures only, as it is written here.
     """
 
     path: str = "/predict"
@@ -44,13 +41,13 @@ class Wire(msgspec.Struct, frozen=True):
 
 
 def form(picture: bytes) -> bytes:
-    """The picture as the one file of a multipart form."""
+    """A multipart form with the picture as its only file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="pictures"; filename="picture.jpg"\r\n'
     return f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def v2_request(file: bytes) -> bytes:
-    """A file in base64 as the one input of a V2 request."""
+    """A V2 request with a file in base64 as its only input."""
     text = base64.b64encode(file).decode()
     given = {"name": "file", "shape": [1, 1], "datatype": "BYTES", "parameters": {"content_type": "base64"}, "data": [text]}
     return json.dumps({"inputs": [given]}).encode()
@@ -62,23 +59,23 @@ def v2_answer(body: bytes) -> list[dict]:
 
 
 def binary_answer(body: bytes) -> list[dict]:
-    """V2 with Triton's binary tensor extension: JSON that says how many bytes each output takes, then these, end to end."""
-    head, place = json.JSONDecoder().raw_decode(body.decode("latin-1"))  # in which a byte is a character
+    """V2 with Triton's binary tensor extension: JSON with the size of each output in bytes, then these bytes in order."""
+    head, offset = json.JSONDecoder().raw_decode(body.decode("latin-1"))  # in Latin-1 each byte is a character
     columns = {}
     for output in head["outputs"]:
         size = output["parameters"]["binary_data_size"]
-        columns[output["name"]] = BINARY[output["datatype"]](body[place : place + size])
-        place += size
+        columns[output["name"]] = BINARY[output["datatype"]](body[offset : offset + size])
+        offset += size
     return rows(columns)
 
 
 def binary_texts(content: bytes) -> list[str]:
-    """Each behind its length, as Triton writes BYTES."""
-    texts, place = [], 0
-    while place < len(content):
-        (length,) = struct.unpack_from("<I", content, place)
-        texts.append(content[place + 4 : place + 4 + length].decode())
-        place += 4 + length
+    """Texts with their length before each, as Triton writes BYTES."""
+    texts, offset = [], 0
+    while offset < len(content):
+        (length,) = struct.unpack_from("<I", content, offset)
+        texts.append(content[offset + 4 : offset + 4 + length].decode())
+        offset += 4 + length
     return texts
 
 
@@ -109,7 +106,7 @@ PEERS = {
 def wire(name: str) -> Wire:
     """
     Raises:
-        ValueError: no such peer; the message says which there are.
+        ValueError: no such peer; the message names the nearest, or all.
     """
     if name not in PEERS:
         near = difflib.get_close_matches(name, PEERS, n=1)

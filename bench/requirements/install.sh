@@ -1,6 +1,7 @@
 #!/bin/sh
-# Usage: install.sh VENV PEER LOCK. Makes the virtual environment PEER, installs what LOCK lists, and lets it see VENV's packages.
-# A .pth file's folders come last on the path: what the peer brings itself wins, and torch is not installed a second time.
+# Usage: install.sh VENV PEER LOCK
+# Makes the virtual environment PEER, installs what LOCK lists, and lets it also see the packages of VENV, so that torch is not
+# installed a second time. The folders of a .pth file come last on the path: the peer's own packages win.
 set -eu
 venv=$1 peer=$2 lock=$3
 packages='import sysconfig; print(sysconfig.get_path("purelib"))'

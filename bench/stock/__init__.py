@@ -1,13 +1,15 @@
-"""Archives for a TorchServe as it comes: its stock handlers, the same weights and labels as ours.
+"""Archives for TorchServe's stock handlers, with the bundle's weights and labels.
 
-`image_classifier` and `text_classifier` are TorchServe's own; for sounds it has none, so `sound.py` is what its documentation
-would have people write. Knows nothing of servers.
+`image_classifier` and `text_classifier` are TorchServe's own. It has none for sounds: `sound.py` is written as its
+documentation shows.
 """
 
 import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -16,10 +18,15 @@ import torch
 import model_defs
 from model_defs.artifact import Artifact
 from model_defs.build import find_class
+from model_defs.errors import BundleError
 
 HERE = Path(__file__).parent
 CONFIG = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: {batch}\nmaxBatchDelay: {delay}\nresponseTimeout: 120\n"
-DELAY = 20  # ms, for those that batch: its default of 100 would only make it look worse
+DELAY = 20  # ms, for handlers that batch; TorchServe's default of 100 ms would make them look slower than they are
+
+
+class StockError(BundleError):
+    """The stock archive or server could not be made; the message has the end of its log."""
 
 
 def picture(artifact: Artifact, store: Path) -> Path:
@@ -37,8 +44,6 @@ def picture(artifact: Artifact, store: Path) -> Path:
 
 def text(artifact: Artifact, store: Path) -> Path:
     """The same bag of words and TorchServe's `text_classifier`, which takes one text at a time."""
-    from torchtext.vocab import vocab
-
     weights = {name.replace("head.1.", "head."): tensor for name, tensor in within(artifact, "").items()}
     count, dim = weights["embedding.weight"].shape
     model = f"""
@@ -50,19 +55,19 @@ def text(artifact: Artifact, store: Path) -> Path:
                 self.embedding = nn.EmbeddingBag({count}, {dim}, mode="mean")
                 self.head = nn.Linear({dim}, {len(artifact.labels)})
 
-            def forward(self, numbers, offsets):
-                return self.head(self.embedding(numbers, offsets))
+            def forward(self, indices, offsets):
+                return self.head(self.embedding(indices, offsets))
     """
-    words = vocab(dict.fromkeys(artifact.build_transform().tokens, 1), min_freq=0)
-    words.set_default_index(0)
+    # The handler asks it for each token's index. A Counter gives 0 (`<unk>`) for others, and today's torch.load reads it.
+    vocabulary = Counter({token: index for index, token in enumerate(artifact.build_transform().tokens)})
     store.mkdir(parents=True, exist_ok=True)
-    numbers = store / "source_vocab.pt"
-    torch.save(words, numbers)
-    return packed(artifact, store, "text_classifier", model, weights, batch=1, extra=[numbers])
+    file = store / "source_vocab.pt"
+    torch.save(vocabulary, file)
+    return packed(artifact, store, "text_classifier", model, weights, batch=1, extra=[file])
 
 
 def sound(artifact: Artifact, store: Path) -> Path:
-    """The same network in a handler on TorchServe's `BaseHandler`."""
+    """The same network and `sound.py`."""
     network = find_class(artifact.network["class_path"])
     model = f"""
         from {network.__module__} import {network.__name__}
@@ -77,13 +82,19 @@ def sound(artifact: Artifact, store: Path) -> Path:
 
 
 def within(artifact: Artifact, prefix: str) -> dict[str, torch.Tensor]:
-    """The weights below `prefix`, without it."""
+    """The weights whose names begin with `prefix`, which is removed."""
     weights = safetensors.torch.load_file(artifact.folder / "weights.safetensors")
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
-def packed(artifact: Artifact, store: Path, handler: str, model: str, weights: dict, batch: int, extra: list[Path] = ()) -> Path:
-    """torch-model-archiver's archive, in `store`."""
+def packed(
+    artifact: Artifact, store: Path, handler: str, model: str, weights: dict, batch: int, extra: Sequence[Path] = ()
+) -> Path:
+    """The archive that torch-model-archiver makes of all this, in `store`.
+
+    Raises:
+        StockError: it failed.
+    """
     store.mkdir(parents=True, exist_ok=True)
     files = {name: store / name for name in ("model.py", "weights.pt", "index_to_name.json", "model-config.yaml")}
     lines = [line[8:] for line in model.strip("\n").splitlines()]
@@ -91,14 +102,14 @@ def packed(artifact: Artifact, store: Path, handler: str, model: str, weights: d
     torch.save(weights, files["weights.pt"])
     files["index_to_name.json"].write_text(json.dumps(dict(enumerate(artifact.labels))))
     files["model-config.yaml"].write_text(CONFIG.format(batch=batch, delay=DELAY if batch > 1 else 1))
-    beside = [files["index_to_name.json"], *extra]
+    extra_files = [files["index_to_name.json"], *extra]
     command = [
         sys.executable, "-m", "model_archiver.model_packaging", "--model-name", artifact.name, "--version", "1.0",
         "--model-file", files["model.py"], "--serialized-file", files["weights.pt"], "--handler", handler,
-        "--extra-files", ",".join(map(str, beside)), "--config-file", files["model-config.yaml"],
+        "--extra-files", ",".join(map(str, extra_files)), "--config-file", files["model-config.yaml"],
         "--export-path", store, "--force",
     ]  # fmt: skip
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"torch-model-archiver failed: {(done.stderr or done.stdout)[-500:]}")
+        raise StockError(f"torch-model-archiver failed: {(done.stderr or done.stdout)[-500:]}")
     return store / f"{artifact.name}.mar"

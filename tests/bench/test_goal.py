@@ -16,17 +16,17 @@ WIDE = [measured(1, 60, 16, 20), measured(4, 170, 22, 60), measured(16, 240, 60,
     ("goal", "better", "worse"),
     [("throughput", WIDE, QUICK), ("latency", QUICK, WIDE), ("p99<50ms", QUICK, WIDE), ("p99 < 100 ms", WIDE, QUICK)],
 )
-def test_a_goal_prefers_what_it_names(goal, better, worse):
+def test_a_goal_prefers_the_trial_that_suits_it(goal, better, worse):
     assert Goal(goal).score(better) > Goal(goal).score(worse)
 
 
-def test_where_nothing_is_within_the_bound_the_nearest_is_best():
+def test_if_nothing_keeps_the_bound_the_nearest_wins():
     goal = Goal("p99<5ms")
     assert goal.score(QUICK) > goal.score(WIDE)
     assert goal.score(WIDE) < 0
 
 
 @pytest.mark.parametrize("text", ["fast", "p99<50", "p95<50ms", ""])
-def test_an_unknown_goal_is_told_with_those_that_there_are(text):
+def test_an_unknown_goal_is_an_error_that_lists_the_goals(text):
     with pytest.raises(GoalError, match=r"throughput, latency, or a bound such as \"p99<50ms\""):
         Goal(text)

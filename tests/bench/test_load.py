@@ -12,6 +12,8 @@ pytestmark = pytest.mark.skipif(load.shutil.which(load.TOOL) is None, reason="h2
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers 200 if the body is the one in the header `Expected`, after the seconds in the header `Wait`."""
+
     protocol_version = "HTTP/1.1"  # connections stay open
 
     def do_POST(self):
@@ -33,7 +35,7 @@ def url():
         server.shutdown()
 
 
-def test_the_body_and_the_headers_arrive_and_the_answers_are_timed(url):
+def test_the_body_and_the_headers_arrive_and_answers_are_timed(url):
     found = measure(Target(url, b"a body", {"Expected": "a body"}), clients=2, seconds=1)
     assert found.rate > 10
     assert found.others == {}
@@ -41,40 +43,39 @@ def test_the_body_and_the_headers_arrive_and_the_answers_are_timed(url):
     assert found.tool < 1
 
 
-def test_what_is_refused_is_no_answer(url):
+def test_a_refusal_does_not_count_as_an_answer(url):
     found = measure(Target(url, b"another", {"Expected": "a body"}), clients=2, seconds=1)
     assert found.rate == 0
     assert set(found.others) == {400}
 
 
-def test_in_the_open_loop_so_many_are_sent_as_were_asked_for(url):
+def test_the_open_loop_sends_at_the_rate_asked_for(url):
     found = pace(Target(url, b"x", {"Expected": "x"}), rate=40, seconds=1)
     assert found.rate == pytest.approx(40, rel=0.25)
     assert (found.clients, found.asked, found.others) == (0, 40, {})
 
 
-def test_in_the_open_loop_a_caller_does_not_wait_for_the_one_before(url):
-    """As many as come in the time that an answer takes are open at once."""
+def test_the_open_loop_does_not_wait_for_earlier_answers(url):
     found = pace(Target(url, b"x", {"Expected": "x", "Wait": "0.5"}), rate=20, seconds=1)
     assert found.p50 == pytest.approx(500, rel=0.2)
-    assert found.rate == pytest.approx(20 / 1.5, rel=0.25)  # the last of them are answered half a second late
+    assert found.rate == pytest.approx(20 / 1.5, rel=0.25)  # the last ones are answered half a second late
 
 
 @pytest.mark.parametrize("rate", [0.5, 18.7, 37.3, 250, 1733, 9000])
-def test_a_pace_is_made_of_whole_requests_and_milliseconds(rate):
-    together, period = rhythm(rate)
-    assert 1000 * together / period == pytest.approx(rate, rel=0.02)
-    assert together == 1 or period < 100  # not in bursts
+def test_a_rate_becomes_whole_requests_and_milliseconds(rate):
+    burst, period_ms = rhythm(rate)
+    assert 1000 * burst / period_ms == pytest.approx(rate, rel=0.02)
+    assert burst == 1 or period_ms < 100  # no long pauses between bursts
 
 
-def test_where_nobody_listens_there_is_no_figure():
+def test_a_port_where_nobody_listens_is_an_error():
     with pytest.raises(LoadError, match=r"got nothing from http://127\.0\.0\.1:9/"):
         measure(Target("http://127.0.0.1:9/", b"x"), clients=1, seconds=0.5)
 
 
-def test_only_what_ends_within_the_time_counts(monkeypatch):
-    begins = np.arange(0, 4_000_000, 100_000)  # µs, ten a second
-    lines = np.stack([begins, np.full(len(begins), 200), np.full(len(begins), 10_000)], axis=1)
+def test_only_answers_within_the_time_count(monkeypatch):
+    starts = np.arange(0, 4_000_000, 100_000)  # µs, ten per second
+    lines = np.stack([starts, np.full(len(starts), 200), np.full(len(starts), 10_000)], axis=1)
     monkeypatch.setattr(load, "run", lambda *_: (lines, 0.0))
     found = measure(Target("", b""), clients=1, seconds=2)
     assert found.rate == 10

@@ -1,5 +1,8 @@
-"""The peers' wires and their starting. The servers themselves are not started here: seven environments of up to 0.5 GB each are
-too heavy for a test; `make bench-peers` checks each one's answer before it measures it."""
+"""The peers' wire formats, and how a peer is started and ended.
+
+The peers themselves are not started: seven environments of up to 0.5 GB are too much for a test. `make bench-peers` checks the
+answer of each before it measures it.
+"""
 
 import base64
 import email
@@ -19,14 +22,14 @@ PICTURE = bytes(range(256)) * 3
 ANSWER = [{"label": "cat", "score": 0.75}, {"label": "dög", "score": 0.25}]
 
 
-def test_every_peer_has_its_file_its_lock_and_its_group():
+def test_every_peer_has_a_file_a_lock_and_a_group():
     names = {module.stem for module in Path("bench/peers").glob("*.py")} - {"__init__", "options", "running", "wire"}
     assert set(PEERS) == names == {lock.stem for lock in Path("bench/requirements").glob("*.txt")}
     groups = Path("pyproject.toml").read_text(encoding="utf-8")
     assert not [name for name in PEERS if f"\nbench-{name} = [" not in groups]
 
 
-def test_an_unknown_peer_is_refused_with_the_nearest():
+def test_an_unknown_peer_is_an_error_that_names_the_nearest():
     with pytest.raises(ValueError, match="no peer 'fastapy'; did you mean 'fastapi'"):
         wire("fastapy")
     with pytest.raises(ValueError, match="no peer 'x'; known: fastapi, litserve"):
@@ -34,11 +37,11 @@ def test_an_unknown_peer_is_refused_with_the_nearest():
 
 
 @pytest.mark.parametrize("name", ["fastapi", "litserve", "mosec", "pytriton", "ray_serve"])
-def test_most_take_the_pictures_bytes_as_they_are(name):
+def test_most_peers_take_the_bytes_of_a_picture(name):
     assert wire(name).wrap(PICTURE) == PICTURE
 
 
-def test_bentoml_takes_a_form():
+def test_bentoml_takes_a_multipart_form():
     spoken = wire("bentoml")
     head = f"Content-Type: {spoken.headers['Content-Type']}\r\n\r\n".encode()
     (part,) = email.message_from_bytes(head + spoken.wrap(PICTURE)).get_payload()
@@ -70,18 +73,18 @@ ANSWERS = {"bentoml": json.dumps([ANSWER]).encode(), "mlserver": v2(), "pytriton
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_answers_are_read_into_one_form(name):
+def test_the_answers_of_all_peers_are_read_into_one_form(name):
     assert wire(name).answer(ANSWERS.get(name, json.dumps(ANSWER).encode())) == ANSWER
 
 
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("body", [b"", b"\xff", b"null", b"[7]", b'{"error": "x"}', b'{"outputs": [{"name": "label"}]}'])
-def test_what_is_no_answer_is_said_to_be_none(name, body):
+def test_a_body_that_is_not_an_answer_is_an_error(name, body):
     with pytest.raises(ValueError, match="not an answer"):
         wire(name).answer(body)
 
 
-def test_the_command_line_says_what_the_servers_own_processes_then_read(monkeypatch):
+def test_a_peers_child_processes_read_the_options_of_the_command_line(monkeypatch):
     monkeypatch.setenv(OPTIONS, "")
     chosen = Options(port=8000, archive="x.mar", runtime="fast", threads=2, delay_ms=0.5)
     monkeypatch.setattr(sys, "argv", ["peer", *running.command_line(chosen)])
@@ -91,7 +94,7 @@ def test_the_command_line_says_what_the_servers_own_processes_then_read(monkeypa
     assert options() == read
 
 
-def test_a_peer_without_its_environment_says_what_makes_it(monkeypatch, tmp_path):
+def test_a_peer_without_an_environment_says_how_to_make_it(monkeypatch, tmp_path):
     monkeypatch.setattr(running, "ROOT", tmp_path)
     monkeypatch.setattr(running, "ENVIRONMENTS", tmp_path / ".venv-bench")
     with (
@@ -102,8 +105,8 @@ def test_a_peer_without_its_environment_says_what_makes_it(monkeypatch, tmp_path
 
 
 @pytest.fixture
-def stand_in(monkeypatch, tmp_path):
-    """An environment whose `python` is a shell script of our own."""
+def fake_python(monkeypatch, tmp_path):
+    """Makes mosec's environment, with a shell script as its `python`."""
 
     def make(script: str) -> None:
         python = tmp_path / "mosec" / "bin" / "python"
@@ -115,8 +118,8 @@ def stand_in(monkeypatch, tmp_path):
     return make
 
 
-def test_a_peer_that_ends_shows_its_log(stand_in):
-    stand_in("echo no such archive; exit 3")
+def test_a_peer_that_ends_shows_its_log(fake_python):
+    fake_python("echo no such archive; exit 3")
     with (
         pytest.raises(running.PeerError, match="mosec ended with 3 before it answered; its log:\nno such archive"),
         running.started("mosec", "x", "eager", PICTURE),
@@ -124,8 +127,8 @@ def test_a_peer_that_ends_shows_its_log(stand_in):
         pass
 
 
-def test_a_peer_that_hangs_is_ended_with_its_children(stand_in, tmp_path):
-    stand_in(f"sleep 600 & echo $! > {tmp_path}/child; wait")
+def test_a_peer_that_hangs_is_ended_with_its_children(fake_python, tmp_path):
+    fake_python(f"sleep 600 & echo $! > {tmp_path}/child; wait")
     with (
         pytest.raises(running.PeerError, match="mosec did not answer within 1 s"),
         running.started("mosec", "x", "eager", PICTURE, seconds=1),

@@ -18,7 +18,7 @@ handler:
 """
 
 
-def test_a_recipe_is_changed_and_the_rest_of_it_kept():
+def test_settings_change_and_the_rest_of_the_recipe_stays():
     changed = rewrite.changed(RECIPE, Candidate("openvino", "int8", False, workers=2, threads=1, batch=4))
     assert yaml.safe_load(changed) == {
         "minWorkers": 2, "maxWorkers": 2, "batchSize": 4, "maxBatchDelay": 1, "responseTimeout": 30, "startupTimeout": 120,
@@ -31,14 +31,14 @@ def test_a_recipe_is_changed_and_the_rest_of_it_kept():
     assert "# ms; under load the queue fills batches without waiting" in changed
 
 
-def test_what_is_the_default_again_is_left_out():
+def test_a_setting_that_equals_the_default_is_removed():
     tuned = rewrite.changed(RECIPE, Candidate("openvino", "int8", False, threads=2, decoders=2))
     assert yaml.safe_load(rewrite.changed(tuned, Candidate("eager", "fp32", False)))["handler"] == {
         "class_path": "handlers.vision.ImageClassifier", "tolerance": 0.01, "runtime": "eager",
     }  # fmt: skip
 
 
-def test_the_comment_of_the_last_tuning_goes_with_it(tmp_path):
+def test_a_tuning_replaces_the_comment_of_the_one_before(tmp_path):
     file = tmp_path / "digits.yaml"
     file.write_text(RECIPE)
     rewrite.write(file, Candidate("eager", "fp32", False), "the first")

@@ -1,4 +1,4 @@
-"""The whole search, on a small network and for seconds instead of minutes: real builds, a real server, real load."""
+"""The whole search, with real builds, a real server and real load, on a small network and for seconds only."""
 
 import shutil
 
@@ -13,11 +13,11 @@ from model_defs.artifact import Artifact
 pytestmark = [pytest.mark.server, pytest.mark.skipif(shutil.which(load.TOOL) is None, reason="h2load is not installed")]
 
 
-def test_the_best_of_what_was_served_is_found_and_what_cannot_be_built_is_told(picture_artifact, tmp_path, monkeypatch):
+def test_the_best_served_trial_wins_and_a_failed_build_gives_its_reason(picture_artifact, tmp_path, monkeypatch):
     monkeypatch.setattr(
         tune, "networks", lambda has_gpu: [Candidate("eager", "fp32", False), Candidate("onnxruntime", "int8", False)]
     )
-    monkeypatch.setattr(tune, "SECONDS", 0.4)
+    monkeypatch.setattr(tune, "LOAD_SECONDS", 0.4)
     file = tmp_path / "pictures.yaml"
     shutil.copyfile("archive/recipes/digits.yaml", file)
     (picture_artifact / "calibration.zip").unlink()
@@ -28,6 +28,6 @@ def test_the_best_of_what_was_served_is_found_and_what_cannot_be_built_is_told(p
     assert best.measured[0].p50 == min(trial.measured[0].p50 for trial in served)
     assert "calibration.zip" in next(trial.reason for trial in tuning.trials if trial.candidate.precision == "int8")
     assert tuning_view.draw(tuning.trials, best, tmp_path / "tuning.png").stat().st_size > 10_000
-    tune.rewrite.write(file, best.candidate, tuning_view.said(best, tuning.goal))
+    tune.rewrite.write(file, best.candidate, tuning_view.comment(best, tuning.goal))
     assert recipe.read(file).minWorkers == best.candidate.workers
     assert file.read_text().startswith("# make tune, 20")

@@ -28,13 +28,6 @@ def test_a_text_is_split_into_words_and_punctuation(text, tokens):
     assert tokenize(text) == tokens
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("text", [text for text, _ in TEXTS])
-def test_the_tokenizer_is_that_of_torchtext(text):
-    data = pytest.importorskip("torchtext.data.utils", reason="torchtext loads only with torch 2.3")
-    assert tokenize(text) == data.get_tokenizer("basic_english")(text)
-
-
 @pytest.mark.parametrize(
     ("most", "expected"),
     [(1, ["a", "b", "c"]), (2, ["a", "b", "c", "a b", "b c"]), (3, ["a", "b", "c", "a b", "b c", "a b c"]),

@@ -1,12 +1,14 @@
 """Texts: the requests that come with the project, AG News and IMDB by name, and any CSV.
 
 `model_defs/text.py` and its neighbours turn a text into numbers. This module chooses the vocabulary and reads word vectors.
+Where torchtext is installed, torchtext does that and reads the named sets: see `torchtext_source.py`.
 """
 
 import csv
 import tarfile
 from collections.abc import Iterator
 from functools import singledispatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +22,14 @@ from model_defs.transformer import SubwordTransform
 from train.data.bpe import train_tokenizer
 from train.data.csv_rows import records
 from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
-from train.data.vectors import read_vectors
-from train.data.vocabulary import build_vocabulary
+
+HAS_TORCHTEXT = find_spec("torchtext") is not None  # only in .venv-torchtext
+if HAS_TORCHTEXT:
+    from train.data import torchtext_source
+    from train.data.torchtext_source import build_vocabulary, read_vectors
+else:
+    from train.data.vectors import read_vectors
+    from train.data.vocabulary import build_vocabulary
 
 
 class TextCSV(Examples):
@@ -45,6 +53,8 @@ class TextCSV(Examples):
         **options,
     ):
         super().__init__(root, **options)
+        if HAS_TORCHTEXT:
+            print(f"texts by torchtext {torchtext_source.VERSION}", flush=True)
         self.columns = label, text
         self.unseen = unseen
         self.vectors = read_vectors(Path(vectors)) if vectors else None
@@ -123,12 +133,16 @@ class Named(TextCSV):
     def read(self) -> dict[str, list[Example]]:
         if self.root.is_file() or (self.root / "train.csv").is_file():
             return super().read()
-        self.download()
+        if HAS_TORCHTEXT:
+            read_part = self.torchtext_pairs
+        else:
+            self.download()
+            read_part = self.pairs
         name = type(self).__name__
         return {
             part: [
                 Example(text.encode(), label, f"{name}: {part} {index}", ".txt")
-                for index, (label, text) in enumerate(self.pairs(part))
+                for index, (label, text) in enumerate(read_part(part))
             ]
             for part in ("train", "test")
         }
@@ -146,10 +160,20 @@ class Named(TextCSV):
             for file, (url, md5) in self.files.items():
                 download_url(url, self.folder, file, md5)
         except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"{type(self).__name__} is not in {self.root}/ and cannot be downloaded ({error}); "
-                "give a folder with train.csv and test.csv with DATA=<folder>"
-            ) from error
+            raise self.unavailable(error) from error
+
+    def unavailable(self, reason: object) -> DataError:
+        return DataError(
+            f"{type(self).__name__} is not in {self.root}/ and cannot be downloaded ({reason}); "
+            "give a folder with train.csv and test.csv with DATA=<folder>"
+        )
+
+    def torchtext_pairs(self, part: str) -> list[tuple[str, str]]:
+        """As `pairs`, by torchtext; for the error see `download`."""
+        try:
+            return torchtext_source.read_pairs(type(self).__name__, self.names, self.root, part)
+        except OSError as error:
+            raise self.unavailable(error) from error
 
     def pairs(self, part: str) -> Iterator[tuple[str, str]]:
         """The labels and texts of "train" or "test"."""
