@@ -1,5 +1,6 @@
 """serving/state.py: several processes may read and write the state directory at once."""
 
+import select
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +73,7 @@ def test_a_lock_waits_for_its_holder_and_not_for_one_that_was_killed(home):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as second:
             with home.lock("another"):
                 pass
+            assert select.select([second.stdout], [], [], 1)[0] == []
             first.kill()
             assert second.stdout.readline() == b"held\n"
             second.communicate(b"\n")
