@@ -278,8 +278,7 @@ def test_a_hung_worker_ends_with_its_frontend(own, state):
     assert worker.wait(3) is None or not worker.is_running()
 
 
-def test_a_worker_sees_no_token_and_not_the_guards_path(own):
-    home, _, client = own
+def test_a_worker_sees_no_token_and_not_the_guards_path(home, client):
     worker = worker_of(client)
     environment, command = "\n".join(f"{name}={value}" for name, value in worker.environ().items()), " ".join(worker.cmdline())
     assert len(client.keys) == 3
