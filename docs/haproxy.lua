@@ -1,10 +1,11 @@
--- For docs/haproxy.cfg: hold a request until TorchServe is ready, then give it TorchServe's own token.
+-- For docs/haproxy.cfg: hold a request until TorchServe is ready, then add TorchServe's own token.
 --
--- TorchServe makes new tokens whenever it starts. `make serve` writes the one for a proxy when all models answer, and `make stop`
--- removes it before it drains: while the file is away, requests wait here, whole, and know nothing of the restart.
+-- TorchServe makes new tokens at each start. `make serve` writes the token for a proxy once all models answer. `make stop`
+-- removes that file first. While there is no such file, complete requests wait here, and their callers do not notice the
+-- restart.
 
 local file = os.getenv("DOOR_TOKEN")
-local patience = 120 -- seconds, in which TorchServe has to be back
+local patience = 120 -- seconds that a request waits for TorchServe
 
 local function token()
   local opened = io.open(file)

@@ -1,12 +1,8 @@
-"""What can be asked of a running server, over HTTP: predictions, and TorchServe's management API.
-
-Knows nothing of processes, nor of what is printed.
-"""
+"""A client of the running server over HTTP: predictions, and TorchServe's management API."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +12,21 @@ from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from serving import retry
-from serving.state import Running, ServerError, StateDir
+from serving.errors import ServerError, Unreachable
+from serving.state import Running, StateDir
 from serving.tls import Pinned
+from serving.worker_log import watch
 
-CONNECT, ANSWER = 5, 120  # seconds
-READY = 900  # seconds for a model's workers to start; each has the recipe's startupTimeout
-RETRYING = 60  # seconds for which a prediction is sent again
-POLLING = 0.1  # seconds
+CONNECT, ANSWER = 5, 120  # seconds: to connect, and to answer
+READY = 900  # seconds for all workers of a model to start; the recipe's startupTimeout limits each of them
+RETRYING = 60  # seconds during which a prediction is sent again
+POLLING = 0.1  # seconds between two looks
 TYPES = {".txt": "text/plain; charset=utf-8", ".json": "application/json"}
 BYTES = "application/octet-stream"
 
 
-class Unreachable(ServerError):
-    """Nobody is there, or the connection broke before an answer came."""
-
-
 class Resets(Retry):
-    """Ask again where the connection broke, but not where the answer is late: the server still works on the first request."""
+    """Retry if the connection broke, but not if the answer is late: the server still works on the first request."""
 
     def increment(self, method=None, url=None, response=None, error=None, *rest: Any, **named: Any) -> Retry:
         if isinstance(error, ReadTimeoutError):
@@ -41,15 +35,14 @@ class Resets(Retry):
 
 
 class Client:
-    """One server.
+    """A client of one server.
 
     Args:
         server: where it listens.
         keys: its tokens; see `StateDir.keys`.
-        patience: how long an answer may take, in seconds.
-        retrying: for how long a prediction is sent again, in seconds, where no answer came or one that says nothing of the
-            input; see `retry.is_passing`.
-        home: where to look whether the server has been started anew, with other tokens.
+        patience: how many seconds an answer may take.
+        retrying: during how many seconds a prediction is sent again, if no answer came or a transient one (`retry.is_transient`).
+        home: where to find the address and the tokens of the server after a restart; None: the client does not look.
     """
 
     def __init__(
@@ -62,17 +55,18 @@ class Client:
     ):
         self.server, self.keys, self.patience, self.retrying, self.home = server, keys, patience, retrying, home
         self.session = requests.Session()
-        self.session.trust_env = False  # a proxy, or a .netrc, is for other servers
-        # TorchServe resets the connection after any answer of 400 and above, so that a pooled one may be dead already.
+        self.session.trust_env = False  # a proxy or a .netrc file is for other servers
+        # TorchServe resets the connection after each answer of 400 and above, so a pooled connection may be dead.
         policy = Resets(total=3 if retrying else 0, status=0, backoff_factor=0.1, allowed_methods=None)
         self.session.mount("http://", HTTPAdapter(max_retries=policy))
         if server.certificate:
-            self.session.verify = False  # of whoever signed it: it is compared with the server's own
+            self.session.verify = False  # who signed the certificate does not matter: it must equal the server's own
             self.session.mount("https://", Pinned(Path(server.certificate), max_retries=policy))
 
     @classmethod
     def of(cls, home: StateDir, **options: float) -> "Client":
-        """
+        """A client of the server that runs there.
+
         Raises:
             ServerError: no server runs there.
         """
@@ -86,17 +80,17 @@ class Client:
     def predict(
         self, model: str, body: bytes, content_type: str = BYTES, version: str | None = None, api: str = "predictions"
     ) -> requests.Response:
-        """Send one input, and again while the server cannot tell; the answer is of any status.
+        """Send one input, and again after a transient answer. The answer may have any status.
 
         Raises:
-            ServerError: nobody answers.
+            ServerError: no answer came.
         """
         for _ in retry.pauses(self.retrying):
             answer = None
             try:
                 headers = self.token("inference") | {"Content-Type": content_type}
                 answer = self.send("POST", self.url(model, version, api), data=body, headers=headers)
-                if not (retry.is_passing(answer) or self.is_returning(answer, model)):
+                if not (retry.is_transient(answer) or self.is_being_restored(answer, model)):
                     return answer
             except Unreachable as error:
                 failure = error
@@ -105,12 +99,12 @@ class Client:
             raise failure
         return answer
 
-    def is_returning(self, answer: requests.Response, model: str) -> bool:
-        """Whether a model is not there yet, of a server that was started anew and will host it again."""
-        return answer.status_code == 404 and self.home is not None and model in self.home.remembered()
+    def is_being_restored(self, answer: requests.Response, model: str) -> bool:
+        """Whether the model is only missing because the server was restarted and has not hosted it again yet."""
+        return answer.status_code == 404 and self.home is not None and model in self.home.registered()
 
     def look_again(self) -> None:
-        """Take the address and the tokens of the server that runs now, if one does."""
+        """Take the address and the tokens of the server that runs now, if one runs."""
         server = self.home.running() if self.home else None
         if server and not server.is_stopping:
             self.server, self.keys = server, self.home.keys()
@@ -118,7 +112,7 @@ class Client:
     # --- management
 
     def models(self) -> list[dict[str, Any]]:
-        """TorchServe's description of each version of each model: workers, queue, batch size ..."""
+        """TorchServe's description of each version of each model: workers, queue, batch size and more."""
         return [version for name in self.names() for version in self.describe(name)]
 
     def names(self) -> Iterator[str]:
@@ -129,20 +123,20 @@ class Client:
             token = page.get("nextPageToken")
 
     def describe(self, model: str, version: str = "all") -> list[dict[str, Any]]:
-        """All versions, one, or with "" the default one."""
+        """TorchServe's description of all versions, of one, or with "" of the default one."""
         return self.manage("GET", f"/models/{model}/{version}".rstrip("/"))
 
     def register(self, model: str, version: str, log: Path | None = None) -> None:
-        """Host `<model>-<version>.mar` of the model store, and return when every worker that its recipe wants is ready.
+        """Register `<model>-<version>.mar` of the model store, and return when all workers of its recipe are ready.
 
         Args:
-            log: what the workers write, for the reason if one cannot start.
+            log: the workers' log, to find the reason if a worker cannot start.
 
         Raises:
-            ServerError: no such archive, or a worker cannot start; the model is not hosted then.
+            ServerError: no such archive, or a worker cannot start. Then the model is not registered.
         """
         check = watch(log, model, version)
-        # Not synchronously: TorchServe would wait in a thread that serves callers' connections, and they would wait with it.
+        # Asynchronous: otherwise TorchServe waits in a thread that serves connections, and other callers wait with it.
         self.manage("POST", "/models", url=f"{model}-{version}.mar", synchronous="false")
         try:
             self.wait_ready(model, version, check=check)
@@ -155,7 +149,7 @@ class Client:
         self.manage("DELETE", f"/models/{model}/{version}")
 
     def scale(self, model: str, workers: int, version: str | None = None, log: Path | None = None) -> str:
-        """Start or end workers, and return when that is done, with the version; for `log` and the errors see `register`."""
+        """Start or end workers until there are so many, and return the version. For `log` and the errors see `register`."""
         version = version or self.describe(model, "")[0]["modelVersion"]
         check = watch(log, model, version)
         path = f"/models/{model}/{version}"
@@ -173,18 +167,19 @@ class Client:
         self.manage("PUT", f"/models/{model}/{version}/set-default")
 
     def is_ready(self, model: str, version: str) -> bool:
-        """Whether as many workers as the model wants are there, each of them ready."""
+        """Whether the model has as many workers as it wants, and all are ready."""
         described = self.describe(model, version)[0]
         workers = described["workers"]
         return len(workers) >= described["minWorkers"] > 0 and all(worker["status"] == "READY" for worker in workers)
 
     def wait_ready(self, model: str, version: str, seconds: float = READY, check: Callable[[], None] = lambda: None) -> None:
-        """
+        """Return when all workers of the model are ready.
+
         Args:
-            check: called again and again; what it raises ends the waiting.
+            check: called between two looks; an exception that it raises ends the wait.
 
         Raises:
-            ServerError: not every worker is ready in time, or the model is scaled to none.
+            ServerError: not every worker is ready in time, or the model is scaled to 0 workers.
         """
         if self.describe(model, version)[0]["minWorkers"] == 0:
             raise ServerError(f'{model} {version} has no workers; make scale MODEL={model} ARGS="--workers 1" gives it one')
@@ -196,8 +191,9 @@ class Client:
             time.sleep(POLLING)
 
     def rotate(self, name: str) -> None:
-        """Let TorchServe make a new token for "inference" or "management"; it is in `key_file.json` when this returns, and the
-        old one is refused.
+        """Let TorchServe make a new token for "inference" or "management".
+
+        When this returns, the new token is in `key_file.json`, and TorchServe refuses the old one.
 
         Raises:
             ServerError: tokens are switched off, or the server refuses.
@@ -211,11 +207,11 @@ class Client:
     # --- the rest
 
     def metrics(self) -> str:
-        """In Prometheus' text format."""
+        """The server's metrics in the text format of Prometheus."""
         return self.send("GET", f"{self.server.metrics}/metrics").text
 
     def is_up(self) -> bool:
-        """Whether both APIs answer; whether models are ready is another question."""
+        """Whether both APIs answer. It does not say whether models are ready."""
         try:
             self.manage("GET", "/models")
             return self.send("GET", f"{self.server.inference}/ping", headers=self.token("inference")).ok
@@ -223,13 +219,14 @@ class Client:
             return False
 
     def token(self, name: str) -> dict[str, str]:
+        """The request header with the token for "inference", "management" or "API"; empty if tokens are switched off."""
         return {"Authorization": f"Bearer {self.keys[name]}"} if name in self.keys else {}
 
     def manage(self, method: str, path: str, **parameters: Any) -> Any:
-        """The management API's answer.
+        """Send a request to the management API, and return its JSON answer.
 
         Raises:
-            ServerError: with TorchServe's own message.
+            ServerError: TorchServe refuses; the message repeats its own.
         """
         url, headers = f"{self.server.management}{path}", self.token("management")
         answer = self.send(method, url, params=parameters, headers=headers)
@@ -243,37 +240,15 @@ class Client:
         return content
 
     def send(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Send a request, and return the answer of any status.
+
+        Raises:
+            Unreachable: no connection, or it broke.
+            ServerError: no answer in time.
+        """
         try:
             return self.session.request(method, url, timeout=(CONNECT, self.patience), **options)
         except requests.ConnectionError as error:
             raise Unreachable(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
         except requests.Timeout:
             raise ServerError(f"{url} gave no answer in {self.patience:.0f} s; see: make status") from None
-
-
-def watch(log: Path | None, model: str, version: str) -> Callable[[], None]:
-    """What raises a ServerError once the log tells, from now on, of a worker of the model that cannot start."""
-    read_from = log.stat().st_size if log and log.exists() else 0
-
-    def check() -> None:
-        if log and (death := death_in(log, read_from, f"{model}_{version}")):
-            raise ServerError(f"a worker of {model} {version} cannot start: {death}; see {log}")
-
-    return check
-
-
-def death_in(log: Path, start: int, worker: str) -> str | None:
-    """The error that ended a worker, if the log tells of one since `start`."""
-    if not log.exists():
-        return None
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if f"-{worker}-" in line]
-    messages = [line.partition(" - ")[2] for line in lines]
-    for message in messages:
-        if message.startswith("this worker cannot start"):  # the bundle's own handlers; a traceback in one line
-            return message.rpartition("\\n")[2]
-    since = dropwhile(lambda message: not message.startswith("Backend worker process died"), messages)
-    next(since, None)
-    # A traceback follows, line by line, and may not be there yet.
-    return next((message for message in since if message and not message.startswith((" ", "Traceback"))), None)

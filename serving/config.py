@@ -1,7 +1,4 @@
-"""The server's settings: `config.properties` read, changed for one start, checked, and written as Java reads them.
-
-Knows nothing of processes.
-"""
+"""The server's settings: read `config.properties`, change it for one start, check it, and write it in Java's format."""
 
 import contextlib
 import socket
@@ -9,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serving import tls
-from serving.state import ServerError
+from serving.errors import ServerError
 
 FILE = Path("config.properties")
 PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths
@@ -17,10 +14,10 @@ ADDRESSES = ("inference_address", "management_address", "metrics_address")
 
 
 def read(file: Path, overrides: list[str]) -> dict[str, str]:
-    """`config.properties`, changed by `KEY=VALUE`s, its paths made absolute against the file's folder.
+    """The settings in the file, changed by `KEY=VALUE`s. Relative paths become absolute, from the file's folder.
 
     Raises:
-        ServerError: no such file, it lacks what is needed to find the server, or what it says of TLS cannot be.
+        ServerError: no such file, an address or the model store is missing, or TorchServe cannot use the certificate.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -43,10 +40,10 @@ def read(file: Path, overrides: list[str]) -> dict[str, str]:
 
 
 def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
-    """The host and port of each of the five that TorchServe listens on, by the setting that says it.
+    """The five hosts and ports at which TorchServe listens, by the name of the setting.
 
     Raises:
-        ServerError: one is no address, or two are the same.
+        ServerError: a setting is not an address, or two have the same port.
     """
     found = {}
     for name in ADDRESSES:
@@ -68,14 +65,14 @@ def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
 
 
 def properties(settings: dict[str, str]) -> str:
-    """As Java reads them: in Latin-1, anything else as an escape, or a folder named été would not be found."""
-    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
-    units = (lines.encode("utf-16-be")[place : place + 2] for place in range(0, len(lines.encode("utf-16-be")), 2))
+    """The settings as a file for Java: ASCII, and `\\uXXXX` for each other UTF-16 unit. Java reads the file as Latin-1."""
+    encoded = "".join(f"{key}={value}\n" for key, value in settings.items()).encode("utf-16-be")
+    units = (encoded[index : index + 2] for index in range(0, len(encoded), 2))
     return "".join(chr(unit[1]) if unit[0] == 0 and unit[1] < 128 else f"\\u{unit.hex()}" for unit in units)
 
 
 def free_ports() -> list[str]:
-    """Settings that put a server on ports which nobody has."""
+    """Settings that put a server on five free ports, for tests and benchmarks."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(5)]
         for one in sockets:

@@ -1,13 +1,13 @@
-"""What TorchServe starts in Python's place: a guard that becomes the worker if its model is an archive of the model store.
+"""The guard that TorchServe starts in place of Python: it checks the worker's code, then becomes the worker.
 
-TorchServe 0.12 takes any local folder as a registration's `url`, links it and runs its code; no setting prevents that
-(ModelArchive.downloadModel), and a `handler` may name a file anywhere. So the working folder of each worker is compared with
-the archive whose SHA-256 stands in `SHA256SUMS`, file by file, before a line of it runs. What has passed once is sealed by the
-times and numbers of its files: a worker that starts again is checked in no time, even when the archive has been built anew
-since or the store is gone.
+TorchServe 0.12 accepts any local folder as the `url` of a registration, links it and runs its code. No setting prevents that
+(ModelArchive.downloadModel), and a `handler` may name a file anywhere. So before any code runs, the guard compares the worker's
+folder, file by file, with the archive whose SHA-256 is in `SHA256SUMS`. Then it seals the folder: it records each file's size,
+times and inode. For a worker that starts again it only compares these. That takes no time, and works even if the archive was
+built anew since or the store is gone.
 
-Runs under `python -I -S` and imports only Python's own library. Whoever may write in the server's folder or in the store is
-not kept out, nor is code in an archive that was signed.
+The guard runs under `python -I -S` and imports only the standard library. It does not stop somebody who can write to the
+server's folder or to the store, nor code in an archive that is in `SHA256SUMS`.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import signal
 import stat
@@ -24,11 +25,12 @@ import zipfile
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
+LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
 WORKER = "ts/model_service_worker.py"
-# The names by which TorchServe starts Python, and what each becomes: the first is told to it, the others it takes from the PATH
-# where an archive says `runtime: python3` or `parallelType`.
+# The names by which TorchServe starts Python, and the Python arguments that each stands for. The guard's path to `python` is a
+# setting. TorchServe looks the others up in PATH, if an archive has `runtime: python3` or `parallelType`.
 NAMES = {"python": [], "python3": [], "torchrun": ["-m", "torch.distributed.run"]}
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 20  # bytes that are read at once
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -37,13 +39,19 @@ class GuardError(Exception):
 
 
 def install(temporary: str, store: str, site: str) -> Path:
-    """The folder in which TorchServe finds the guard under each of Python's names."""
+    """Make the folder in which TorchServe finds the guard under each of Python's names.
+
+    Args:
+        temporary: the server's temporary folder.
+        store: the model store.
+        site: the `site-packages` that has TorchServe.
+    """
     folder = Path(temporary, "bin")
     folder.mkdir()
-    site = os.path.realpath(site)  # as Java names it
+    site = os.path.realpath(site)  # Java resolves links, too
     guard = shlex.join([sys.executable, "-I", "-S", os.path.abspath(__file__), temporary, store, site, sys.executable])
     for name in NAMES:
-        # A shell's script, since the path of an interpreter in a first line can neither be long nor hold spaces.
+        # A shell script: the interpreter's path in a `#!` line may neither be long nor contain spaces.
         script = folder / name
         script.write_bytes(os.fsencode(f'#!/bin/sh\nexec {guard} {name} "$@"\n'))
         script.chmod(0o700)
@@ -56,26 +64,33 @@ def main() -> None:
         if f"{site}/{WORKER}" in arguments:
             die_with_the_frontend()
             check(Path(temporary).resolve(), Path(store), Path(site))
-        elif not os.path.samefile(os.getcwd(), site):  # where system_metrics_cmd runs, which is of no model
+        elif not os.path.samefile(os.getcwd(), site):  # `system_metrics_cmd` runs there, and belongs to no model
             raise GuardError("only workers are started; useVenv and install_py_dep_per_model bring other code and cannot be used")
-    except (GuardError, OSError, zipfile.BadZipFile) as error:
-        sys.exit(f"this worker cannot start\\n{error}")  # one line; `death_in` of the client looks for it
-    own = os.path.join(temporary, "bin")
+    except (GuardError, OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        sys.exit(f"this worker cannot start\\n{error}")  # one line; serving/worker_log.py looks for it
+    become(python, [*NAMES[name], *arguments], own=os.path.join(temporary, "bin"))
+
+
+def become(python: str, arguments: list[str], own: str) -> None:
+    """Replace this process by Python. `own` is the guards' folder, which the worker does not get in its PATH."""
     os.environ["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
-    os.execv(python, [python, *NAMES[name], *arguments])
+    os.execv(python, [python, *arguments])
 
 
 def die_with_the_frontend() -> None:
-    """Be killed when the thread of TorchServe's that started this process ends, even while hung. That thread ends no sooner
-    than the worker: it is the one that hands it requests (WorkerThread.run)."""
+    """Let Linux kill this process when the thread of TorchServe that started it ends, even while this process hangs.
+
+    That thread hands the worker its requests, so it lives as long as the worker (WorkerThread.run).
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def check(temporary: Path, store: Path, site: Path) -> None:
-    """
+    """Check the code that this worker would run.
+
     Raises:
-        GuardError: the code that this worker would run is not that of an archive of the store.
+        GuardError: it is not that of an archive of the store.
     """
     folder = Path.cwd()
     if folder.parent != temporary / "models":
@@ -90,7 +105,7 @@ def check(temporary: Path, store: Path, site: Path) -> None:
         fcntl.flock(seal, fcntl.LOCK_EX)  # the model's other workers start at the same time
         seal.seek(0)
         sealed, found = None, unpacked(folder)
-        with contextlib.suppress(ValueError):  # empty, or written half
+        with contextlib.suppress(ValueError):  # the seal is empty, or only half of it was written
             sealed = json.loads(seal.read())
         if sealed is None:
             compare_with_archive(folder, set(found), store)
@@ -101,10 +116,10 @@ def check(temporary: Path, store: Path, site: Path) -> None:
 
 
 def unpacked(folder: Path) -> dict[str, list[int]]:
-    """Each file below the folder, with what changes whenever somebody changes it.
+    """The files below the folder, each with facts that change whenever somebody changes the file.
 
     Raises:
-        GuardError: there is a link, or whatever else is neither file nor folder.
+        GuardError: there is a link, or something else that is neither file nor folder.
     """
     found = {}
     for parent, folders, files in os.walk(folder):
@@ -119,20 +134,24 @@ def unpacked(folder: Path) -> dict[str, list[int]]:
 
 
 def compare_with_seal(sealed: dict[str, list[int]], found: dict[str, list[int]]) -> None:
-    """Python itself adds what it has compiled, once the first worker of an archive runs."""
+    """Compare the folder with its seal. New files in `__pycache__` are Python's own: it adds them when the first worker runs.
+
+    Raises:
+        GuardError: a file was changed, added or removed.
+    """
     for name in sealed.keys() | found.keys():
         if sealed.get(name) != found.get(name) and not ("__pycache__" in Path(name).parts and name not in sealed):
             raise GuardError(f"{name!r} was changed since the archive was unpacked; unregister the model and register it again")
 
 
 def compare_with_archive(folder: Path, found: set[str], store: Path) -> None:
-    """
+    """Compare the files of the folder with the archive that the folder's manifest names.
+
     Raises:
-        GuardError: the archive that the folder claims to be is not in `SHA256SUMS`, is another, or the folder holds something else.
+        GuardError: the archive is not in `SHA256SUMS` or has another SHA-256, or the folder has other files.
     """
-    name = claimed(folder)
-    lines = (store / SUMS).read_text(encoding="utf-8").splitlines() if (store / SUMS).exists() else []
-    expected = {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}.get(name)
+    name = archive_name(folder)
+    expected = sums(store).get(name)
     if expected is None:
         raise GuardError(f"{name!r} is not in {store / SUMS}; build it here: make archive")
     with (store / name).open("rb") as opened:
@@ -150,14 +169,14 @@ def compare_with_archive(folder: Path, found: set[str], store: Path) -> None:
                     f"{differ[0]!r} is {'not ' if differ[0] in found else 'only '}in {name!r}; such a model is not served"
                 )
             for entry in entries.values():
-                if not same(archive, entry, folder / entry.filename):
+                if not is_same(archive, entry, folder / entry.filename):
                     raise GuardError(
                         f"{entry.filename!r} differs from the one in {name!r}; register the archive of the model store"
                     )
 
 
-def claimed(folder: Path) -> str:
-    """The archive's name in the store, by what its manifest says."""
+def archive_name(folder: Path) -> str:
+    """The archive's file name in the store, from the model and the version in the folder's manifest."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         model = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_bytes())["model"]
         name = f"{model['modelName']}-{model['modelVersion']}.mar"
@@ -166,7 +185,16 @@ def claimed(folder: Path) -> str:
     raise GuardError("MAR-INF/MANIFEST.json says neither name nor version of the model; make archive makes archives that do")
 
 
-def same(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, file: Path) -> bool:
+def sums(store: Path) -> dict[str, str]:
+    """`SHA256SUMS`: the digest of each archive by its file name. Malformed lines are ignored; `make verify` reports them."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (store / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+        return {match[2]: match[1] for line in lines if (match := LINE.fullmatch(line))}
+    return {}
+
+
+def is_same(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, file: Path) -> bool:
+    """Whether the file has the entry's content."""
     with archive.open(entry) as left, file.open("rb") as right:
         while chunk := left.read(CHUNK):
             if right.read(len(chunk)) != chunk:

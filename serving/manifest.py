@@ -1,6 +1,6 @@
-"""What the bundle's own files in an archive say: which model it is, what it should hold, which recipes its code knows.
+"""Check what an archive says about itself: its manifest, bill of materials, recipe and samples.
 
-Reads them as data; none of the archive's code is run. Knows nothing of the zip around them (`serving/zip_check.py`).
+They are read as data. No code of the archive runs.
 """
 
 import zipfile
@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 import yaml
 
-from serving.zip_check import UnsafeArchive
+from serving.errors import UnsafeArchive
 
 # In the archive; `archive/build.py` writes them.
 MANIFEST, SCHEMA, BILL, MODEL, SAMPLES = (
     "MAR-INF/MANIFEST.json", "model-config.schema.json", "bom.cdx.json", "model.json", "samples/expected.json"
 )  # fmt: skip
-CODE = ("handlers", "model_defs")  # the folders that Python files may lie in, the entry apart
-MOST_PAPER, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; YAML's reader takes minutes for 50 KB of brackets
-MOST_ALIASES = 16  # in a recipe's YAML: each can double what it stands for
+CODE = ("handlers", "model_defs")  # the folders with Python files; the entry lies outside them
+MOST_JSON, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; the YAML reader needs minutes for 50 KB of brackets
+MOST_ALIASES = 16  # in a recipe's YAML: each alias can double the size of what it stands for
 
 
-class Named(msgspec.Struct, forbid_unknown_fields=True):
-    """What the manifest says of the model; TorchServe would obey more, and install `requirementsFile`."""
+class ManifestModel(msgspec.Struct, forbid_unknown_fields=True):
+    """The manifest's section `model`. Other fields are refused, because TorchServe obeys them: it installs `requirementsFile`."""
 
     modelName: str
     modelVersion: str
@@ -30,7 +30,7 @@ class Named(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct):
-    model: Named
+    model: ManifestModel
 
 
 class Digest(msgspec.Struct):
@@ -56,66 +56,75 @@ class Sample(msgspec.Struct):
     file: str
 
 
-def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> str:
-    """The fingerprint of the data.
+def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> str:
+    """Check the archive, and return the fingerprint of the data that its model was trained with, "" if it has none.
 
     Args:
         digests: the SHA-256 of each entry by its name.
         file_name: of the archive.
 
     Raises:
-        UnsafeArchive: the archive is another one than its name says, holds other files than its bill of materials says, a recipe that
-            its code does not know, or no samples to prove it by.
+        UnsafeArchive: the archive is not the one that its file name says, has other files than its bill of materials, a recipe
+            that its code does not know, or no samples.
     """
-    named = paper(whole, MANIFEST, Manifest).model
-    if file_name != f"{named.modelName}-{named.modelVersion}.mar":
-        raise UnsafeArchive(f"this is {named.modelName} {named.modelVersion}, its manifest says")
+    model = read_json(archive, MANIFEST, Manifest).model
+    if file_name != f"{model.modelName}-{model.modelVersion}.mar":
+        raise UnsafeArchive(f"this is {model.modelName} {model.modelVersion}, its manifest says")
     for name in (SCHEMA, BILL):
         if name not in digests:
             raise UnsafeArchive(
                 f"no {name} in it: it was built by an older bundle or by something else; remove it and build it anew: "
-                f"make archive MODEL={named.modelName} VERSION={named.modelVersion}"
+                f"make archive MODEL={model.modelName} VERSION={model.modelVersion}"
             )
     for name in digests:
-        if name.endswith(".py") and name.partition("/")[0] not in CODE and name != named.handler:
+        if name.endswith(".py") and name.partition("/")[0] not in CODE and name != model.handler:
             raise UnsafeArchive(f"{name!r} is code outside {' and '.join(CODE)}")
-    check_bill(paper(whole, BILL, Bill), digests)
-    if named.handler not in digests:  # TorchServe would look for one of its own of that name
-        raise UnsafeArchive(f"{MANIFEST} names the handler {named.handler!r}, which is not there")
-    if wrong := fault_of_recipe(recipe_in(whole, named.configFile), paper(whole, SCHEMA, dict[str, Any])):
-        raise UnsafeArchive(f"{named.configFile}: {wrong}")
-    samples = paper(whole, SAMPLES, list[Sample])
+    check_bill(read_json(archive, BILL, Bill), digests)
+    if model.handler not in digests:  # TorchServe would look for a handler of its own with that name
+        raise UnsafeArchive(f"{MANIFEST} names the handler {model.handler!r}, which is not there")
+    if wrong := fault_of_recipe(read_recipe(archive, model.configFile), read_json(archive, SCHEMA, dict[str, Any])):
+        raise UnsafeArchive(f"{model.configFile}: {wrong}")
+    samples = read_json(archive, SAMPLES, list[Sample])
     if not samples:
         raise UnsafeArchive(f"no samples to prove it by: {SAMPLES} is empty")
     for sample in samples:
         if f"samples/{sample.file}" not in digests:
             raise UnsafeArchive(f"{SAMPLES} names {sample.file!r}, which is not there")
-    return str(paper(whole, MODEL, Model).data.get("sha256", ""))
+    return str(read_json(archive, MODEL, Model).data.get("sha256", ""))
 
 
-def paper(whole: zipfile.ZipFile, name: str, kind: Any) -> Any:
-    """A JSON file of the archive as `kind`."""
+def read_json(archive: zipfile.ZipFile, name: str, kind: Any) -> Any:
+    """A JSON file of the archive, as an object of that type.
+
+    Raises:
+        UnsafeArchive: there is no such file, it is too long, or it is of another type.
+    """
     try:
-        return msgspec.json.decode(text_of(whole, name), type=kind)
+        return msgspec.json.decode(read_bytes(archive, name, MOST_JSON), type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnsafeArchive(f"{name}: {error}") from None
 
 
-def text_of(whole: zipfile.ZipFile, name: str, most: int = MOST_PAPER) -> bytes:
-    """A file of the archive, of at most so many bytes."""
+def read_bytes(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """A file of the archive.
+
+    Raises:
+        UnsafeArchive: there is no such file, or it has more than `most` bytes.
+    """
     try:
-        entry = whole.getinfo(name)
+        entry = archive.getinfo(name)
     except KeyError:
         raise UnsafeArchive(f"no {name} in it") from None
     if entry.file_size > most:
         raise UnsafeArchive(f"{name}: longer than {most >> 10:,} KiB")
-    return whole.read(entry)
+    return archive.read(entry)
 
 
 def check_bill(bill: Bill, digests: dict[str, str]) -> None:
-    """
+    """Compare the bill of materials with the files.
+
     Raises:
-        UnsafeArchive: the bill of materials lists other files than there are.
+        UnsafeArchive: it lists other files than there are.
     """
     listed = {
         part.name: {digest.alg: digest.content for digest in part.hashes} for part in bill.components if part.type == "file"
@@ -128,9 +137,13 @@ def check_bill(bill: Bill, digests: dict[str, str]) -> None:
             raise UnsafeArchive(f"{name!r} is not the file that {BILL} lists")
 
 
-def recipe_in(whole: zipfile.ZipFile, name: str) -> Any:
-    """The recipe, read as TorchServe reads it."""
-    text = text_of(whole, name, MOST_RECIPE)
+def read_recipe(archive: zipfile.ZipFile, name: str) -> Any:
+    """The recipe, read as TorchServe reads it.
+
+    Raises:
+        UnsafeArchive: there is no such file, it is too long, or it is not YAML.
+    """
+    text = read_bytes(archive, name, MOST_RECIPE)
     try:
         aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
         if aliases > MOST_ALIASES:
@@ -141,13 +154,13 @@ def recipe_in(whole: zipfile.ZipFile, name: str) -> Any:
 
 
 def fault_of_recipe(recipe: Any, schema: dict[str, Any]) -> str | None:
-    """What in the recipe the packed code does not know, by the schema that came with that code."""
-    import jsonschema  # beside some packages it takes seconds to import, and most commands check no recipe
+    """What in the recipe the archive's code does not know. The schema in the archive says what it knows."""
+    import jsonschema  # next to some packages this import takes seconds, and most commands check no recipe
     import referencing
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
-        checked = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())  # which fetches nothing
+        checked = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())  # a registry that fetches nothing
         error = jsonschema.exceptions.best_match(checked.iter_errors(recipe))
     except (jsonschema.SchemaError, referencing.exceptions.Unresolvable, RecursionError) as error:
         return f"cannot be checked, since {SCHEMA} is no schema: {str(error).splitlines()[0]}"

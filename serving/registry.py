@@ -1,138 +1,147 @@
-"""Which archives the server hosts: registered, promoted, rolled back; remembered, so that a restart brings them back.
+"""Which archives the server hosts: register, promote, roll back, and host them again after a restart (`registered.json`).
 
-Knows nothing of processes, nor of what is printed.
+Each change of a model holds the model's lock, so that two commands about one model run one after the other. Commands about
+different models run at once.
 """
 
+import contextlib
 import json
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import yaml
 
 from model_defs.answer_diff import difference
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
+from serving.errors import ServerError
 from serving.manifest import MANIFEST, SAMPLES
-from serving.state import ServerError, StateDir, replace
+from serving.state import RegisteredModel, StateDir
 from serving.verify import sums, verify
 
 TOLERANCE = 1e-3  # of a number, unless the archive's recipe says otherwise
-DRAINING = 60  # seconds at most that an old version stays, to answer what it has taken in
+DRAINING = 60  # seconds that an old version has at most to answer what it has taken in
 COMPARISON = "comparison.json"  # in an archive whose runtime is not the eager network: how the two compare
 
 
-class RegisteredModel(msgspec.Struct):
-    """One model's versions.
-
-    Args:
-        default: the version that answers where a request names none.
-        previous: the one that did before it was promoted.
-        versions: the SHA-256 of each one's archive.
-    """
-
-    default: str
-    previous: str | None = None
-    versions: dict[str, str] = {}
-
-
 class Registry:
-    """The models of one server, and `registered.json`, which remembers them; `options` are the client's."""
+    """The models of one server; `options` are the client's."""
 
     def __init__(self, home: StateDir, **options: float):
         self.home, self.client = home, Client.of(home, **options)
         self.store = Path(home.require().model_store)
-        try:
-            self.models = msgspec.json.decode(home.registered.read_bytes(), type=dict[str, RegisteredModel])
-        except (FileNotFoundError, msgspec.DecodeError):
-            self.models = {}
+
+    # --- changes
 
     def restore(self) -> list[str]:
-        """Host again what was hosted when the server ended, as far as the archives are still the same; what is not, by name."""
-        lost = []
-        for model, remembered in self.models.items():
-            for version in sorted(remembered.versions, key=lambda version: version != remembered.default):
+        """Host again what was hosted when the server ended. Returns one line for each version for which that failed."""
+        failed = []
+        for model, known in self.home.registered().items():
+            for version in sorted(
+                known.versions, key=lambda version: version != known.default
+            ):  # TorchServe's default is the first
                 try:
                     self.host(model, version)
                 except ServerError as error:
-                    lost.append(f"{model} {version}: {error}")
-        return lost
+                    failed.append(f"{model} {version}: {error}")
+        return failed
 
     def host(self, model: str, version: str) -> None:
-        """Register the archive, unless the server has this very one; an older archive of the same version goes first.
+        """Register the archive. If the server has another archive of that version, it is unregistered first.
 
         Raises:
-            ServerError: the archive is not to be trusted, or a worker cannot start.
+            ServerError: the archive fails its checks, or a worker cannot start.
         """
+        with self.changing(model, version):
+            self._host(model, version)
+
+    def _host(self, model: str, version: str) -> None:
         digest = verify(self.archive(model, version)).sha256
         is_hosted = version in self.hosted_versions(model)
-        known = self.models.get(model)
+        known = self.home.registered().get(model)
         if not is_hosted or known is None or known.versions.get(version) != digest:
             if is_hosted:
                 self.client.unregister(model, version)
             self.client.register(model, version, self.home.workers_log)
             known = known or RegisteredModel(version)
             known.versions[version] = digest
-            self.remember(model, known)
+            self.home.remember(model, known)
         self.client.wait_ready(model, version)
 
     def drop(self, model: str, version: str) -> None:
-        """Host a version no longer. Its queue is lost: drain it first if it has one."""
+        """Unregister a version. TorchServe never answers what is in its queue, so drain it first."""
+        with self.changing(model, version):
+            self._drop(model, version)
+
+    def _drop(self, model: str, version: str) -> None:
         self.client.unregister(model, version)
-        known = self.models.get(model)
-        if known:
+        if known := self.home.registered().get(model):
             known.versions.pop(version, None)
-            self.remember(model, known if known.versions else None)
+            self.home.remember(model, known if known.versions else None)
 
     def promote(self, model: str, version: str) -> str | None:
-        """Let a version answer from now on, if it answers its own samples as in training; then end the one before it.
+        """Make a version the default if it answers its own samples as in training; then end the version before it.
 
-        The old version serves until the new one is proven, and answers all that it had taken in.
+        The old version serves until the new one has passed, and answers all that it has taken in.
 
         Returns:
             The version before it, if there was another.
 
         Raises:
-            ServerError: the new version cannot be had or answers wrongly; the old one still serves, as if nothing had been.
+            ServerError: the new version cannot be hosted or answers wrongly. The old one still serves, and nothing has changed.
         """
-        old = self.default_version(model)
-        if old is None:
-            self.host(model, version)
-            self.prove(model, version)
-            return None
-        was_hosted = version in self.hosted_versions(model)
+        with self.changing(model, version):
+            return self._promote(model, version)
+
+    def _promote(self, model: str, version: str) -> str | None:
+        old, was_hosted = self.default_version(model), version in self.hosted_versions(model)
         try:
-            self.host(model, version)
+            self._host(model, version)
             self.prove(model, version)
         except ServerError:
             if not was_hosted and version in self.hosted_versions(model):
-                self.drop(model, version)
+                self._drop(model, version)
             raise
-        if version == old:
+        if old in (None, version):
             return None
         self.client.set_default(model, version)
-        known = self.models[model]
+        known = self.home.registered()[model]
         known.default, known.previous = version, old
-        self.remember(model, known)
+        self.home.remember(model, known)
         drain(lambda: self.client.describe(model, old), DRAINING)
-        self.drop(model, old)
+        self._drop(model, old)
         return old
 
     def rollback(self, model: str) -> tuple[str, str]:
         """Promote the version before the last promotion; returns that version, and the one that it replaced.
 
         Raises:
-            ServerError: nothing was promoted yet, or the old archive has gone.
+            ServerError: nothing was promoted yet, or the old archive is not there any more.
         """
-        known = self.models.get(model)
-        if known is None or known.previous is None:
-            raise ServerError(f"{model} has no version before this one; make promote MODEL={model} VERSION=... makes one")
-        version = known.previous
-        return version, self.promote(model, version) or version
+        with self.changing(model):
+            known = self.home.registered().get(model)
+            if known is None or known.previous is None:
+                raise ServerError(f"{model} has no version before this one; make promote MODEL={model} VERSION=... makes one")
+            version = known.previous
+            return version, self._promote(model, version) or version
+
+    @contextlib.contextmanager
+    def changing(self, model: str, version: str = "") -> Iterator[None]:
+        """Hold the model's lock.
+
+        Raises:
+            ServerError: the names are those of something outside the store.
+        """
+        self.archive(model, version)
+        with self.home.lock(f"model-{model}"):
+            yield
+
+    # --- questions
 
     def prove(self, model: str, version: str) -> None:
-        """Send the archive's samples over HTTP and compare the answers with training's.
+        """Send the archive's samples over HTTP and compare the answers with those of training.
 
         Raises:
             ServerError: an answer differs.
@@ -150,18 +159,20 @@ class Registry:
                 raise ServerError(f"{model} {version} answers {sample['file']} otherwise than in training: {wrong}")
 
     def fault(self, model: str, version: str) -> str | None:
-        """Why a version is not ready: a worker that is not, or an answer that is not training's. None if it is."""
+        """Why a version is not ready: a worker is not, or an answer differs from training's. None if it is ready."""
         try:
             if not self.client.is_ready(model, version):
                 return f"{model} {version}: not every worker is ready"
             self.prove(model, version)
-        except (ServerError, OSError) as error:  # its archive may have gone from the store
-            return f"{model} {version}: {error}" if isinstance(error, OSError) else str(error)
+        except (OSError, zipfile.BadZipFile) as error:  # its archive is not in the store any more, or is damaged
+            return f"{model} {version}: {error}"
+        except ServerError as error:
+            return str(error)
         return None
 
     def tolerance(self, model: str, version: str) -> float:
-        """How far a score may lie from training's: as the recipe says, and as far as the archive's runtime was measured to."""
-        if not self.archive(model, version).exists():  # hosted still, and taken from the store since
+        """How far a score may differ from training's: the recipe's tolerance plus the difference measured for the runtime."""
+        if not self.archive(model, version).exists():  # the server still hosts it
             return TOLERANCE
         with zipfile.ZipFile(self.archive(model, version)) as file:
             recipe = yaml.safe_load(file.read(json.loads(file.read(MANIFEST))["model"]["configFile"]))
@@ -179,9 +190,10 @@ class Registry:
         return self.client.describe(model, "")[0]["modelVersion"]
 
     def archive(self, model: str, version: str) -> Path:
-        """
+        """The archive's path.
+
         Raises:
-            ServerError: these name something outside the store.
+            ServerError: the names are those of something outside the store.
         """
         if not re.fullmatch(r"[\w.+-]+", f"{model}{version}", re.ASCII):
             raise ServerError(f"{model!r} {version!r} is no model and version: only archives of {self.store}/ can be hosted")
@@ -194,13 +206,6 @@ class Registry:
         if not versions:
             raise ServerError(f"no archive of {model!r} in {self.store}/; make archive MODEL={model} makes one")
         return max(versions, key=in_order)
-
-    def remember(self, model: str, hosted: RegisteredModel | None) -> None:
-        if hosted is None:
-            self.models.pop(model, None)
-        else:
-            self.models[model] = hosted
-        replace(self.home.registered, msgspec.json.format(msgspec.json.encode(self.models), indent=1))
 
 
 def in_order(version: str) -> list[tuple[int, str]]:

@@ -1,6 +1,6 @@
-"""Which answers are no answers, and how long to wait before asking again.
+"""Which responses can be retried, and the pauses between attempts.
 
-A prediction changes nothing, so that asking again is safe. Knows nothing of models or addresses.
+A prediction changes nothing on the server, so sending it again is safe.
 """
 
 import random
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import requests
 
-FIRST, LONGEST = 0.05, 1.0  # seconds between two tries: doubled each time, and drawn at random below that
+FIRST, LONGEST = 0.05, 1.0  # seconds: the longest pause after the first attempt, and after any
 
 
 def pauses(seconds: float) -> Iterator[None]:
-    """A try at once, then others after growing pauses, until so many seconds are over.
+    """Yield once for each attempt, the first at once, until so many seconds are over. Between two attempts it sleeps.
 
-    Each pause is drawn between nothing and twice the one before ("full jitter"), so that callers who were refused together
-    do not come back together.
+    Each pause is random, between 0 and a limit that doubles ("full jitter"), so that callers who were refused together do not
+    come back together.
     """
     deadline, longest = time.monotonic() + seconds, FIRST
     yield
@@ -26,16 +26,19 @@ def pauses(seconds: float) -> Iterator[None]:
         yield
 
 
-def is_passing(answer: requests.Response) -> bool:
-    """Whether the answer speaks of the server's state alone: a full queue, no worker, a lost GPU (503); a worker that died
-    with the request (500, or 507 where it was killed); a token that was changed (400)."""
+def is_transient(response: requests.Response) -> bool:
+    """Whether the response is about the server's state and not about the input, so that a later attempt may succeed.
+
+    These are: a full queue, no worker, or a lost GPU (503); a worker that died with the request (500, or 507 if it was killed);
+    a token that was rotated (400).
+    """
     try:
-        said = answer.json()
-        kind, message = said["type"], said["message"]
+        body = response.json()
+        kind, message = body["type"], body["message"]
     except (ValueError, TypeError, KeyError):
         return False
-    if answer.status_code == 400:
+    if response.status_code == 400:
         return kind == "InvalidKeyException"
-    if answer.status_code == 503:
-        return message != "Prediction failed"  # a handler that is not the bundle's has raised an exception
-    return answer.status_code in (500, 507) and message.startswith("Worker ")
+    if response.status_code == 503:
+        return message != "Prediction failed"  # an exception in a handler that is not the bundle's
+    return response.status_code in (500, 507) and message.startswith("Worker ")

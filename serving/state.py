@@ -1,48 +1,46 @@
-"""`.torchserve/`: what is on disk of a server, running or not.
+"""The server's state directory, `.torchserve/`: what is on disk about a server, running or not.
 
-    server.json           which process it is, and where it listens
-    key_file.json         TorchServe's tokens
-    *.header              one token each, as curl's `-H @file` reads it
-    proxy.token           what a proxy says to TorchServe; there while all models are ready
-    certificate.pem       its certificate, where it speaks TLS
-    config.properties     the settings that it was started with
-    registered.json       which archives it was given, by their SHA-256
-    logs/
-
-Knows nothing of HTTP, nor of how a server is started.
+server.json           which process the server is, and where it listens
+key_file.json         TorchServe's tokens
+*.header              one token each, in the form that curl's `-H @file` reads
+proxy.token           what a proxy sends to TorchServe; exists while all models are ready
+certificate.pem       the server's certificate, if it speaks TLS
+config.properties     the settings that the server was started with
+registered.json       the registered archives, with their SHA-256
+logs/
+locks/                empty files, see `StateDir.lock`
 """
 
+import contextlib
+import fcntl
 import json
 import os
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
 
-from model_defs.errors import BundleError
+from serving.errors import ServerError
 
 FOLDER = Path(".torchserve")
-PASSING = 1  # seconds in which a proxy has seen that it must hold back, and passed on what it had
+PASSING = 1  # seconds until a proxy has seen that it must hold requests back, and has passed on those that it had
 HEADERS = ("inference", "management")
-
-
-class ServerError(BundleError):
-    """Something that the user can act on; the message says what and how."""
 
 
 class Running(msgspec.Struct):
     """`server.json`.
 
     Args:
-        pid: of the Java process, and of its process group.
-        created: when that process began, seconds since 1970: a number alone may be another process's after a reboot.
-        temporary: the server's own folder for sockets and unpacked models; its name stands in each worker's command line.
-        inference, management, metrics: where it listens.
-        model_store: where its archives lie.
-        certificate: a copy of the one that it started with, if it speaks TLS.
-        is_stopping: it takes in nothing more.
+        pid: of the Java process, which leads its own process group.
+        created: when that process started, in seconds since 1970. After a reboot another process may have the same pid.
+        temporary: the server's folder for sockets and unpacked archives. Each worker's command line names it.
+        inference, management, metrics: the URLs at which the server listens.
+        model_store: the folder with its archives.
+        certificate: a copy of the server's certificate, if it speaks TLS.
+        is_stopping: the server refuses new requests.
     """
 
     pid: int
@@ -56,12 +54,26 @@ class Running(msgspec.Struct):
     is_stopping: bool = False
 
 
+class RegisteredModel(msgspec.Struct):
+    """The versions of one model in `registered.json`.
+
+    Args:
+        default: the version that answers if a request names none.
+        previous: the default version before the last promotion.
+        versions: the SHA-256 of each version's archive.
+    """
+
+    default: str
+    previous: str | None = None
+    versions: dict[str, str] = {}
+
+
 class StateDir:
-    """The folder and the files in it."""
+    """The folder, and the files in it."""
 
     def __init__(self, folder: Path | str = FOLDER):
         self.folder = Path(folder).absolute()
-        self.state, self.keys_file, self.registered = (
+        self.server_file, self.keys_file, self.registered_file = (
             self.folder / name for name in ("server.json", "key_file.json", "registered.json")
         )
         self.certificate, self.proxy = self.folder / "certificate.pem", self.folder / "proxy.token"
@@ -69,7 +81,7 @@ class StateDir:
         self.workers_log = self.logs / "workers.log"
 
     def make(self) -> None:
-        """Readable by its owner alone: it holds tokens.
+        """Make the folder, for its owner only, because it holds tokens.
 
         Raises:
             ServerError: the folder cannot be made.
@@ -81,13 +93,27 @@ class StateDir:
         except OSError as error:
             raise ServerError(f"{self.folder} cannot be the server's folder: {error.strerror}; name another: --home") from None
 
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock; other processes and threads that want it wait. The system frees it if the process is killed.
+
+        The locks, each taken before those after it: `server` to start and stop, `model-<name>` to change a model's versions,
+        `tokens` to change the tokens or the files that repeat them, `registered` to change `registered.json`. A lock cannot be
+        taken again by who holds it.
+        """
+        folder = self.folder / "locks"
+        folder.mkdir(exist_ok=True)
+        with (folder / name).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # --- the process
+
     def last(self) -> Running | None:
-        """The server that was started last, whether it still runs or not."""
+        """The server that was started last, running or not."""
         try:
-            return msgspec.json.decode(self.state.read_bytes(), type=Running)
-        except FileNotFoundError:
-            return None
-        except msgspec.DecodeError:  # written half, by a machine that went down
+            return msgspec.json.decode(self.server_file.read_bytes(), type=Running)
+        except (FileNotFoundError, msgspec.DecodeError):  # damaged by a machine that went down
             return None
 
     def running(self) -> Running | None:
@@ -96,7 +122,8 @@ class StateDir:
         return server if server and is_running(server) else None
 
     def require(self) -> Running:
-        """
+        """The server.
+
         Raises:
             ServerError: no server runs.
         """
@@ -105,44 +132,8 @@ class StateDir:
             raise ServerError("no server runs here; start one with: make serve")
         return server
 
-    def remembered(self) -> dict[str, Any]:
-        """The models that the server hosts, or hosted when it ended; see `Registry`."""
-        try:
-            return json.loads(self.registered.read_bytes())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-
     def write(self, server: Running) -> None:
-        replace(self.state, msgspec.json.encode(server))
-
-    def keys(self) -> dict[str, str]:
-        """The tokens by what they are for: "inference", "management", "API"; empty where tokens are switched off."""
-        try:
-            return {name: entry["key"] for name, entry in json.loads(self.keys_file.read_bytes()).items()}
-        except (FileNotFoundError, json.JSONDecodeError):  # or TorchServe is just writing it
-            return {}
-
-    def write_headers(self) -> None:
-        keys = self.keys()
-        for name in HEADERS:
-            if name in keys:
-                replace(self.header(name), f"Authorization: Bearer {keys[name]}\n".encode())
-
-    def hold_back(self) -> bool:
-        """Let a proxy hold back what comes from now on, and return when what it had passed on is with the server; False if no
-        proxy was told to pass anything on."""
-        is_admitted = self.proxy.exists()
-        if is_admitted:
-            self.proxy.unlink()
-            time.sleep(PASSING)
-        return is_admitted
-
-    def admit(self) -> None:
-        """Tell a proxy that requests may come, and the token to send them with (docs/haproxy.lua)."""
-        replace(self.proxy, f"Bearer {self.keys().get('inference', 'none')}\n".encode())
-
-    def header(self, name: str) -> Path:
-        return self.folder / f"{name}.header"
+        replace(self.server_file, msgspec.json.encode(server))
 
     def log_tail(self, name: str, lines: int = 15) -> str:
         """The last lines of one of the logs."""
@@ -151,10 +142,66 @@ class StateDir:
         except FileNotFoundError:
             return ""
 
+    # --- the models
+
+    def registered(self) -> dict[str, RegisteredModel]:
+        """The models that the server hosts, or hosted when it ended."""
+        try:
+            return msgspec.json.decode(self.registered_file.read_bytes(), type=dict[str, RegisteredModel])
+        except (FileNotFoundError, msgspec.DecodeError):
+            return {}
+
+    def remember(self, model: str, registered: RegisteredModel | None) -> None:
+        """Set one model in `registered.json`, or remove it. Other processes may change other models at the same time."""
+        with self.lock("registered"):
+            models = {name: known for name, known in self.registered().items() if name != model}
+            if registered:
+                models[model] = registered
+            replace(self.registered_file, msgspec.json.format(msgspec.json.encode(models), indent=1))
+
+    # --- the tokens
+
+    def keys(self) -> dict[str, str]:
+        """The tokens by their use: "inference", "management", "API". Empty if tokens are switched off."""
+        try:
+            return {name: entry["key"] for name, entry in json.loads(self.keys_file.read_bytes()).items()}
+        except (FileNotFoundError, json.JSONDecodeError):  # TorchServe may be writing it at this moment
+            return {}
+
+    def header(self, name: str) -> Path:
+        return self.folder / f"{name}.header"
+
+    def write_headers(self) -> None:
+        """Write the tokens of `key_file.json` for curl. Hold the lock `tokens`."""
+        keys = self.keys()
+        for name in HEADERS:
+            if name in keys:
+                replace(self.header(name), f"Authorization: Bearer {keys[name]}\n".encode())
+
+    def hold_back(self) -> bool:
+        """Tell a proxy to hold requests back, and wait until those that it passed on are with the server. Hold the lock `tokens`.
+
+        Returns:
+            Whether a proxy was allowed to pass requests on before.
+        """
+        try:
+            self.proxy.unlink()
+        except FileNotFoundError:
+            return False
+        time.sleep(PASSING)
+        return True
+
+    def admit(self) -> None:
+        """Tell a proxy that it may pass requests on, and with which token (docs/haproxy.lua). Hold the lock `tokens`."""
+        replace(self.proxy, f"Bearer {self.keys().get('inference', 'none')}\n".encode())
+
 
 def is_running(server: Running) -> bool:
-    """Whether the process of that number is that server: begun when it was, or, since a clock that is put right moves the
-    beginning of every process, bearing the name of its temporary folder."""
+    """Whether the process with that pid is that server.
+
+    It is if it started at the same time, or if its command line names the server's folder: setting the system's clock changes
+    the start time that every process reports.
+    """
     try:
         process = psutil.Process(server.pid)
         is_same = abs(process.create_time() - server.created) < 1 or belongs(server.temporary, process.cmdline())
@@ -164,15 +211,14 @@ def is_running(server: Running) -> bool:
 
 
 def belongs(temporary: str, command: list[str]) -> bool:
-    """Whether a command line is of the server with that temporary folder, or of one of its workers."""
-    marks = (f"-Djava.io.tmpdir={temporary}", f"{temporary}/.ts.sock.")
-    return bool(temporary) and any(argument == marks[0] or argument.startswith(marks[1]) for argument in command)
+    """Whether a command line is that of the server with this temporary folder, or of one of its workers."""
+    java, worker = f"-Djava.io.tmpdir={temporary}", f"{temporary}/.ts.sock."
+    return bool(temporary) and any(argument == java or argument.startswith(worker) for argument in command)
 
 
 def replace(file: Path, content: bytes) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
-    new = file.with_name(f".{file.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+    """Write a file that only its owner can read. Readers see the old content or the new one, never a part."""
+    descriptor, new = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # its own name: others may write at once
+    with os.fdopen(descriptor, "wb") as opened:
         opened.write(content)
-    new.replace(file)
+    os.replace(new, file)

@@ -1,7 +1,7 @@
-"""TLS with a certificate and a key of the user's: what TorchServe 0.12 can do with them is known before it starts.
+"""TLS with the user's certificate and key: check before the start that TorchServe 0.12 can use them.
 
-TorchServe reads an RSA key in PKCS #8 and speaks TLS 1.2 alone over HTTP; with anything else it ends late and darkly, or
-only gRPC does. Knows nothing of processes.
+TorchServe reads only RSA keys in PKCS #8, and its HTTP speaks only TLS 1.2. With another key it fails late and with an unclear
+message, or only gRPC fails.
 """
 
 import base64
@@ -13,19 +13,19 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 
-from serving.state import ServerError
+from serving.errors import ServerError
 
 NAMES = ("certificate_file", "private_key_file")
-RSA = bytes.fromhex("06092a864886f70d010101")  # the algorithm's number in a PKCS #8 key, RFC 8017
+RSA = bytes.fromhex("06092a864886f70d010101")  # the identifier of the algorithm in a PKCS #8 key, RFC 8017
 PEM_KEY = re.compile(r"-----BEGIN PRIVATE KEY-----(.+?)-----END PRIVATE KEY-----", re.S)
 PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.S)
 
 
 def encrypted(settings: dict[str, str], addresses: tuple[str, ...]) -> dict[str, str]:
-    """The settings, with HTTPS on these addresses and TLS on gRPC's if they name a certificate and its key.
+    """The settings; if they name a certificate and its key, with HTTPS at these addresses and TLS for gRPC.
 
     Raises:
-        ServerError: one is missing, or TorchServe cannot use them.
+        ServerError: only one of the two is named, or TorchServe cannot use them.
     """
     certificate, key = (settings.get(name) for name in NAMES)
     if not certificate and not key:
@@ -40,9 +40,10 @@ def encrypted(settings: dict[str, str], addresses: tuple[str, ...]) -> dict[str,
 
 
 def check(certificate: Path, key: Path) -> None:
-    """
+    """Check that TorchServe can use this certificate and key.
+
     Raises:
-        ServerError: a file cannot be read, they are no pair, or the key is not an RSA one in PKCS #8.
+        ServerError: a file cannot be read, they do not belong together, or the key is not an RSA key in PKCS #8.
     """
     for name, file in zip(NAMES, (certificate, key), strict=True):
         try:
@@ -65,10 +66,10 @@ def check(certificate: Path, key: Path) -> None:
 
 
 class Pinned(HTTPAdapter):
-    """HTTPS to the server that has this very certificate, whoever signed it and whatever host it names.
+    """HTTPS to a server with exactly this certificate. Who signed it, and which host it names, does not matter.
 
     Args:
-        certificate: a PEM file; its first one counts.
+        certificate: a PEM file; the first certificate in it counts.
     """
 
     def __init__(self, certificate: Path, **options: Any):

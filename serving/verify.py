@@ -1,8 +1,7 @@
-"""Whether an archive may be hosted: it is the one that was built, nothing in it can reach beyond it, and its papers are right.
+"""Decide whether an archive may be served: it is the one that was built here, and its zip and its own files pass their checks.
 
-An archive is code that will run here. These checks find a changed, damaged or careless one; whoever can write both the
-archive and `SHA256SUMS` can still put in what they like. Knows nothing of HTTP, nor of what is printed; none of an archive's
-code is run.
+An archive is code that runs here. These checks find one that was changed, damaged or built carelessly. They do not stop
+somebody who can write both the archive and `SHA256SUMS`. No code of the archive runs.
 """
 
 import hashlib
@@ -14,54 +13,35 @@ from typing import BinaryIO
 import msgspec
 
 from serving import manifest, zip_check
-from serving.state import ServerError
-from serving.zip_check import UnsafeArchive
+from serving.errors import ServerError, UnsafeArchive
 
 SUMS = "SHA256SUMS"
 LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
 MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
 
-class Trusted(msgspec.Struct):
-    """An archive that may be hosted.
+class Verified(msgspec.Struct):
+    """An archive that may be served.
 
     Args:
         sha256: of the archive.
-        data: the fingerprint of what its model was trained with; empty where training left none.
+        data: the fingerprint of the data that its model was trained with, "" if training recorded none.
     """
 
     sha256: str
     data: str
 
 
-class Audited(msgspec.Struct):
-    """One archive of a store: what it is, or what is wrong with it."""
-
-    archive: Path
-    trusted: Trusted | None = None
-    fault: str = ""
-
-
-def audit(archives: list[Path]) -> list[Audited]:
-    """`verify` for each."""
-    audited = []
-    for archive in archives:
-        try:
-            audited.append(Audited(archive, verify(archive)))
-        except ServerError as error:
-            audited.append(Audited(archive, fault=str(error)))
-    return audited
-
-
 def archives_of(store: Path) -> list[Path]:
-    """All that a store has, and all that it should have."""
+    """The archives that the store has, and those that it should have by `SHA256SUMS`."""
     return [store / name for name in sorted({*sums(store), *(file.name for file in store.glob("*.mar"))})]
 
 
-def verify(archive: Path) -> Trusted:
-    """
+def verify(archive: Path) -> Verified:
+    """Check one archive.
+
     Raises:
-        ServerError: it is not there, not the one in `SHA256SUMS`, or holds what no archive of the bundle does.
+        ServerError: it does not exist, is not the one in `SHA256SUMS`, or fails a check of `zip_check.py` or `manifest.py`.
     """
     expected = sums(archive.parent).get(archive.name)
     if not archive.is_file():
@@ -74,10 +54,10 @@ def verify(archive: Path) -> Trusted:
             raise ServerError(f"{archive} is not the one that was built: its SHA-256 begins {digest[:12]}, not {expected[:12]}")
         try:
             digests = zip_check.check(file)
-            with zipfile.ZipFile(file) as whole:
-                return Trusted(digest, manifest.check(whole, digests, archive.name))
+            with zipfile.ZipFile(file) as opened:
+                return Verified(digest, manifest.check(opened, digests, archive.name))
         except UnsafeArchive as error:
-            raise ServerError(f"{archive}: {error}") from None
+            raise UnsafeArchive(f"{archive}: {error}") from None
 
 
 def sha256(file: BinaryIO) -> str:
@@ -91,7 +71,7 @@ def sums(store: Path) -> dict[str, str]:
     """`SHA256SUMS`: the digest of each archive by its file name.
 
     Raises:
-        ServerError: it is none.
+        ServerError: the file is malformed.
     """
     file, known = store / SUMS, {}
     try:

@@ -1,8 +1,11 @@
-"""What may lie in an archive, entry by entry: plain files under plain names, none of which could run by being read.
+"""Check the zip of an archive: only plain files, only under names that an archive of the bundle has.
 
-TorchServe unpacks a zip from its first byte on and never looks at the directory at its end; Python reads only that
-directory. Both must see the same here. Entries are stored, so none unpacks to more than it takes in the file, and one of
-any size is checked a piece at a time. Knows nothing of what the files mean to the bundle; `serving/verify.py` does.
+The name says what reads a file: Python (`.py`), a parser of JSON, YAML or text, or a reader of weights, pictures or sounds. No
+such reader runs what it reads, except Python. So all code of an archive is in its `.py` files.
+
+TorchServe unpacks a zip from its first byte on and ignores the list of entries at its end. Python reads only that list. Both
+must find the same entries. Entries are stored uncompressed, so none unpacks to more than its size in the file. Files of any
+size are read in pieces.
 """
 
 import hashlib
@@ -12,142 +15,110 @@ import pickletools
 import re
 import stat
 import struct
-import unicodedata
 import zipfile
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from model_defs.errors import BundleError
+from serving.errors import UnsafeArchive
 
-CHUNK = 1 << 20  # bytes read at once
-TAIL = 66_000  # bytes at a file's end in which a zip's last record would lie
-MOST_ENTRIES, MOST_NAME = 10_000, 500  # entries; bytes of a name
+CHUNK = 1 << 20  # bytes that are read at once
+MOST_ENTRIES, MOST_LIST = 10_000, 4 << 20  # entries; bytes of their list, which zipfile reads into memory
 MOST_HEADER = 16 << 20  # bytes of a safetensors header
 
-LOCAL = struct.Struct("<4s5H3I2H")  # a zip's local header, up to the name
-ZIP64 = struct.Struct("<2H2Q")  # the sizes of an entry above 4 GiB
-END = struct.Struct("<4s4H2IH")  # a zip's last record
-STORED, UTF8, MANY = 0, 0x800, 0xFFFFFFFF
-PROGRAM = 0o7111  # the bits that let a file be run, or as somebody else
-
-# torch.save's and joblib's names, and how a pickle of protocol 2 and above begins.
-PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".dill"}
-PICKLED = re.compile(rb"\x80[\x02-\x05]")
-# Compiled Python may stand in for the source beside it without being it.
-MACHINE_CODE = {".so", ".pyd", ".dll", ".dylib", ".pyc", ".pyo"}
-PACKED = re.compile(
-    rb"PK[\x03\x05]|\x1f\x8b\x08|BZh[1-9]1AY|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|\x28\xb5\x2f\xfd|Rar!\x1a|.{257}ustar", re.DOTALL
+NAMES = re.compile(
+    r"""MAR-INF/MANIFEST\.json
+    |(handlers|model_defs)/(\w+/)*\w+\.py
+    |[\w-]+\.(py|ya?ml)                                      # the entry and the recipe; manifest.py checks that it is these
+    |[\w-]+(\.[\w-]+)*\.(json|txt)                           # model.json, bom.cdx.json, what the transform learned ...
+    |weights\.safetensors|network\.(onnx|xml|param|bin)
+    |samples/[\w-]+\.(txt|json
+        |apng|avif|bmp|dds|gif|icns|ico|j2k|jfif|jp2|jpe?g?|p[bgpn]m|pcx|png|psd|qoi|tga|tiff?|webp
+        |aiff?|au|caf|flac|mp3|og[ga]|opus|rf64|w64|wav)""",
+    re.VERBOSE | re.ASCII,
 )
+PACKED = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|\x28\xb5\x2f\xfd|Rar!\x1a|.{257}ustar", re.DOTALL)
+PICKLED = re.compile(rb"\x80[\x02-\x05]")  # how a pickle of protocol 2 and above begins
 # What a pickle of any protocol that calls something is made of, and more operations than a text can look like by chance.
 CALLS, ARGUMENTS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}, {"MARK", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 MOST_OPERATIONS = 10_000
 
-
-class UnsafeArchive(BundleError):
-    """The archive must not be hosted; the message says what is wrong, without the archive's name."""
+END = struct.Struct("<4s4H2IH")  # a zip's last record, without a comment
+UTF8 = 0x800  # the flag of a name in UTF-8
+PROGRAM = 0o7111  # mode bits: executable, setuid, setgid, sticky
 
 
 def check(file: BinaryIO) -> dict[str, str]:
-    """The SHA-256 of every entry by its name.
+    """Check the whole zip, and return the SHA-256 of every entry by its name.
 
     Raises:
-        UnsafeArchive: it is no zip, or one that says two things, or an entry is none that an archive may hold.
+        UnsafeArchive: not a zip, a zip that two readers read differently, or an entry that no archive has.
     """
-    unpacked, place = walk(file)
-    if file.seek(0, 2) - place > (len(unpacked) + 100) * 2 * MOST_NAME:  # all of it would be read into memory
-        raise UnsafeArchive("no archive: far more follows the last entry than a list of the entries")
     try:
-        with zipfile.ZipFile(file) as whole:
-            entries = whole.infolist()
-            if [(entry.header_offset, raw_name(entry), entry.file_size) for entry in entries] != unpacked:
-                raise UnsafeArchive("its end tells of other entries than TorchServe would unpack")
-            check_names([entry.orig_filename for entry in entries])  # `filename` ends at a zero byte
-            return {entry.filename: check_entry(whole, entry) for entry in entries}
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeError, ValueError, OSError, EOFError) as error:
+        file.seek(-END.size, 2)
+        signature, _, _, _, count, length, _, _ = END.unpack(file.read())
+        if signature != b"PK\5\6":
+            raise UnsafeArchive("no archive: it does not end with a list of its entries")
+        if count > MOST_ENTRIES or length > MOST_LIST:
+            raise UnsafeArchive(f"more than {MOST_ENTRIES:,} entries, or a list of them of more than {MOST_LIST >> 20} MiB")
+        with zipfile.ZipFile(file) as archive:
+            check_layout(file, archive)
+            check_names(archive.namelist())
+            return {entry.filename: check_entry(archive, entry) for entry in archive.infolist()}
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, NotImplementedError, ValueError, OSError, EOFError) as error:
         raise UnsafeArchive(f"no archive: {error}") from None
 
 
-def walk(file: BinaryIO) -> tuple[list[tuple[int, bytes, int]], int]:
-    """The entries as TorchServe unpacks them, each as (place, name, size), and the place where the last one ends."""
-    found, place = [], 0
-    while True:
-        file.seek(place)
-        header = file.read(LOCAL.size)
-        if len(header) < LOCAL.size or header[:4] != b"PK\3\4":
-            return found, place
-        _, _, flags, method, _, _, _, packed, size, name_length, extra_length = LOCAL.unpack(header)
-        name, extra = file.read(name_length), file.read(extra_length)
-        told = repr(name[:MOST_NAME].decode(errors="replace"))
-        if flags & 1:
-            raise UnsafeArchive(f"{told} is encrypted")
-        if method != STORED or flags & ~UTF8:
-            raise UnsafeArchive(
-                f"{told} is compressed, or of a size that only its end tells; archives here are stored as they are"
-            )
-        if not flags & UTF8 and not name.isascii():
-            raise UnsafeArchive(f"{told} is not written in UTF-8, so that two readers would read two names")
-        if MANY in (packed, size) and extra[:4] == b"\1\0\x10\0" and len(extra) >= ZIP64.size:
-            _, _, size, packed = ZIP64.unpack_from(extra)
-        if packed != size:
-            raise UnsafeArchive(f"{told} is longer than it says")
-        found.append((place, name, size))
-        if len(found) > MOST_ENTRIES or name_length > MOST_NAME:
-            raise UnsafeArchive(f"more than {MOST_ENTRIES:,} entries, or a name of more than {MOST_NAME} bytes")
-        place += LOCAL.size + name_length + extra_length + size
+def check_layout(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Check that the entries fill the file from its first byte up to the list, each with the header that zipfile gives it.
 
-
-def raw_name(entry: zipfile.ZipInfo) -> bytes:
-    return entry.orig_filename.encode("utf-8" if entry.flag_bits & UTF8 else "cp437")
+    Raises:
+        UnsafeArchive: TorchServe would unpack other entries than those of the list.
+    """
+    offset = 0
+    for entry in archive.infolist():
+        is_stored = entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
+        if not is_stored or entry.flag_bits & ~UTF8:
+            raise UnsafeArchive(f"{entry.filename!r} is compressed, encrypted or streamed; archives here are stored as they are")
+        entry.extra, entry.extract_version = b"", zipfile.DEFAULT_VERSION  # in the list they also tell of an offset above 2 GiB
+        for has_long_sizes in (True,) if entry.file_size > zipfile.ZIP64_LIMIT else (False, True):
+            header = entry.FileHeader(has_long_sizes)
+            file.seek(offset)
+            if entry.header_offset == offset and file.read(len(header)) == header:
+                break
+        else:
+            raise UnsafeArchive(f"its list tells of {entry.filename!r}, where TorchServe would unpack something else")
+        offset += len(header) + entry.file_size
+    if offset != archive.start_dir:
+        raise UnsafeArchive("its list tells of fewer entries than TorchServe would unpack")
 
 
 def check_names(names: list[str]) -> None:
-    """
+    """Compare the entries' names with those that an archive has, and with each other.
+
     Raises:
-        UnsafeArchive: a name leads out of the archive, is written oddly, or is another's on some file system.
+        UnsafeArchive: no archive has a file of that name, or some file systems take two of the names for one.
     """
     known: dict[str, str] = {}
     for name in names:
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in name.partition("/")[0]:
-            raise UnsafeArchive(f"{name!r} leaves the archive")
-        if name != str(path) or not name.isprintable() or name == ".":
-            raise UnsafeArchive(f"{name!r} is no plain path of a file")
-        if other := known.get(folded(name)):
+        if not NAMES.fullmatch(name):
+            raise UnsafeArchive(f"{name!r} is not a name that a file of an archive has")
+        if other := known.get(name.lower()):
             raise UnsafeArchive(f"{name!r} stands there twice" + (f", once as {other!r}" if other != name else ""))
-        known[folded(name)] = name
-    for name in names:
-        for parent in PurePosixPath(folded(name)).parents:
-            if str(parent) in known:
-                raise UnsafeArchive(f"{known[str(parent)]!r} is a file, and a folder too")
+        known[name.lower()] = name
 
 
-def folded(name: str) -> str:
-    """What file systems that ignore case or the way that an accent is written take a name for."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-
-
-def check_entry(whole: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
-    """The entry's SHA-256.
+def check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
+    """Check one entry, and return its SHA-256.
 
     Raises:
-        UnsafeArchive: it is not a plain file that only means something.
+        UnsafeArchive: it is not a plain file, or not a file of the kind that its name says.
     """
-    if wrong := fault_of_mode(entry.external_attr >> 16):
-        raise UnsafeArchive(f"{entry.filename!r} {wrong}")
     digest = hashlib.sha256()
-    with whole.open(entry) as stream:
-        head = tail = stream.read(CHUNK)
+    with archive.open(entry) as stream:
+        head = stream.read(CHUNK)
         digest.update(head)
         while piece := stream.read(CHUNK):
             digest.update(piece)
-            tail = tail[-TAIL:] + piece
-    suffix = PurePosixPath(entry.filename).suffix.lower()
-    if suffix == ".safetensors":
-        with whole.open(entry) as stream:
-            wrong = fault_of_tensors(stream, entry.file_size)
-    else:
-        wrong = fault_of_file(suffix, head, tail[-TAIL:], entry.file_size)
-    if wrong:
+    if wrong := fault_of_mode(entry.external_attr >> 16) or fault_of_content(archive, entry, head):
         raise UnsafeArchive(f"{entry.filename!r} {wrong}")
     return digest.hexdigest()
 
@@ -160,24 +131,21 @@ def fault_of_mode(mode: int) -> str | None:
     return "is marked as a program" if mode & PROGRAM else None
 
 
-def fault_of_file(suffix: str, head: bytes, tail: bytes, size: int) -> str | None:
-    """What is wrong with a file of this name, beginning, end and size, if anything is.
+def fault_of_content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, head: bytes) -> str | None:
+    """What is wrong with the file, if anything is. `head` is its first MiB."""
+    with archive.open(entry) as stream:
+        if entry.filename.endswith(".safetensors"):
+            return None if is_safetensors(stream, entry.file_size) else "is not safetensors: its header does not fit its bytes"
+        if PACKED.match(head) or zipfile.is_zipfile(stream):
+            return "is an archive itself, whose files nobody would check"
+    return "is a pickle, which could run anything" if PICKLED.match(head) or calls_something(head) else None
 
-    An exported network that is an archive with code inside, as TorchScript's .pt is, is refused here. Were one to be let in,
-    this is the place: `check_entry` would pass over it if its digest is one that the bill of materials lists as written by
-    `archive/export.py`, and nothing else about it would be taken on trust.
+
+def calls_something(head: bytes) -> bool:
+    """Whether these bytes, read as a pickle of any protocol, call something before they make no sense any more.
+
+    Names do not tell: a pickle of protocol 0 is plain text, which a vocabulary may be too.
     """
-    if suffix in PICKLES or PICKLED.match(head) or runs_something(head):
-        return "is a pickle, which could run anything"
-    if suffix in MACHINE_CODE or head[:4] == b"\x7fELF":
-        return "is machine code, which nobody can read"
-    if PACKED.match(head) or ends_as_zip(tail, size):
-        return "is an archive itself, whose files nobody would check"
-    return None
-
-
-def runs_something(head: bytes) -> bool:
-    """Whether these bytes, read as a pickle of any protocol, would call something before they make no more sense."""
     seen = set()
     try:
         for count, (operation, _, _) in enumerate(pickletools.genops(head)):
@@ -189,27 +157,13 @@ def runs_something(head: bytes) -> bool:
     return False
 
 
-def ends_as_zip(tail: bytes, size: int) -> bool:
-    """Whether a zip stands at the end of a file, behind whatever it begins with: Python would import from it."""
-    place = tail.rfind(b"PK\5\6")
-    if place < 0 or len(tail) - place < END.size:
-        return False
-    _, _, _, _, _, length, start, _ = END.unpack_from(tail, place)
-    return MANY in (length, start) or length + start <= size
-
-
-def fault_of_tensors(stream: BinaryIO, size: int) -> str | None:
-    """Whether a safetensors file of `size` bytes is what its header says: tensors that fill the rest of it, each byte once."""
+def is_safetensors(stream: BinaryIO, size: int) -> bool:
+    """Whether the tensors of the file's header fill the rest of its `size` bytes, each byte once."""
     length = int.from_bytes(stream.read(8), "little")
-    if length > min(size - 8, MOST_HEADER):
-        return "is no safetensors file: its header would be longer than it may"
     try:
-        header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        spans = sorted(tuple(tensor["data_offsets"]) for tensor in header.values())
-        borders = [0, *itertools.chain.from_iterable(spans), size - 8 - length]
+        header = json.loads(stream.read(min(length, MOST_HEADER)))
+        spans = sorted(tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__")
+        borders = [0, *itertools.chain(*spans), size - 8 - length]  # each tensor begins where the one before it ends
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return "is no safetensors file: its header cannot be read"
-    if any(before != begin for before, begin in zip(borders[::2], borders[1::2], strict=False)) or borders != sorted(borders):
-        return "is not what its header says: bytes are left over, missing, or two tensors' at once"
-    return None
+        return False
+    return borders == sorted(borders) and borders[::2] == borders[1::2]

@@ -1,4 +1,4 @@
-"""Certificates that tests sign themselves, with the openssl of the system."""
+"""Self-signed certificates for tests, made with the system's openssl."""
 
 import shutil
 import subprocess
@@ -14,7 +14,13 @@ def openssl(*arguments: object) -> None:
 
 
 def self_signed(folder: Path, kind: str = "rsa:2048", name: str = "127.0.0.1", stem: str = "server") -> tuple[Path, Path]:
-    """A certificate for that host, and its key in PKCS #8."""
+    """Make a certificate for a host, and its key in PKCS #8; returns both files.
+
+    Args:
+        kind: of the key, as openssl names it.
+        name: an IP address or a host name.
+        stem: of the files' names.
+    """
     certificate, key = folder / f"{stem}.pem", folder / f"{stem}.key"
     options = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else []
     host = f"subjectAltName={'IP' if name[0].isdigit() else 'DNS'}:{name}"

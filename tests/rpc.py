@@ -1,4 +1,4 @@
-"""TorchServe's gRPC, without its generated code: the few messages that the tests send, encoded by hand (frontend's *.proto)."""
+"""A client of TorchServe's gRPC for the tests. It encodes their few messages by hand, after the frontend's *.proto files."""
 
 import grpc
 
@@ -7,7 +7,7 @@ MANAGEMENT = "/org.pytorch.serve.grpc.management.ManagementAPIsService/"
 
 
 def field(number: int, value: bytes | str) -> bytes:
-    """A string, bytes or message; all three are length-delimited."""
+    """A field that holds a string, bytes or a message; all three are length-delimited."""
     content = value.encode() if isinstance(value, str) else value
     return varint(number << 3 | 2) + varint(len(content)) + content
 
@@ -18,20 +18,20 @@ def varint(number: int) -> bytes:
 
 
 def prediction(model: str, body: bytes) -> bytes:
-    """A PredictionsRequest with the body under `body`, as REST puts it."""
+    """A PredictionsRequest. Its body has the name `body`, the same as over REST."""
     return field(1, model) + field(3, field(1, "body") + field(2, body))
 
 
 def registration(url: str) -> bytes:
-    """A RegisterModelRequest for one worker, answered when it is there or has failed."""
+    """A RegisterModelRequest for one worker, which the server answers when the worker is ready or has failed."""
     return varint(3 << 3) + varint(1) + varint(8 << 3) + varint(1) + field(9, url)
 
 
 def call(port: int, method: str, message: bytes = b"", token: str | None = None, certificate: bytes | None = None) -> bytes:
-    """The answer's bytes.
+    """Send a message, and return the answer's bytes.
 
     Raises:
-        grpc.RpcError: with its `code()` and `details()`.
+        grpc.RpcError: the server refuses; see its `code()` and `details()`.
     """
     address = f"127.0.0.1:{port}"
     credentials = grpc.ssl_channel_credentials(certificate) if certificate else None

@@ -1,4 +1,4 @@
-"""Clients that were not written here: curl and the Hugging Face client, unchanged."""
+"""Clients of others, unchanged: curl and the Hugging Face client."""
 
 import json
 import subprocess

@@ -1,6 +1,5 @@
-"""A batch that would outlast the server's patience, and a worker that can go on no more: who is told what, and what is left."""
+"""A batch that takes longer than TorchServe waits, and a worker that lost its GPU: what each caller gets, and what still runs."""
 
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,10 +8,11 @@ import requests
 import yaml
 
 from archive.build import record
+from tests.bundle import wait_for
 
 pytestmark = pytest.mark.server
 
-# A text classifier that breaks when it is asked for this many labels. No request of a caller can do that to the real one.
+# A text classifier that breaks if it is asked for this many labels. No request can do that to the real one.
 SLOW, LOST = 7, 8
 BRITTLE = f"""
 
@@ -26,12 +26,12 @@ class Brittle(TextClassifier):
             raise RuntimeError("CUDA error: device-side assert triggered")
         return super().postprocess(output, sample, request)
 """
-TIMEOUT = 4  # seconds, of which the handler takes 0.8 at most
+TIMEOUT = 4  # seconds after which TorchServe kills the worker; the handler's deadline is 80% of it
 
 
 @pytest.fixture(scope="module")
 def brittle(bundle):
-    """Asks the brittle version of `intents` for so many labels."""
+    """A function that asks the brittle version of `intents` for so many labels."""
     archive = bundle.store / "intents-8.8.mar"
     with zipfile.ZipFile(bundle.store / "intents-1.0.mar") as source, zipfile.ZipFile(archive, "w") as target:
         for name in source.namelist():
@@ -62,30 +62,24 @@ def worker(bundle) -> dict:
     return bundle.client.describe("intents", "8.8")[0]["workers"][0]
 
 
-def test_a_request_that_takes_too_long_gets_504_and_neither_its_neighbours_nor_the_worker_notice(bundle, brittle):
-    before, started = worker(bundle)["pid"], time.monotonic()
+def test_a_slow_request_gets_504_and_its_neighbours_and_the_worker_do_not_notice(bundle, brittle):
+    before = worker(bundle)["pid"]
     with ThreadPoolExecutor(4) as callers:
         answers = list(callers.map(brittle, [1, SLOW, 1, 1]))
-    assert time.monotonic() - started < TIMEOUT + 2
     assert [answer.status_code for answer in answers] == [200, 504, 200, 200]
     assert "raise responseTimeout" in answers[1].json()["message"]
     assert worker(bundle)["pid"] == before and brittle(1).status_code == 200
 
 
-def test_a_worker_that_lost_its_gpu_says_so_and_a_new_one_takes_its_place(bundle, brittle):
+def test_a_worker_that_lost_its_gpu_says_so_and_a_new_one_replaces_it(bundle, brittle):
     before = worker(bundle)["pid"]
     answer = brittle(LOST)
     assert answer.status_code == 503 and "send the request again" in answer.json()["message"]
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with_new = worker(bundle)
-        if with_new["pid"] not in (before, -1) and with_new["status"] == "READY":
-            break
-        time.sleep(0.1)
-    assert worker(bundle)["pid"] != before and brittle(1).status_code == 200
+    wait_for(lambda: worker(bundle)["pid"] not in (before, -1) and worker(bundle)["status"] == "READY", seconds=120)
+    assert brittle(1).status_code == 200
 
 
-def test_refused_requests_are_counted_by_their_reason(bundle):
+def test_refused_requests_are_counted_by_reason(bundle):
     before = bundle.metric("RefusedRequests", "digits", Reason="BAD_REQUEST")
     for _ in range(3):
         assert bundle.predict("digits", b"no picture").status_code == 400

@@ -1,4 +1,4 @@
-"""docs/haproxy.cfg as it stands, the real HAProxy before a real TorchServe: what comes through, and what does not."""
+"""docs/haproxy.cfg as it is: the real HAProxy in front of a real TorchServe. What passes, and what does not."""
 
 import os
 import shutil
@@ -20,6 +20,7 @@ from serving.client import Client
 from serving.config import free_ports
 from serving.registry import Registry
 from serving.state import StateDir
+from tests.bundle import wait_for
 from tests.certificates import needs_openssl, self_signed
 from tests.serving.conftest import echo_store  # noqa: F401
 
@@ -34,10 +35,10 @@ LIMIT = 10_485_760  # bytes of a body
 
 
 class Door:
-    """The proxy as a caller sees it."""
+    """The proxy as a caller sees it, and its log."""
 
-    def __init__(self, port: int, certificate: Path, home: StateDir, settings: list[str]):
-        self.port, self.certificate, self.home, self.settings = port, certificate, home, settings
+    def __init__(self, port: int, certificate: Path, home: StateDir, settings: list[str], log: Path):
+        self.port, self.certificate, self.home, self.settings, self.log = port, certificate, home, settings, log
 
     def ask(self, path: str = "/predictions/echo", body: bytes = b"hello", method: str = "POST", key: str = KEY, **headers):
         sent = {"Authorization": f"Bearer {key}", "Content-Type": "text/plain"} | headers
@@ -52,7 +53,7 @@ class Door:
         return context.wrap_socket(raw, server_hostname="127.0.0.1")
 
     def make(self, command: str) -> None:
-        """As a person would."""
+        """Run one of serving's commands, as a person would."""
         changes = [part for setting in self.settings for part in ("--set", setting)] if command == "start" else []
         subprocess.run(
             [sys.executable, "-m", "serving", command, "--home", self.home.folder, *changes],
@@ -77,13 +78,13 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
         "DOOR_TOKEN": str(home.proxy),
         "TORCHSERVE": urlsplit(settings[0].partition("=")[2]).netloc,
     }
-    with (folder / "haproxy.log").open("wb") as log:
+    there = Door(port, certificate, home, settings, folder / "haproxy.log")
+    with there.log.open("wb") as log:
         proxy = subprocess.Popen(["haproxy", "-db", "-f", "docs/haproxy.cfg"], env=environment, stdout=log, stderr=log)
-    there = Door(port, certificate, home, settings)
     try:
         there.make("start")
         Registry(home).host("echo", "1.0")
-        assert there.ask().status_code == 200, (folder / "haproxy.log").read_text()
+        assert there.ask().status_code == 200, there.log.read_text()
         yield there
     finally:
         proxy.terminate()
@@ -91,7 +92,7 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
         server.stop(home, draining=0)
 
 
-def test_answers_come_through_for_whoever_holds_a_key(door):
+def test_callers_with_a_key_are_answered(door):
     for key in (KEY, OTHER_KEY):
         assert door.ask(key=key).json() == [{"label": "hello", "score": 0.5}]
     assert door.ask("/predictions/echo/1.0", method="PUT").status_code == 200
@@ -99,13 +100,13 @@ def test_answers_come_through_for_whoever_holds_a_key(door):
 
 
 @pytest.mark.parametrize("key", ["", "wrong", KEY[:-1], KEY + "x", "torchserve's own"])
-def test_without_a_key_nobody_is_answered(door, key):
+def test_callers_without_a_key_are_not(door, key):
     key = door.home.keys()["inference"] if key == "torchserve's own" else key
     answer = door.ask(key=key)
     assert answer.status_code == 401 and answer.json()["code"] == 401
 
 
-def test_tls_1_3_or_none(door):
+def test_only_tls_1_3_is_spoken(door):
     with door.connect() as connection:
         assert connection.version() == "TLSv1.3"
     with pytest.raises(ssl.SSLError):
@@ -124,8 +125,8 @@ def test_tls_1_3_or_none(door):
         ("POST", "/predictions/echo/1.0/more"), ("POST", "//models"),
     ],
 )  # fmt: skip
-def test_nothing_but_questions_passes(door, method, path):
-    with door.connect() as connection:  # requests would tidy the path
+def test_nothing_but_predictions_passes(door, method, path):
+    with door.connect() as connection:  # `requests` would normalise the path
         connection.sendall(
             f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 0\r\n\r\n".encode()
         )
@@ -146,9 +147,10 @@ def test_a_body_of_the_limit_passes_and_one_byte_more_gets_413(door, chunked):
         assert connection.recv(200).split()[1] == b"413"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_slow_clients_are_cut_with_408_while_others_are_answered(door):
-    """Twenty that send headers and twenty that send bodies, a byte a second; nothing of theirs reaches TorchServe."""
+    """Twenty clients send headers and twenty send bodies, one byte per second. TorchServe sees nothing of these requests."""
     head = f"POST /predictions/echo {HEAD}Content-Length: 1000\r\n\r\n".encode()
     stop, codes = threading.Event(), []
 
@@ -165,20 +167,20 @@ def test_slow_clients_are_cut_with_408_while_others_are_answered(door):
                     connection.sendall(b"a")
 
     with ThreadPoolExecutor(40) as clients:
-        slow = [clients.submit(drip, head if place % 2 else head[:40]) for place in range(40)]
-        deadline, answered = time.monotonic() + 60, 0
+        slow = [clients.submit(drip, head if client % 2 else head[:40]) for client in range(40)]
+        answered = 0
         try:
-            while not all(one.done() for one in slow):
-                assert time.monotonic() < deadline
-                assert door.ask().elapsed.total_seconds() < 5
+            while not all(one.done() for one in slow):  # until HAProxy's own time limits, 10 s and 30 s
+                assert door.ask().status_code == 200
                 answered += 1
                 time.sleep(0.1)
         finally:
             stop.set()
-    assert codes == [b"408"] * 40 and answered > 20
+    # If the slow ones held the others up, one request or two would have been answered.
+    assert codes == [b"408"] * 40 and answered > 10
 
 
-def test_neither_the_describe_header_nor_the_callers_key_arrives(door):
+def test_neither_the_describe_header_nor_the_callers_key_passes(door):
     arrived = {
         name.lower(): value
         for name, value in door.ask(body=b"headers", describe="True", Describe="True", other="x").json().items()
@@ -191,33 +193,38 @@ def test_neither_the_describe_header_nor_the_callers_key_arrives(door):
 def test_callers_without_retries_notice_nothing_of(door, change):
     stop, wrong, sent = threading.Event(), [], [0] * 8
 
-    def load(number: int) -> None:
+    def load(caller: int) -> None:
         while not stop.is_set():
-            answer = door.ask(body=f"{number} {sent[number]}".encode())
-            if answer.status_code != 200 or answer.json()[0]["label"] != f"{number} {sent[number]}":
+            answer = door.ask(body=f"{caller} {sent[caller]}".encode())
+            if answer.status_code != 200 or answer.json()[0]["label"] != f"{caller} {sent[caller]}":
                 wrong.append((answer.status_code, answer.text))
-            sent[number] += 1
+            sent[caller] += 1
+
+    def each_sends_more() -> None:
+        before = list(sent)
+        wait_for(lambda: all(now > then + 1 for now, then in zip(sent, before, strict=True)), seconds=60)
 
     pid = door.home.require().pid
-    with ThreadPoolExecutor(len(sent)) as clients:
-        running = [clients.submit(load, number) for number in range(len(sent))]
+    with ThreadPoolExecutor(len(sent)) as callers:
+        running = [callers.submit(load, caller) for caller in range(len(sent))]
         try:
-            time.sleep(1)
+            each_sends_more()
             for command in change:
                 door.make(command)
-            time.sleep(1)
+            each_sends_more()
         finally:
             stop.set()
         for one in running:
             one.result()
-    assert wrong == [] and min(sent) > 3
+    assert wrong == []
     assert (door.home.require().pid != pid) == ("stop" in change)
 
 
 def test_a_frontend_that_was_killed_is_waited_for(door):
-    """Requests that come while it is away, but for those of the first second, which nobody could hold back."""
+    """HAProxy holds requests once it has seen that the frontend is away. Nothing can hold those of the first second."""
+    read_from = door.log.stat().st_size
     os.kill(door.home.require().pid, 9)
-    time.sleep(1.5)
+    wait_for(lambda: b"torchserve/one is DOWN" in door.log.read_bytes()[read_from:])
     with ThreadPoolExecutor(8) as clients:
         answers = [clients.submit(door.ask) for _ in range(8)]
         time.sleep(1)

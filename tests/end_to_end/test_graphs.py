@@ -1,4 +1,4 @@
-"""Graphs behind a real server: a classifier of drawn ones, trained for some epochs."""
+"""Graphs behind a real server: a classifier of synthetic graphs, trained for some epochs."""
 
 import json
 

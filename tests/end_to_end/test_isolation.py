@@ -1,4 +1,4 @@
-"""One bad request of a batch gets its own 4xx; its neighbours never know. Real server, real files, one batch."""
+"""One bad request of a batch gets its own 4xx, and its neighbours do not notice. Real server, real files, one batch."""
 
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.server
 BATCH = 8
 
-# What each model is sent as its bad eighth, and a word of the reason that must come back.
+# For each model: how a good body becomes the bad one, the status, and words of the reason.
 BAD = {
     "digits": (lambda good: good[: len(good) // 2], 400, "not a picture: the PNG ends after"),
     "sounds": (lambda good: good[:30], 400, "not a sound"),
@@ -21,7 +21,7 @@ BAD = {
 def test_seven_good_and_one_bad_at_once_in_one_batch(bundle, model):
     spoil, status, reason = BAD[model]
     samples = bundle.samples(model)
-    good = [samples[place % len(samples)] for place in range(BATCH - 1)]
+    good = [samples[index % len(samples)] for index in range(BATCH - 1)]
     bodies = [payload for _, payload in good[:3]] + [spoil(good[0][1])] + [payload for _, payload in good[3:]]
     start = Barrier(BATCH)
     batches_before = bundle.full_batches(model, BATCH)
@@ -30,7 +30,7 @@ def test_seven_good_and_one_bad_at_once_in_one_batch(bundle, model):
         start.wait()
         return bundle.predict(model, body)
 
-    for _ in range(10):  # until the eight meet in one batch, which the delay of these archives makes likely
+    for _ in range(10):  # until the eight are in one batch; the delay of these archives makes that likely
         with ThreadPoolExecutor(BATCH) as clients:
             answers = list(clients.map(send, bodies))
         bad = answers.pop(3)
@@ -42,16 +42,16 @@ def test_seven_good_and_one_bad_at_once_in_one_batch(bundle, model):
             assert answer.json()[0]["score"] == pytest.approx(sample["answer"][0]["score"], abs=1e-3)
         if bundle.full_batches(model, BATCH) > batches_before:
             return
-    pytest.fail(f"the eight requests never met in one batch of {BATCH}")
+    pytest.fail(f"the eight requests were never in one batch of {BATCH}")
 
 
 def test_predictions_and_explanations_share_a_batch_and_do_not_mix(bundle):
     (sample, payload), *_ = bundle.samples("digits")
     start = Barrier(BATCH)
 
-    def send(place: int):
+    def send(index: int):
         start.wait()
-        return (bundle.explain if place % 2 else bundle.predict)("digits", payload)
+        return (bundle.explain if index % 2 else bundle.predict)("digits", payload)
 
     with ThreadPoolExecutor(BATCH) as clients:
         answers = list(clients.map(send, range(BATCH)))
@@ -60,8 +60,8 @@ def test_predictions_and_explanations_share_a_batch_and_do_not_mix(bundle):
     assert all(answer.json()["label"] == sample["answer"][0]["label"] and answer.json()["heatmap"] for answer in answers[1::2])
 
 
-def test_a_describe_header_is_of_no_consequence(bundle):
-    """With TorchServe's own base handler it fails every neighbour in the batch."""
+def test_a_describe_header_changes_nothing(bundle):
+    """With TorchServe's own base handler this header fails the whole batch."""
     (sample, payload), *_ = bundle.samples("digits")
     answer = bundle.predict("digits", payload, {"describe": "True"})
     assert answer.status_code == 200 and answer.json()[0]["label"] == sample["answer"][0]["label"]
@@ -82,8 +82,8 @@ FORGED = "x\r\n[METRICS]Forged.Count:1|#Level:Host|#hostname:here,1\r\n[PID]1\r\
     ],
     ids=["a text", "a key", "a parameter's name", "a parameter's value", "a form without fields", "a form"],
 )
-def test_a_callers_text_stays_out_of_status_headers_metrics_and_the_workers_number(bundle, status, sent):
-    """TorchServe obeys lines of a worker's output, and a line break in a phrase or header ends the worker."""
+def test_a_callers_text_stays_out_of_status_headers_metrics_and_pid(bundle, status, sent):
+    """TorchServe obeys some lines of a worker's output, and a line break in a reason phrase or a header ends the worker."""
     worker = bundle.client.describe("intents")[0]["workers"][0]["pid"]
     read_from = bundle.home.workers_log.stat().st_size
     answer = bundle.post("intents", **sent)

@@ -1,4 +1,4 @@
-"""Rows, series and pictures with texts from a real server: inputs that are JSON, each model trained for a few seconds."""
+"""Inputs that are JSON, sent to a real server: rows, series, pictures with texts. Each model is trained for a few seconds."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from tests.bundle import serving, trained
 
 pytestmark = pytest.mark.server
 JSON = {"Content-Type": "application/json"}
-OVERRIDES = {  # and the first metric, with what guessing comes to
+OVERRIDES = {  # of the config; the first metric; whether its value is better than guessing
     "trips": (["--trainer.max_epochs=4", "--data.count=800"], "accuracy", lambda value: value > 0.5),
     "demand": (
         [
@@ -35,7 +35,7 @@ OVERRIDES = {  # and the first metric, with what guessing comes to
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A server of its own, so that the tests of classifiers need not wait for this training."""
+    """A server of its own, so that the tests of classifiers do not wait for these trainings."""
     folder = tmp_path_factory.mktemp("json")
     overrides = {name: given for name, (given, *_) in OVERRIDES.items()}
     with serving(trained(overrides, folder), folder, {}, OVERRIDES) as bundle:
@@ -66,7 +66,7 @@ def test_a_body_is_json_whatever_its_header_says(served, model, kind):
     assert type(answer.json()) is type(sample["answer"])
 
 
-def test_a_form_holds_the_inputs_as_json_and_parameters_beside_them(served):
+def test_a_form_holds_the_inputs_as_json_and_the_parameters(served):
     row, series = inputs(served, "trips"), inputs(served, "demand")
     answer = served.post("trips", files={"data": json.dumps(row).encode()}, data={"top_k": "2"})
     assert answer.json() == served.post("trips", json={"inputs": row, "parameters": {"top_k": 2}}).json()
@@ -75,7 +75,7 @@ def test_a_form_holds_the_inputs_as_json_and_parameters_beside_them(served):
     assert len(answer.json()["forecast"]) == 3
 
 
-def test_a_form_holds_a_picture_and_a_text_as_fields_of_their_own(served):
+def test_a_form_holds_a_picture_and_a_text_as_two_fields(served):
     given = inputs(served, "questions")
     fields = {"files": {"image": ("drawn.png", base64.b64decode(given["image"]), "image/png")}, "data": {"text": given["text"]}}
     assert served.post("questions", **fields).json() == served.post("questions", json={"inputs": given}).json()

@@ -1,4 +1,4 @@
-"""What stands around an answer: where its code comes from, what is counted, what must not start, and the proof of parity."""
+"""Operation of a real server: served equals trained, metrics, whose code a worker runs, which worker must not start."""
 
 import json
 import os
@@ -12,8 +12,8 @@ import requests
 import yaml
 
 from archive.build import build, record
+from serving.errors import ServerError
 from serving.evaluate import evaluate
-from serving.state import ServerError
 from tests.bundle import wait_for
 
 pytestmark = pytest.mark.server
@@ -40,7 +40,7 @@ def test_each_batch_is_measured(bundle, model):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 def test_a_workers_code_comes_from_its_archive(bundle):
-    """Its working folder is the unpacked archive, which stands on its path before anything of ours."""
+    """Its working folder is the unpacked archive, which comes first in its PYTHONPATH."""
     worker = bundle.client.describe("digits", "1.0")[0]["workers"][0]
     unpacked = Path(os.readlink(f"/proc/{worker['pid']}/cwd"))
     assert unpacked.is_relative_to(bundle.home.require().temporary)
@@ -52,7 +52,7 @@ def test_a_workers_code_comes_from_its_archive(bundle):
 
 
 def test_a_worker_whose_samples_come_out_wrong_never_serves(bundle, artifacts, tmp_path):
-    """The archive is changed after it was built, as a bad disk or a careless hand would."""
+    """The archive is changed after it was built, as by a bad disk or by mistake."""
     good = bundle.store / "digits-1.0.mar"
     bad = bundle.store / "digits-6.6.mar"
     with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
@@ -108,8 +108,8 @@ def top(logits, labels, top_k, *rest):
 """
 
 
-def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its_id(bundle, artifacts, tmp_path):
-    """A handler whose postprocess breaks: the log has the traceback under the request's id, the answer has neither."""
+def test_an_error_of_the_model_is_one_line_of_the_log_and_an_id_for_the_caller(bundle, artifacts, tmp_path):
+    """A handler whose postprocess fails: the log has the traceback and the request's id, the answer has only the id."""
     recipe = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text())
     (tmp_path / "digits.yaml").write_text(yaml.safe_dump(recipe))
     archive = build(artifacts / "digits", tmp_path / "digits.yaml", bundle.store, "7.7")
@@ -127,7 +127,7 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
         answer = requests.post(url, files={"data": payload}, data={"top_k": "1"}, headers=token, timeout=30)
         assert answer.status_code == 500 and "Traceback" not in answer.text and "KeyError" not in answer.text
         id = answer.headers["x-request-id"]
-        wait_for(lambda: lines_of(bundle, id), seconds=5)  # TorchServe passes on what a worker says in a thread of its own
+        wait_for(lambda: lines_of(bundle, id))  # a thread of TorchServe writes the workers' lines, a little later
         lines = lines_of(bundle, id)
         assert len(lines) == 1 and "KeyError" in lines[0] and "Traceback" in lines[0]
         assert "Fake" not in bundle.client.metrics()
@@ -137,11 +137,11 @@ def test_a_fault_of_ours_is_told_to_the_log_in_one_line_and_to_the_caller_by_its
 
 
 def lines_of(bundle, id: str) -> list[str]:
-    """What the workers' log says of a request."""
+    """The lines of the workers' log about a request."""
     return [line for line in bundle.home.workers_log.read_text().splitlines() if id in line]
 
 
-def test_the_command_line_tells_of_the_models(bundle):
+def test_status_lists_the_models(bundle):
     command = [sys.executable, "-m", "serving", "status", "--home", bundle.home.folder]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for model in MODELS:

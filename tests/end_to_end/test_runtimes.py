@@ -1,4 +1,4 @@
-"""The digits model behind a real TorchServe with every runtime that is installed: the answers are those of training."""
+"""The digits model behind a real TorchServe with each installed runtime: the answers are those of training."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ from serving.state import StateDir
 from tests.runtimes import each
 
 pytestmark = pytest.mark.server
-# A compiler takes its time on a busy machine; a batch size of 1 is compiled once.
+# A compiler may take minutes on a busy machine. With a batch size of 1 it compiles once.
 RECIPE = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "startupTimeout": 900, "deviceType": "cpu"}
 
 
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("runtime", each(RUNTIMES))
-def test_digits_are_answered_as_in_training_whatever_runs_the_network(runtime, artifacts, home):
+def test_digits_are_answered_as_in_training_with_every_runtime(runtime, artifacts, home):
     bundled = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text(encoding="utf-8"))
     recipe = home.folder / f"{runtime}.yaml"
     recipe.write_text(yaml.safe_dump(bundled | RECIPE | {"handler": bundled["handler"] | {"runtime": runtime}}))

@@ -1,6 +1,6 @@
-"""Boxes and masks from a real server: a detector and two segmenters, trained for a few epochs, beside each other.
+"""Boxes and masks from a real server: a detector and two segmenters, each trained for a few epochs.
 
-`huggingface_hub.InferenceClient` asks for both, unchanged.
+`huggingface_hub.InferenceClient` reads both, unchanged.
 """
 
 import base64
@@ -26,12 +26,12 @@ OVERRIDES = {
         "--model.learning_rate=0.003",
     ],
 }
-THRESHOLDS = {"shapes": 0.5, "shapes_masks": 0, "instances": 0.5}  # where a caller names none
+THRESHOLDS = {"shapes": 0.5, "shapes_masks": 0, "instances": 0.5}  # the defaults
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """A server of its own, so that the tests of classifiers need not wait for this training."""
+    """A server of its own, so that the tests of classifiers do not wait for these trainings."""
     folder = tmp_path_factory.mktemp("scenes")
     with serving(trained(OVERRIDES, folder), folder, {}, OVERRIDES) as bundle:
         yield bundle
@@ -43,7 +43,7 @@ def seen(scenes, model: str) -> tuple[dict, bytes]:
 
 
 def test_what_is_served_is_what_was_trained(scenes):
-    # Boxes at random are worth less than 0.001; a few epochs leave few answers above the usual threshold, yet not such ones.
+    # Random boxes have a precision below 0.001. After a few epochs few answers pass the default threshold, but good ones.
     for name, metric, chance in (
         ("shapes", "mean_average_precision", 0.003),
         ("shapes_masks", "mean_iou", 0.02),

@@ -1,6 +1,6 @@
-"""Texts read in their order and sounds heard in windows, beside the other models of the session's server.
+"""Models that read a text's words in order, and sounds in windows, next to the other models of the session's server.
 
-`huggingface_hub.InferenceClient` asks for both, unchanged.
+`huggingface_hub.InferenceClient` reads the answers of both, unchanged.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ OVERRIDES = {
         "--model.transform.windows=7",
     ],
 }  # fmt: skip
-LEAST = {"intents_lstm": 0.4, "intents_transformer": 0.4, "long_sounds": 0.5}  # what a few epochs come to; chance is 0.1 and 0.33
+LEAST = {"intents_lstm": 0.4, "intents_transformer": 0.4, "long_sounds": 0.5}  # after a few epochs; guessing has 0.1 and 0.33
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 if importlib.util.find_spec("transformers") is None:
     del OVERRIDES["intents_transformer"]
@@ -38,18 +38,18 @@ TEXTS = [name for name in OVERRIDES if name.startswith("intents")]
 
 @pytest.fixture(scope="module")
 def sequences(bundle, tmp_path_factory):
-    """The session's server, with these beside its own models for a while."""
+    """The session's server, which hosts these models, too, during the tests of this module."""
     folder = tmp_path_factory.mktemp("sequences")
-    artifacts, hosting = trained(OVERRIDES, folder), Registry(bundle.home)
+    artifacts, registry = trained(OVERRIDES, folder), Registry(bundle.home)
     for name in OVERRIDES:
         recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
         changed = folder / f"{name}.yaml"
         changed.write_text(yaml.safe_dump(recipe | {"batchSize": 8, "maxBatchDelay": DELAY}))
         build(artifacts / name, changed, bundle.store)
-        hosting.host(name, "1.0")
+        registry.host(name, "1.0")
     yield Bundle(bundle.home, artifacts, bundle.store)
     for name in OVERRIDES:
-        hosting.drop(name, "1.0")
+        registry.drop(name, "1.0")
 
 
 def together(asks) -> list:
@@ -79,7 +79,7 @@ def test_hugging_face_classifies_a_long_sound(sequences):
 
 
 @pytest.mark.parametrize("model", TEXTS)
-def test_seven_short_texts_a_long_one_among_them_and_an_empty_one(sequences, model):
+def test_long_empty_and_undecodable_texts_among_short_ones(sequences, model):
     bodies = [b"wake me at seven", b"will it rain", b"play some music " * 300, b" ", *[b"set a timer"] * 3, b"caf\xe9"]
     answers = together([lambda body=body: sequences.post(model, data=body, headers=TEXT) for body in bodies])
     assert [answer.status_code for answer in answers] == [200, 200, 200, 422, 200, 200, 200, 400]
@@ -87,7 +87,7 @@ def test_seven_short_texts_a_long_one_among_them_and_an_empty_one(sequences, mod
     assert sequences.explain(model, b"wake me").status_code == 200
 
 
-def test_a_timeline_beside_the_answer_and_a_sound_too_long_alone(sequences):
+def test_a_timeline_with_the_answer_and_a_413_for_a_sound_too_long(sequences):
     short, longest, longer = (clip(kind, 7, seconds) for kind, seconds in (("clicks", 1), ("siren", 4), ("siren", 4.1)))
     timeline = {"parameters": '{"timeline": true}'}
     bodies = (short, longest, longer)

@@ -86,7 +86,7 @@ def test_a_body_beyond_the_limit_is_refused_and_the_next_one_answered(bundle):
 
 
 @pytest.mark.parametrize("model", ["digits", "sounds", "intents"])
-def test_an_explanation_names_the_answer_and_what_spoke_for_it(bundle, model):
+def test_an_explanation_names_the_answer_and_its_evidence(bundle, model):
     sample, payload = bundle.samples(model)[0]
     answer = bundle.explain(model, payload).json()
     assert answer["label"] == sample["answer"][0]["label"]

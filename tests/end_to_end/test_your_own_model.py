@@ -1,4 +1,4 @@
-"""docs/your-own-model.md does what it says: its files in a copy of the project, its commands run one after the other."""
+"""docs/your-own-model.md works: its files in a copy of the project, and its commands one after the other."""
 
 import json
 import os

@@ -1,10 +1,12 @@
-"""Who may do what, against a real server: tokens on REST and gRPC alike, and what is told to those who have none."""
+"""Tokens of a real server: what each opens on REST and on gRPC, and what a caller without one can learn."""
 
+import contextlib
 import re
 import stat
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -16,6 +18,7 @@ from serving.client import Client
 from serving.config import free_ports
 from serving.state import StateDir
 from tests import rpc
+from tests.bundle import wait_for
 
 pytestmark = pytest.mark.server
 APIS = ("inference", "management")
@@ -24,7 +27,7 @@ PATHS = {"inference": "/predictions/echo", "management": "/models"}
 
 
 def rest(home: StateDir, api: str, token: str | None) -> bool:
-    """Whether the API answers."""
+    """Whether the REST API accepts the token."""
     headers = {"Content-Type": "text/plain"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     method = {"inference": "POST", "management": "GET"}[api]
     answer = requests.request(method, getattr(home.require(), api) + PATHS[api], data=b"hello", headers=headers, timeout=20)
@@ -33,7 +36,7 @@ def rest(home: StateDir, api: str, token: str | None) -> bool:
 
 
 def remote_call(home: StateDir, api: str, token: str | None) -> bool:
-    """The same over gRPC."""
+    """Whether the gRPC API accepts the token."""
     port = grpc_port(home, api)
     try:
         if api == "inference":
@@ -51,23 +54,28 @@ def grpc_port(home: StateDir, api: str) -> int:
 
 
 def rotate(home: StateDir) -> subprocess.CompletedProcess:
-    """As `make rotate-tokens`."""
+    """Run what `make rotate-tokens` runs."""
     command = [sys.executable, "-m", "serving", "rotate-tokens", "--home", home.folder]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture
-def own(echo_store, tmp_path):
-    """Start a server of the test's own with further settings; it hosts the echo."""
-    home = StateDir(tmp_path / ".torchserve")
-
-    def start(*settings: str) -> StateDir:
-        server.start(home, overrides=[*free_ports(), f"model_store={echo_store}", *settings])
+@contextlib.contextmanager
+def started(store: Path, folder: Path, *settings: str) -> Iterator[StateDir]:
+    """A server with these settings that hosts the echo."""
+    home = StateDir(folder / ".torchserve")
+    server.start(home, overrides=[*free_ports(), f"model_store={store}", *settings])
+    try:
         Client.of(home).register("echo", "1.0", home.workers_log)
-        return home
+        yield home
+    finally:
+        server.stop(home, draining=0)
 
-    yield start
-    server.stop(home, draining=0)
+
+@pytest.fixture(scope="module")
+def own(echo_store, tmp_path_factory):
+    """A server of these tests' own, because they change its tokens."""
+    with started(echo_store, tmp_path_factory.mktemp("access")) as home:
+        yield home
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -79,37 +87,46 @@ def test_only_an_apis_own_token_opens_it(home, client, ask, api):
         assert not ask(home, api, token), token
 
 
-def test_rotated_tokens_are_accepted_and_the_old_ones_refused_while_the_models_serve_on(own):
-    home = own()
-    old, pid = home.keys(), Client.of(home).describe("echo")[0]["workers"][0]["pid"]
-    done = rotate(home)
+def test_a_rotation_ends_the_old_tokens_while_the_models_serve_on(own):
+    old, pid = own.keys(), Client.of(own).describe("echo")[0]["workers"][0]["pid"]
+    done = rotate(own)
     assert done.returncode == 0 and "the old ones are refused" in done.stdout
-    new = home.keys()
+    new = own.keys()
     for api in APIS:
         assert new[api] != old[api] and new[api] not in done.stdout
-        assert home.header(api).read_text() == f"Authorization: Bearer {new[api]}\n"
-        assert stat.S_IMODE(home.header(api).stat().st_mode) == stat.S_IMODE(home.keys_file.stat().st_mode) == 0o600
+        assert own.header(api).read_text() == f"Authorization: Bearer {new[api]}\n"
+        assert stat.S_IMODE(own.header(api).stat().st_mode) == stat.S_IMODE(own.keys_file.stat().st_mode) == 0o600
         for ask in (rest, remote_call):
-            assert ask(home, api, new[api]) and not ask(home, api, old[api])
-    assert Client.of(home).describe("echo")[0]["workers"][0]["pid"] == pid
+            assert ask(own, api, new[api]) and not ask(own, api, old[api])
+    assert Client.of(own).describe("echo")[0]["workers"][0]["pid"] == pid
 
 
-def test_an_expired_token_is_refused_until_it_is_rotated(own):
-    home = own("token_expiration_min=0.25")
-    rotate(home)  # the whole lifetime is ahead, however long the start took
-    old, deadline = home.keys(), time.monotonic() + 30
-    assert all(ask(home, api, old[api]) for api in APIS for ask in (rest, remote_call))
-    while any(ask(home, api, old[api]) for api in APIS for ask in (rest, remote_call)):
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    rotate(home)
-    assert all(ask(home, api, home.keys()[api]) for api in APIS for ask in (rest, remote_call))
+def test_rotations_at_once_leave_the_last_tokens_to_curl_and_to_a_proxy(own):
+    own.admit()
+    with ThreadPoolExecutor(2) as threads:
+        assert [done.returncode for done in threads.map(rotate, [own, own])] == [0, 0]
+    keys = own.keys()
+    for api in APIS:
+        assert own.header(api).read_text() == f"Authorization: Bearer {keys[api]}\n" and rest(own, api, keys[api])
+    assert own.proxy.read_text() == f"Bearer {keys['inference']}\n"
 
 
-def test_without_tokens_there_is_nothing_to_rotate(own):
-    home = own("disable_token_authorization=true")
-    done = rotate(home)
-    assert done.returncode == 1 and done.stderr.startswith("error: there are no tokens to rotate")
+def test_an_expired_token_is_refused_until_it_is_rotated(echo_store, tmp_path):
+    with started(echo_store, tmp_path, "token_expiration_min=0.25") as home:
+        rotate(home)  # so that the whole lifetime is left, however long the start took
+        old = home.keys()
+        assert all(ask(home, api, old[api]) for api in APIS for ask in (rest, remote_call))
+        wait_for(lambda: not any(ask(home, api, old[api]) for api in APIS for ask in (rest, remote_call)), seconds=60)
+        rotate(home)
+        assert all(ask(home, api, home.keys()[api]) for api in APIS for ask in (rest, remote_call))
+
+
+def test_without_tokens_there_is_nothing_to_rotate_and_a_proxy_stays_open(echo_store, tmp_path):
+    with started(echo_store, tmp_path, "disable_token_authorization=true") as home:
+        home.admit()
+        done = rotate(home)
+        assert done.returncode == 1 and done.stderr.startswith("error: there are no tokens to rotate")
+        assert home.proxy.read_text() == "Bearer none\n"
 
 
 def test_only_the_api_key_rotates(home, client):

@@ -1,4 +1,4 @@
-"""serving/client.py against a real server: what it asks, and what the server refuses whoever asks."""
+"""serving/client.py against a real server: what the client can do, and what the server refuses to every caller."""
 
 import subprocess
 import threading
@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from serving.client import Client
-from serving.state import Running, ServerError, StateDir
+from serving.errors import ServerError
+from serving.state import Running, StateDir
 
 pytestmark = pytest.mark.server
 
@@ -79,7 +80,7 @@ def test_without_a_server_the_message_says_how_to_start_one(tmp_path):
 
 
 def test_a_late_answer_is_not_asked_for_twice():
-    """The server still works on the first request: another would double its load."""
+    """The server still works on the first request. A second one would double its load."""
     asked = []
 
     class DeadlineExceeded(BaseHTTPRequestHandler):

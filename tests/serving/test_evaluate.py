@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
+from serving.errors import ServerError
 from serving.evaluate import evaluate
-from serving.state import ServerError
 
 pytestmark = pytest.mark.server
 
@@ -25,16 +25,16 @@ def test_set(file, entries):
 test_set.__test__ = False
 
 
-def entry(place: int, **changes) -> dict:
-    text = f"text {place}"
-    return {"file": f"{place}.bin", "truth": text, "answer": [{"label": text, "score": changes.pop("score", 0.5)}]} | changes
+def entry(index: int, **changes) -> dict:
+    text = f"text {index}"
+    return {"file": f"{index}.bin", "truth": text, "answer": [{"label": text, "score": changes.pop("score", 0.5)}]} | changes
 
 
 def test_an_agreeing_server_has_no_disagreements(home, tmp_path):
-    figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", [entry(place) for place in range(40)]), clients=4)
+    figures = evaluate(home, "echo", test_set(tmp_path / "test.zip", [entry(index) for index in range(40)]), clients=4)
     assert (figures.inputs, figures.metric, figures.value, figures.offline) == (40, "accuracy", 1.0, 1.0)
     assert figures.disagreements == []
-    assert figures.requests_per_second > 0 and figures.p99 >= figures.p50 > 0
+    assert figures.requests_per_second > 0 and figures.p99_ms >= figures.p50_ms > 0
 
 
 def test_another_label_another_score_and_a_failure_are_each_a_disagreement(home, tmp_path):
@@ -60,7 +60,7 @@ def test_the_command_ends_with_1_on_any_disagreement(home, tmp_path, entries, st
     assert subprocess.run(command, capture_output=True).returncode == status
 
 
-def test_nothing_to_send_and_nobody_to_send_it_say_so(home, tmp_path):
+def test_without_inputs_or_without_clients_the_message_says_so(home, tmp_path):
     empty = test_set(tmp_path / "test.zip", [])
     with pytest.raises(ServerError, match="the test set is empty"):
         evaluate(home, "echo", empty, clients=1)

@@ -1,6 +1,6 @@
-"""serving/guard.py in front of real workers: code that is not of the model store's archives never runs, whoever asks for it.
+"""serving/guard.py in front of real workers: only code from the archives of the model store runs.
 
-Every registration here goes to TorchServe's own management API with a valid token, past all checks of the bundle's client.
+Each registration here goes to TorchServe's own management API with a valid token, past all checks of `Registry`.
 """
 
 import contextlib
@@ -20,7 +20,9 @@ import pytest
 from serving import server
 from serving.client import Client
 from serving.config import free_ports
-from serving.state import ServerError, StateDir
+from serving.errors import ServerError
+from serving.state import StateDir
+from serving.verify import SUMS
 from tests.bundle import wait_for
 from tests.serving.conftest import SAMPLES, archive
 
@@ -32,7 +34,7 @@ MANIFEST = {"runtime": "python", "model": {"modelName": "evil", "modelVersion": 
 
 @pytest.fixture
 def evil(tmp_path):
-    """Write a folder that looks like an unpacked archive and tells when its code runs; `evil.ran()` asks."""
+    """Write a folder that looks like an unpacked archive. `evil.ran()` is true once its code has run."""
     marker = tmp_path / "ran"
 
     def make(where: Path = tmp_path / "evil", manifest: dict | None = None, config: str = "") -> Path:
@@ -51,7 +53,7 @@ def evil(tmp_path):
 
 @pytest.fixture
 def refused(home, client):
-    """Register past the client; returns what the server says and what the guard wrote. The model is not hosted afterwards."""
+    """Register past `Registry`, and check that the model is not hosted; what the server says, and what the guard wrote."""
 
     def ask(path: str = "/models", **parameters: str) -> tuple[str, str]:
         read_from = home.workers_log.stat().st_size
@@ -63,7 +65,7 @@ def refused(home, client):
         def log() -> str:
             return home.workers_log.read_bytes()[read_from:].decode()
 
-        wait_for(lambda: "this worker cannot start" in log())  # the server passes a worker's lines on in a thread of its own
+        wait_for(lambda: "this worker cannot start" in log())  # a thread of the server writes the workers' lines, a little later
         return str(error.value), log()
 
     return ask
@@ -85,8 +87,8 @@ def test_a_local_folder_is_not_run(evil, refused):
     ],
     ids=["another Python of the PATH", "torchrun", "a virtual environment of its own", "no Python at all"],
 )
-def test_a_local_folder_is_not_run_by_another_name_of_python_either(evil, client, home, manifest, config):
-    """TorchServe takes these from the PATH, or makes them, rather than asking for the Python that it was given."""
+def test_a_local_folder_is_not_run_under_another_name_of_python_either(evil, client, home, manifest, config):
+    """TorchServe looks these up in PATH, or makes them, and does not use the Python that it was given."""
     folder = evil(manifest=manifest, config=config)
     with pytest.raises(ServerError, match=r"refused POST /models with (500: Failed to start workers|400: Virtual environment)"):
         client.manage("POST", "/models", initial_workers=1, synchronous="true", url=str(folder))
@@ -119,7 +121,7 @@ def test_an_archive_changed_after_it_was_signed_is_not_run(lent_store, refused, 
 
 
 def test_another_archive_is_not_run_in_the_name_of_a_signed_one(lent_store, refused, evil):
-    """Its manifest says that it is the echo."""
+    """The manifest of this one says that it is the echo."""
     folder = evil(manifest={"model": MANIFEST["model"] | {"modelName": "echo", "modelVersion": "1.10"}})
     there = lent_store / "other.mar"
     with zipfile.ZipFile(there, "w") as file:
@@ -127,6 +129,15 @@ def test_another_archive_is_not_run_in_the_name_of_a_signed_one(lent_store, refu
             file.write(path, path.relative_to(folder))
     said = refused(url=there.name, model_name="other")[1]
     assert "in 'echo-1.10.mar'; such a model is not served" in said and not evil.ran()
+
+
+@pytest.mark.parametrize("line", ["", "no digest", "é\udcff"], ids=["empty", "without a digest", "not UTF-8"])
+def test_a_malformed_line_of_the_sums_keeps_no_archive_from_running(client, lent_store, line):
+    with (lent_store / SUMS).open("a", encoding="utf-8", errors="surrogateescape") as sums:
+        sums.write(f"\n{line}\n")
+    client.manage("POST", "/models", url="second-1.0.mar", initial_workers=1, synchronous="true")
+    assert client.predict("second", b"hello").status_code == 200
+    client.unregister("second", "1.0")
 
 
 @pytest.mark.parametrize("named", ["{folder}/evil.py:handle", "{folder}/:handle"])
@@ -181,15 +192,15 @@ def test_no_url_is_fetched(client, listening, api, suffix):
 @pytest.mark.parametrize(("api", "suffix"), [("/models", "mar"), ("/workflows", "war")])
 def test_no_file_outside_the_store_is_loaded(client, echo_store, tmp_path, api, suffix):
     outside = Path(shutil.copy(echo_store / "echo-1.10.mar", tmp_path / f"outside.{suffix}"))
-    beside = Path(shutil.copy(outside, echo_store.parent))
-    for url in (f"file://{outside}", f"../{beside.name}", str(outside), f"file:{outside}"):
+    parent = Path(shutil.copy(outside, echo_store.parent))
+    for url in (f"file://{outside}", f"../{parent.name}", str(outside), f"file:{outside}"):
         with pytest.raises(ServerError, match=rf"refused POST {api} with 40[04]"):
             client.manage("POST", api, url=url)
     assert "outside" not in client.names() and client.manage("GET", "/workflows")["workflows"] == []
 
 
 def test_a_workflow_of_the_store_does_not_run_its_functions(client, lent_store, evil, tmp_path):
-    """TorchServe registers a workflow even where the model API is off, and runs its functions as models."""
+    """TorchServe registers a workflow even if the model API is off, and runs its functions as models."""
     there = lent_store / "flow.war"
     manifest = {
         "workflow": {"workflowName": "flow", "specFile": "spec.yaml", "handler": "evil.py"},
@@ -210,7 +221,7 @@ def test_a_workflow_of_the_store_does_not_run_its_functions(client, lent_store, 
 
 @pytest.fixture
 def own(tmp_path):
-    """A server with a store of the test's own, which hosts an echo."""
+    """A server with a store of the test's own; it hosts an echo."""
     home, store = StateDir(tmp_path / "a home" / ".torchserve"), tmp_path / "a store"
     archive(tmp_path, store, "echo", extra=SAMPLES)
     server.start(home, overrides=[*free_ports(), f"model_store={store}"])
@@ -233,7 +244,7 @@ def kill(client: Client) -> psutil.Process:
     return worker
 
 
-def test_a_worker_comes_back_though_its_archive_was_built_anew_or_the_store_has_gone(own, tmp_path):
+def test_a_worker_comes_back_though_its_archive_or_the_store_has_gone(own, tmp_path):
     _, store, client = own
     (store / "echo-1.0.mar").write_bytes(b"another")
     kill(client)
@@ -267,8 +278,7 @@ def test_a_hung_worker_ends_with_its_frontend(own, state):
     assert worker.wait(3) is None or not worker.is_running()
 
 
-def test_a_worker_sees_no_token_and_not_the_guards_path(own):
-    home, _, client = own
+def test_a_worker_sees_no_token_and_not_the_guards_path(home, client):
     worker = worker_of(client)
     environment, command = "\n".join(f"{name}={value}" for name, value in worker.environ().items()), " ".join(worker.cmdline())
     assert len(client.keys) == 3

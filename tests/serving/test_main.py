@@ -1,4 +1,4 @@
-"""serving/__main__.py: what a person types, and reads."""
+"""serving/__main__.py and serving/commands.py: what a person types and reads."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def serving(home):
 
 @pytest.fixture
 def artifacts(tmp_path):
-    """An artifact of the echo, as far as serving looks at one."""
+    """An artifact of the echo, with the files that the commands read."""
     samples = tmp_path / "echo" / "samples"
     samples.mkdir(parents=True)
     (samples / "0.bin").write_text("hello")
@@ -54,7 +54,7 @@ def test_a_model_that_answers_wrongly_is_not_ready(serving, client):
     try:
         done = serving("status")
         assert done.returncode == 1
-        assert "not ready: echo 3.0 answers 0.bin otherwise than in training: " in done.stderr
+        assert "not ready: echo 3.0 answers 0.txt otherwise than in training: " in done.stderr
         client.scale("echo", 0, "3.0")
         assert "not ready: echo 3.0: not every worker is ready" in serving("status").stderr
     finally:
@@ -90,7 +90,7 @@ def test_a_file_that_is_not_there_is_not_sent_as_a_text(serving):
     assert done.returncode == 1 and done.stderr == "error: picture.png: no such file\n"
 
 
-def test_a_version_is_hosted_beside_another_and_an_unchanged_one_stays(serving, client):
+def test_a_version_is_hosted_next_to_another_and_an_unchanged_one_stays(serving, client):
     assert "echo 1.10 is ready" in serving("register", "echo", "--version", "1.10").stdout
     before = client.describe("echo", "1.10")[0]["workers"][0]["pid"]
     assert "echo 1.10 is ready" in serving("register", "echo", "--version", "1.10").stdout
@@ -102,18 +102,16 @@ def test_a_version_is_hosted_beside_another_and_an_unchanged_one_stays(serving, 
 def test_a_changed_archive_takes_the_old_ones_place(serving, echo_store, client, tmp_path):
     serving("register", "echo", "--version", "1.9")
     before = client.describe("echo", "1.9")[0]["workers"][0]["pid"]
-    archive = echo_store / "echo-1.9.mar"
-    kept = Path(shutil.copy(archive, tmp_path))
-    with archive.open("ab") as file:
-        file.write(b"\0")  # a zip reads the same with a byte after it
-    sign(archive)
+    there = echo_store / "echo-1.9.mar"
+    kept = Path(shutil.copy(there, tmp_path))
+    archive(tmp_path, echo_store, "echo", "1.9", extra={"note.txt": "changed"})
     try:
         assert serving("register", "echo", "--version", "1.9").returncode == 0
         assert client.describe("echo", "1.9")[0]["workers"][0]["pid"] != before
     finally:
         client.unregister("echo", "1.9")
-        shutil.copy(kept, archive)
-        sign(archive)
+        shutil.copy(kept, there)
+        sign(there)
 
 
 def test_no_archive_says_what_makes_one(serving):

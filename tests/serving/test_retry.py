@@ -1,3 +1,5 @@
+"""serving/retry.py: what can be retried, and for how long."""
+
 import json
 import time
 
@@ -8,14 +10,14 @@ from serving import retry
 
 
 def answer(code: int, kind: str, message: str) -> requests.Response:
-    """As TorchServe, or a handler of the bundle, words it."""
+    """An error answer of TorchServe, or of a handler of the bundle."""
     response = requests.Response()
     response.status_code, response._content = code, json.dumps({"code": code, "type": kind, "message": message}).encode()
     return response
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "message", "is_passing"),
+    ("code", "kind", "message", "is_transient"),
     [
         (503, "ServiceUnavailableException", 'Model "echo" Version 1.0 has no worker to serve inference request.', True),
         (503, "ServiceUnavailable", "the worker lost its GPU and is being started anew; send the request again", True),
@@ -31,22 +33,31 @@ def answer(code: int, kind: str, message: str) -> requests.Response:
         (404, "ModelNotFoundException", "Model not found: x", False),
     ],
 )
-def test_only_what_speaks_of_the_server_is_asked_again(code, kind, message, is_passing):
-    assert retry.is_passing(answer(code, kind, message)) is is_passing
+def test_only_an_answer_about_the_server_is_transient(code, kind, message, is_transient):
+    assert retry.is_transient(answer(code, kind, message)) is is_transient
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"text"', b"{}"])
 def test_an_answer_of_another_shape_is_final(body):
     response = requests.Response()
     response.status_code, response._content = 503, body
-    assert retry.is_passing(response) is False
+    assert retry.is_transient(response) is False
 
 
-def test_the_pauses_end_when_the_time_is_over():
+def test_attempts_are_made_until_the_time_is_over():
     started = time.monotonic()
-    tries = sum(1 for _ in retry.pauses(0.4))
-    assert tries > 2 and 0.4 <= time.monotonic() - started < 2
+    attempts = sum(1 for _ in retry.pauses(0.4))
+    assert attempts > 1 and time.monotonic() - started >= 0.4
 
 
-def test_without_time_there_is_one_try():
+def test_the_limit_of_a_pause_doubles_up_to_a_second(monkeypatch):
+    limits = []
+    monkeypatch.setattr(retry.random, "uniform", lambda low, high: limits.append(high) or low)
+    attempts = retry.pauses(60)
+    for _ in range(8):
+        next(attempts)
+    assert limits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_without_time_there_is_one_attempt():
     assert sum(1 for _ in retry.pauses(0)) == 1

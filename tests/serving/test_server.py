@@ -1,7 +1,8 @@
-"""serving/server.py: started once, found again, stopped without a trace; whatever became of it in between."""
+"""serving/server.py: started once, found again, stopped without a trace, whatever happened in between."""
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -15,17 +16,18 @@ import msgspec
 import psutil
 import pytest
 
-from serving import config, server
+from serving import config, processes, server
 from serving.client import Client
 from serving.config import free_ports
-from serving.state import Running, ServerError, StateDir
+from serving.errors import ServerError
+from serving.state import Running, StateDir
 
 pytestmark = pytest.mark.server
 
 
 @pytest.fixture
 def own(echo_store, tmp_path):
-    """A home of the test's own, and the settings to start it with; stopped afterwards."""
+    """A state directory of the test's own, and settings for its server, which is stopped afterwards."""
     home = StateDir(tmp_path / ".torchserve")
     yield home, [*free_ports(), f"model_store={echo_store}"]
     server.stop(home, draining=0)
@@ -63,30 +65,29 @@ def test_after_kill_9_of_the_frontend_the_next_start_ends_its_orphans(own):
     assert Client.of(home).is_up() and home.running() == running
 
 
-def test_another_process_with_the_old_number_is_not_taken_for_the_server(own):
-    """As after a reboot: the file is there, and the number belongs to somebody else."""
-    home, settings = own
+def test_another_process_with_the_old_pid_is_not_taken_for_the_server(tmp_path):
+    """This happens after a reboot: the file is there, and the pid belongs to another process."""
+    home = StateDir(tmp_path / ".torchserve")
     home.make()
     me = psutil.Process()
-    home.state.write_text(json.dumps({
+    home.server_file.write_text(json.dumps({
         "pid": me.pid, "created": me.create_time() - 86_400, "temporary": "/tmp/ts-not-there", "inference": "", "management": "",
         "metrics": "", "model_store": "",
     }))  # fmt: skip
-    assert home.running() is None
-    server.start(home, overrides=settings)
-    assert me.is_running()
+    assert home.running() is None and server.stop(home) is False
+    assert me.is_running() and not home.server_file.exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}'])
 def test_a_half_written_file_does_not_block_a_start(tmp_path, content):
     home = StateDir(tmp_path / ".torchserve")
     home.make()
-    home.state.write_text(content)
+    home.server_file.write_text(content)
     assert home.running() is None and server.stop(home) is False
 
 
-def test_a_clock_that_was_put_right_does_not_hide_the_server(home):
-    """It moves the time at which every process seems to have begun."""
+def test_a_clock_that_was_set_does_not_hide_the_server(home):
+    """Setting it changes the start time that every process reports."""
     running = home.require()
     home.write(msgspec.structs.replace(running, created=running.created - 3_600))
     try:
@@ -95,8 +96,8 @@ def test_a_clock_that_was_put_right_does_not_hide_the_server(home):
         home.write(running)
 
 
-def test_who_reads_in_a_lost_servers_folder_is_not_ended_with_it(tmp_path):
-    """Its file may be gone, or be damaged so far that it names no folder at all."""
+def test_a_process_that_reads_in_a_lost_servers_folder_is_not_ended(tmp_path):
+    """The server's file may be gone, or so damaged that it names no folder."""
     home = StateDir(tmp_path / ".torchserve")
     home.make()
     folder = home.folder / "ts-lost"
@@ -118,7 +119,7 @@ def test_a_start_that_was_killed_is_taken_up_by_the_next(own):
     home, settings = own
     changes = [part for setting in settings for part in ("--set", setting)]
     process = subprocess.Popen([sys.executable, "-m", "serving", "start", "--home", home.folder, *changes])
-    while not home.state.exists():
+    while not home.server_file.exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
@@ -127,30 +128,62 @@ def test_a_start_that_was_killed_is_taken_up_by_the_next(own):
     assert Client.of(home).is_up() and home.header("inference").exists()
 
 
-def test_a_server_that_answers_no_more_is_stopped_all_the_same(own, monkeypatch):
+def test_a_server_that_does_not_answer_any_more_is_stopped(own, monkeypatch):
     home, settings = own
     running = server.start(home, overrides=settings)
     Client.of(home).register("echo", "1.0")
     os.kill(running.pid, signal.SIGSTOP)
-    monkeypatch.setattr(server, "STOPPING", 1)
+    monkeypatch.setattr(processes, "STOPPING", 1)
     assert server.stop(home, draining=1) is True
     assert processes_of(running.temporary) == [] and not Path(running.temporary).exists()
 
 
-def test_neither_a_proxy_nor_a_plain_locale_nor_an_accent_hinders_a_start(own, tmp_path, monkeypatch):
-    for name, value in {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1", "LC_ALL": "C"}.items():
-        monkeypatch.setenv(name, value)
-    home, folder = StateDir(tmp_path / "été ☀" / ".torchserve"), tmp_path / "été ☀"
+@pytest.fixture(scope="module")
+def odd(echo_store, tmp_path_factory):
+    """A server that was started from an odd folder, in a shell with odd variables; it hosts the echo."""
+    folder = tmp_path_factory.mktemp("odd") / "été ☀"
     (folder / "serving").mkdir(parents=True)
-    (folder / "serving" / "metrics.yaml").write_bytes(Path("serving/metrics.yaml").read_bytes())
-    (folder / "config.properties").write_bytes(config.FILE.read_bytes())
+    shutil.copy("serving/metrics.yaml", folder / "serving")
+    shutil.copy(config.FILE, folder)
+    home = StateDir(folder / ".torchserve")
+    variables = {
+        "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1", "LC_ALL": "C", "PYTHONPATH": "/somewhere/else",
+        "AWS_SECRET_ACCESS_KEY": "secret", "MY_TOKEN": "secret",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as shell:
+        for name, value in variables.items():
+            shell.setenv(name, value)
+        server.start(home, folder / config.FILE.name, [*free_ports(), f"model_store={echo_store}"])
     try:
-        server.start(home, folder / "config.properties", own[1])
         Client.of(home).register("echo", "1.0", home.workers_log)
-        assert Client.of(home).predict("echo", b"hello").status_code == 200
-        assert "ts_inference_requests_total" in Client.of(home).metrics()
+        yield home
     finally:
         server.stop(home, draining=0)
+
+
+def test_neither_a_proxy_nor_a_plain_locale_nor_an_accent_hinders_a_start(odd, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert Client.of(odd).predict("echo", b"hello").status_code == 200
+    assert "ts_inference_requests_total" in Client.of(odd).metrics()
+
+
+def test_the_shells_python_path_and_secrets_do_not_reach_a_worker(odd):
+    seen = Client.of(odd).predict("echo", b"environment").json()
+    assert "/somewhere/else" not in seen["path"]
+    assert not {"AWS_SECRET_ACCESS_KEY", "MY_TOKEN"} & set(seen["environment"])
+
+
+def test_the_telemetry_of_onnxruntime_is_off_in_a_worker(odd, monkeypatch):
+    assert "ORT_DISABLE_TELEMETRY" in Client.of(odd).predict("echo", b"environment").json()["environment"]
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert server.environment(Path("guards"))["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_importing_onnxruntime_as_a_worker_does_writes_nothing(tmp_path):
+    pytest.importorskip("onnxruntime", reason="make setup EXTRAS=onnxruntime")
+    environment = server.environment(Path("guards")) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", "import onnxruntime"], env=environment, cwd=tmp_path, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_starting_twice_gives_the_same_server(home):
@@ -205,31 +238,19 @@ def test_a_setting_without_a_value_is_refused(own):
 
 
 def test_tokens_are_for_the_owners_eyes_only(home):
-    for file in (home.keys_file, home.header("inference"), home.header("management"), home.state):
+    for file in (home.keys_file, home.header("inference"), home.header("management"), home.server_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert stat.S_IMODE(home.folder.stat().st_mode) == 0o700
-
-
-def test_the_shells_python_path_and_secrets_do_not_reach_a_worker(own, monkeypatch):
-    home, settings = own
-    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("MY_TOKEN", "secret")
-    server.start(home, overrides=settings)
-    Client.of(home).register("echo", "1.0")
-    seen = Client.of(home).predict("echo", b"environment").json()
-    assert "/somewhere/else" not in seen["path"]
-    assert not {"AWS_SECRET_ACCESS_KEY", "MY_TOKEN"} & set(seen["environment"])
 
 
 def test_an_interrupted_start_leaves_nothing(own, tmp_path):
     home, settings = own
     changes = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "serving", "start", "--home", home.folder, *changes]
-    # A shell lets what it starts in the background ignore Ctrl-C, and so does all that this starts in its turn.
+    # A process that a shell starts in the background ignores Ctrl-C, and so do its children, unless they are told otherwise.
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heeding)
-    while not home.state.exists():
+    while not home.server_file.exists():
         assert process.poll() is None
     temporary = home.last().temporary
     process.send_signal(signal.SIGINT)

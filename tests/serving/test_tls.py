@@ -1,4 +1,4 @@
-"""serving/tls.py: a user's certificate and key on all five addresses of a real server; and those that cannot be used."""
+"""serving/tls.py: a user's certificate and key on all five addresses of a real server; and those that TorchServe cannot use."""
 
 import json
 import ssl
@@ -13,7 +13,8 @@ import requests
 from serving import config, server
 from serving.client import Client
 from serving.config import free_ports
-from serving.state import ServerError, StateDir
+from serving.errors import ServerError
+from serving.state import StateDir
 from tests import rpc
 from tests.certificates import needs_openssl, openssl, self_signed
 

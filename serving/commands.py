@@ -1,0 +1,238 @@
+"""The commands of `python -m serving`, each a function of the same name. `explain` is `predict` with another API.
+
+Each takes the state directory and the parsed arguments, and returns the exit status; None is 0. Its docstring is its help text.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from serving import server
+from serving.client import BYTES, TYPES, Client
+from serving.errors import ServerError
+from serving.evaluate import evaluate as evaluate_test_set
+from serving.registry import TOLERANCE, Registry
+from serving.state import HEADERS, StateDir
+from serving.verify import archives_of
+from serving.verify import verify as verify_archive
+
+TEXT = TYPES[".txt"]
+SHOWN = 300  # characters of an answer
+WIDE = 160  # columns of a table that goes into a file
+PROBING = 10  # seconds for an answer, to find out whether a model is ready
+NOT_RUNNING = 3  # the exit status of `status`, the same as systemctl's
+
+
+# --- the server
+
+
+def start(home: StateDir, arguments: argparse.Namespace) -> int | None:
+    """start the server, host the models, send each one real input"""
+    was_running = home.running() is not None
+    running = server.start(home, arguments.config, arguments.set)
+    print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
+    registry = Registry(home)
+    if not was_running:
+        for failed in registry.restore():
+            print(f"not hosted again: {failed}", file=sys.stderr)
+    for model in arguments.models:
+        version = registry.default_version(model) or registry.newest(model)
+        registry.host(model, version)
+        print(f"{model} {version} is ready", flush=True)
+    with home.lock("tokens"):
+        home.admit()
+    is_refused = False
+    for model in arguments.models:
+        print()
+        is_refused |= bool(send(home, model, *sample(arguments.artifacts, model)))
+    return 1 if is_refused else None
+
+
+def stop(home: StateDir, arguments: argparse.Namespace) -> None:
+    """let the server answer what it has taken in, then stop it"""
+    print("the server has stopped" if server.stop(home) else "no server runs here")
+
+
+def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
+    """print the models of the running server; 0 if every worker is ready and answers a sample as in training"""
+    running = home.running()
+    if running is None:
+        print("no server runs here; start one with: make serve")
+        return NOT_RUNNING
+    table = Table("model", "version", "workers", "ready", "device", "batch", "delay", "queue", "archive")
+    registry, faults = Registry(home, patience=PROBING, retrying=0), []
+    for model in registry.client.models():
+        workers, queue = model["workers"], model["jobQueueStatus"]
+        ready = sum(worker["status"] == "READY" for worker in workers)
+        waiting = queue["pendingRequests"]
+        fault = registry.fault(model["modelName"], model["modelVersion"])
+        faults += [fault] if fault else []
+        table.add_row(
+            model["modelName"],
+            model["modelVersion"] + (" (default)" if model.get("defaultVersion") else ""),
+            f"{ready} of {model['minWorkers']} ready",
+            "no" if fault else "yes",
+            "gpu" if any(worker["gpu"] for worker in workers) else "cpu",
+            str(model["batchSize"]),
+            f"{model['maxBatchDelay']} ms",
+            f"{waiting} of {waiting + queue['remainingCapacity']}",
+            model["modelUrl"],
+        )
+    print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
+    show(table)
+    for fault in faults:
+        print(f"not ready: {fault}", file=sys.stderr)
+    return 1 if faults else None
+
+
+def rotate_tokens(home: StateDir, arguments: argparse.Namespace) -> None:
+    """let the running server make new tokens, and refuse the old ones from then on"""
+    home.require()
+    with home.lock("tokens"):
+        is_admitted = home.hold_back()
+        try:
+            for name in HEADERS:
+                Client.of(home).rotate(name)
+                home.write_headers()
+        finally:
+            if is_admitted:
+                home.admit()
+    print(f"new tokens are in {home.folder}/*.header; the old ones are refused from now on, the models serve on")
+
+
+# --- its models
+
+
+def register(home: StateDir, arguments: argparse.Namespace) -> None:
+    """host a model's archive, next to other versions of it"""
+    registry = Registry(home)
+    version = arguments.version or registry.newest(arguments.model)
+    registry.host(arguments.model, version)
+    print(f"{arguments.model} {version} is ready")
+
+
+def unregister(home: StateDir, arguments: argparse.Namespace) -> None:
+    """end a model, or one version of it"""
+    registry = Registry(home)
+    default = registry.default_version(arguments.model)
+    # The default version is the last: TorchServe refuses to end it while there are others.
+    versions = sorted(registry.hosted_versions(arguments.model), key=lambda version: version == default)
+    for version in [arguments.version] if arguments.version else versions:
+        registry.drop(arguments.model, version)
+        print(f"{arguments.model} {version} is no longer hosted")
+    if not versions:
+        print(f"{arguments.model} is not hosted")
+
+
+def promote(home: StateDir, arguments: argparse.Namespace) -> None:
+    """make a version the default once it has answered its samples as in training"""
+    registry = Registry(home)
+    version = arguments.version or registry.newest(arguments.model)
+    before = registry.promote(arguments.model, version)
+    print(f"{arguments.model} {version} answers now" + (f"; {before} has ended, make rollback brings it back" if before else ""))
+
+
+def rollback(home: StateDir, arguments: argparse.Namespace) -> None:
+    """promote the version before the last promotion"""
+    version, before = Registry(home).rollback(arguments.model)
+    print(f"{arguments.model} {version} answers again; {before} has ended")
+
+
+def scale(home: StateDir, arguments: argparse.Namespace) -> None:
+    """change a model's number of workers"""
+    version = Client.of(home).scale(arguments.model, arguments.workers, arguments.version, home.workers_log)
+    print(f"{arguments.model} {version} has {arguments.workers} workers")
+
+
+def verify(home: StateDir, arguments: argparse.Namespace) -> int | None:
+    """check archives, or the whole model store; needs no server"""
+    store = arguments.store
+    chosen = [archive if archive.exists() else store / archive.name for archive in arguments.archives] or archives_of(store)
+    if not chosen:
+        raise ServerError(f"no archives in {store}/; make archive makes some")
+    table, faults = Table("archive", "version", "size", "SHA-256", "trained with", "verdict"), []
+    for archive in chosen:
+        try:
+            verified = verify_archive(archive)
+            row = verified.sha256[:12], verified.data[:12] or "-", "good"
+        except ServerError as error:
+            faults.append(error)
+            row = "-", "-", "bad"
+        model, _, version = archive.stem.rpartition("-")
+        size = f"{archive.stat().st_size / 1e6:.1f} MB" if archive.exists() else "-"
+        table.add_row(model, version, size, *row)
+    show(table)
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return 1 if faults else None
+
+
+def show(table: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+# --- requests to its models
+
+
+def predict(home: StateDir, arguments: argparse.Namespace) -> int | None:
+    """send one input: a file, a text, or by default a sample of the artifact"""
+    if arguments.input is None:
+        given = sample(arguments.artifacts, arguments.model)
+    elif os.path.isfile(arguments.input):  # Path.is_file() raises if a text is longer than a file name may be
+        given = Path(arguments.input), TYPES.get(Path(arguments.input).suffix, BYTES)
+    elif re.search(r"\.\w{2,4}$", arguments.input) and " " not in arguments.input:
+        raise ServerError(f"{arguments.input}: no such file")
+    else:
+        given = arguments.input, TEXT
+    return send(home, arguments.model, *given, version=arguments.version, api=arguments.api)
+
+
+def sample(artifacts: Path, model: str) -> tuple[Path, str]:
+    """The artifact's first sample and its content type."""
+    folder = artifacts / model / "samples"
+    try:
+        file = folder / json.loads((folder / "expected.json").read_bytes())[0]["file"]
+    except FileNotFoundError:
+        raise ServerError(f"{folder}: no samples; give a file or a text, or make train MODEL={model}") from None
+    return file, TYPES.get(file.suffix, BYTES)
+
+
+def send(
+    home: StateDir, model: str, given: Path | str, content_type: str, version: str | None = None, api: str = "predictions"
+) -> int | None:
+    """Send a file or a text; print the curl command that does the same, and the answer. Returns 1 if it was refused."""
+    client = Client.of(home)
+    body = given.read_bytes() if isinstance(given, Path) else given.encode()
+    data = f"-T {shlex.quote(str(given))}" if isinstance(given, Path) else f"--data-raw {shlex.quote(given)}"
+    type_header = "" if content_type == BYTES else f"-H 'Content-Type: {content_type}' "
+    certificate = f"--cacert {shlex.quote(str(from_here(home.certificate)))} " if client.server.certificate else ""
+    header = shlex.quote(f"@{from_here(home.header('inference'))}")
+    token = f"-H {header} " if client.keys else ""
+    print(f"$ curl {certificate}{token}{type_header}{data} {client.url(model, version, api)}")
+    answer = client.predict(model, body, content_type, version, api)
+    print(answer.text if len(answer.text) <= SHOWN or not sys.stdout.isatty() else f"{answer.text[:SHOWN]} ...")
+    return None if answer.status_code == requests.codes.ok else 1
+
+
+def from_here(path: Path) -> Path:
+    """The path from the working folder, if it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def evaluate(home: StateDir, arguments: argparse.Namespace) -> int | None:
+    """send the whole test set, and compare each answer with the one found in training"""
+    test_set = arguments.artifacts / arguments.model / "test.zip"
+    registry = Registry(home)
+    version = arguments.version or registry.default_version(arguments.model)
+    tolerance = registry.tolerance(arguments.model, version) if version else TOLERANCE
+    figures = evaluate_test_set(home, arguments.model, test_set, arguments.clients, arguments.version, tolerance)
+    print(f"{arguments.model}: {figures}")
+    return 1 if figures.disagreements else None

@@ -1,0 +1,76 @@
+"""End processes, and find out what holds a port."""
+
+import contextlib
+import shutil
+import socket
+import time
+
+import psutil
+
+from serving.state import Running, belongs
+
+STOPPING = 30  # seconds that processes have to end
+
+
+def end(server: Running) -> None:
+    """Send SIGTERM to the frontend; after it, or after `STOPPING` seconds, SIGKILL to what is left of it and its workers."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(server.pid)
+        family = [process, *process.children(recursive=True)]
+        process.terminate()
+        wait_for_end([process])
+        kill(family)
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    wait_for_end(processes)
+
+
+def wait_for_end(processes: list[psutil.Process]) -> None:
+    """Return when all have ended, or after `STOPPING` seconds.
+
+    psutil's own wait also waits until the parent of an ended process has collected its status.
+    """
+    deadline = time.monotonic() + STOPPING
+    while time.monotonic() < deadline and not all(map(has_ended, processes)):
+        time.sleep(0.05)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether no thread of it is left. Java's first thread may have ended while the others still write."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+    except psutil.Error:
+        return True
+
+
+def sweep(temporary: str) -> None:
+    """Remove a server's temporary folder, and end all processes whose command line names it, with their children."""
+    for process in psutil.process_iter(["cmdline"]):
+        if belongs(temporary, process.info["cmdline"] or []):
+            with contextlib.suppress(psutil.Error):
+                kill([process, *process.children(recursive=True)])
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def port_error(host: str, port: int) -> OSError | None:
+    """Why nothing can listen at this port; None if it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+    return None
+
+
+def holder_of(port: int) -> str:
+    """`", held by java (pid 17)"`, or "" if the system does not tell."""
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f", held by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return ""
