@@ -21,7 +21,7 @@ from typing import BinaryIO
 from serving.errors import UnsafeArchive
 
 CHUNK = 1 << 20  # bytes that are read at once
-MOST_LIST = 4 << 20  # bytes of the list of entries: some ten thousand
+MOST_ENTRIES, MOST_LIST = 10_000, 4 << 20  # entries; bytes of their list, which zipfile reads into memory
 MOST_HEADER = 16 << 20  # bytes of a safetensors header
 
 NAMES = re.compile(
@@ -54,14 +54,16 @@ def check(file: BinaryIO) -> dict[str, str]:
     """
     try:
         file.seek(-END.size, 2)
-        signature, *_, length, _, _ = END.unpack(file.read())
-        if signature != b"PK\5\6" or length > MOST_LIST:  # zipfile reads the whole list into memory
-            raise UnsafeArchive("no archive: it does not end with a list of its entries, or the list is far too long")
+        signature, _, _, _, count, length, _, _ = END.unpack(file.read())
+        if signature != b"PK\5\6":
+            raise UnsafeArchive("no archive: it does not end with a list of its entries")
+        if count > MOST_ENTRIES or length > MOST_LIST:
+            raise UnsafeArchive(f"more than {MOST_ENTRIES:,} entries, or a list of them of more than {MOST_LIST >> 20} MiB")
         with zipfile.ZipFile(file) as archive:
             check_layout(file, archive)
             check_names(archive.namelist())
             return {entry.filename: check_entry(archive, entry) for entry in archive.infolist()}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, NotImplementedError, ValueError, OSError, EOFError) as error:
         raise UnsafeArchive(f"no archive: {error}") from None
 
 
@@ -76,7 +78,7 @@ def check_layout(file: BinaryIO, archive: zipfile.ZipFile) -> None:
         is_stored = entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
         if not is_stored or entry.flag_bits & ~UTF8:
             raise UnsafeArchive(f"{entry.filename!r} is compressed, encrypted or streamed; archives here are stored as they are")
-        entry.extra = b""  # the list's own; zipfile puts none into a header except the sizes above 2 GiB
+        entry.extra, entry.extract_version = b"", zipfile.DEFAULT_VERSION  # in the list they also tell of an offset above 2 GiB
         for has_long_sizes in (True,) if entry.file_size > zipfile.ZIP64_LIMIT else (False, True):
             header = entry.FileHeader(has_long_sizes)
             file.seek(offset)

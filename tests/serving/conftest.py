@@ -1,4 +1,4 @@
-"""A small real server for the tests of serving/: one model that gives back what it was sent, without torch."""
+"""A small real server for the tests of serving/. Its one model answers with the text that it was sent, without torch."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ import json, os, sys
 
 class Echo:
     def initialize(self, context):
-        if os.path.exists(os.path.join(context.system_properties["model_dir"], "broken")):
+        if os.path.exists(os.path.join(context.system_properties["model_dir"], "broken.txt")):
             raise FileNotFoundError("no weights here")
 
     def handle(self, data, context):
@@ -38,21 +38,21 @@ class Echo:
         return [{"label": text.strip() if len(text) < 10_000 else f"{len(text)} characters", "score": 0.5}]
 """
 SAMPLES = {
-    "samples/expected.json": '[{"file": "0.bin", "truth": "hello", "answer": [{"label": "hello", "score": 0.5}]}]',
-    "samples/0.bin": "hello",
+    "samples/expected.json": '[{"file": "0.txt", "truth": "hello", "answer": [{"label": "hello", "score": 0.5}]}]',
+    "samples/0.txt": "hello",
 }
 RECIPE = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 20\nstartupTimeout: 60\n"
-PAPERS = {  # what `archive/build.py` puts beside a model, as far as the echo has it
+DESCRIPTION = {  # the files in which `archive/build.py` describes a model
     "model.json": json.dumps({"network": {"class_path": "echo.Echo"}, "data": {"sha256": "e" * 64}, "metrics": {}}),
     "model-config.schema.json": '{"required": ["minWorkers"]}',
 }
 
 
 def archive(folder: Path, store: Path, name: str, version: str = "1.0", extra: dict[str, str] | None = None) -> Path:
-    """An archive of the echo, by torch-model-archiver, with its papers."""
+    """Make an archive of the echo with torch-model-archiver, and sign it. `extra` adds or replaces files."""
     staged = folder / f"{name}-{version}"
     (staged / "files").mkdir(parents=True)
-    for file, content in (SAMPLES | PAPERS | {"note.txt": version} | (extra or {})).items():
+    for file, content in (SAMPLES | DESCRIPTION | {"note.txt": version} | (extra or {})).items():
         (staged / "files" / file).parent.mkdir(exist_ok=True)
         (staged / "files" / file).write_text(content)
     (staged / "echo.py").write_text(ECHO)
@@ -84,14 +84,15 @@ def echo_store(tmp_path_factory) -> Path:
     archive(folder, store, "echo")
     archive(folder, store, "echo", "1.10")
     archive(folder, store, "echo", "1.9")
-    archive(folder, store, "echo", "3.0", extra={"samples/0.bin": "another"})
-    archive(folder, store, "broken", extra={"broken": ""})
+    archive(folder, store, "echo", "3.0", extra={"samples/0.txt": "another"})  # its sample is answered otherwise than recorded
+    archive(folder, store, "second")
+    archive(folder, store, "broken", extra={"broken.txt": ""})
     return store
 
 
 @pytest.fixture
 def lent_store(echo_store):
-    """`echo_store` for a test that puts something into it: whatever the test added is gone afterwards, from `SHA256SUMS` too."""
+    """`echo_store` for a test that adds files. Afterwards they are removed, and `SHA256SUMS` is as before."""
     before, signed = set(echo_store.iterdir()), (echo_store / SUMS).read_text()
     yield echo_store
     for added in set(echo_store.iterdir()) - before:
@@ -101,7 +102,7 @@ def lent_store(echo_store):
 
 @pytest.fixture(scope="session")
 def home(echo_store, tmp_path_factory):
-    """A server's home; the server runs, with the echo in it."""
+    """The state directory of a server that runs and hosts the echo."""
     home = StateDir(tmp_path_factory.mktemp("echo-home") / ".torchserve")
     server.start(home, overrides=[*free_ports(), f"model_store={echo_store}"])
     try:
