@@ -174,8 +174,9 @@ def environment(guards: Path) -> dict[str, str]:
 
 
 def workers_environment(inherited: dict[str, str], hidden: str) -> dict[str, str]:
-    """What TorchServe passes on to workers. A forked worker shows the fork server's environment in /proc, so it is the same."""
-    return {name: value for name, value in inherited.items() if not hidden or not re.fullmatch(hidden, name)}
+    """What a worker gets. /proc shows the fork server's own environment for a forked worker, too: so it is the same."""
+    passed_on = {name: value for name, value in inherited.items() if not hidden or not re.fullmatch(hidden, name)}
+    return passed_on | {"PATH": os.environ.get("PATH", os.defpath)}
 
 
 def wait_until_up(home: StateDir, server: Running) -> None:
