@@ -9,13 +9,14 @@ import os
 import re
 import shlex
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import requests
 from rich.console import Console
 from rich.table import Table
 
-from serving import server
+from serving import processes, server
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
@@ -43,17 +44,19 @@ def start(home: StateDir, arguments: argparse.Namespace) -> int | None:
     if not was_running:
         for failed in registry.restore():
             print(f"not hosted again: {failed}", file=sys.stderr)
-    for model in arguments.models:
-        version = registry.default_version(model) or registry.newest(model)
-        registry.host(model, version)
-        print(f"{model} {version} is ready", flush=True)
+    chosen = {model: [registry.default_version(model) or registry.newest(model)] for model in arguments.models}
+    failed = False
+    for model, version, error in registry.host_all(chosen):
+        failed |= error is not None
+        print(f"error: {error}" if error else f"{model} {version} is ready", file=sys.stderr if error else sys.stdout, flush=True)
     with home.lock("tokens"):
         home.admit()
-    is_refused = False
+    if failed:
+        return 1
     for model in arguments.models:
         print()
-        is_refused |= bool(send(home, model, *sample(arguments.artifacts, model)))
-    return 1 if is_refused else None
+        failed |= bool(send(home, model, *sample(arguments.artifacts, model)))
+    return 1 if failed else None
 
 
 def stop(home: StateDir, arguments: argparse.Namespace) -> None:
@@ -67,7 +70,9 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
     if running is None:
         print("no server runs here; start one with: make serve")
         return NOT_RUNNING
-    table = Table("model", "version", "workers", "ready", "device", "batch", "delay", "queue", "archive")
+    table = Table(
+        "model", "version", "workers", "ready", "private memory", "since", "device", "batch", "delay", "queue", "archive"
+    )
     registry, faults = Registry(home, patience=PROBING, retrying=0), []
     for model in registry.client.models():
         workers, queue = model["workers"], model["jobQueueStatus"]
@@ -80,6 +85,8 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
             model["modelVersion"] + (" (default)" if model.get("defaultVersion") else ""),
             f"{ready} of {model['minWorkers']} ready",
             "no" if fault else "yes",
+            ", ".join(processes.private_memory(worker["pid"]) for worker in workers),
+            ", ".join(time_of_day(worker["startTime"]) for worker in workers),
             "gpu" if any(worker["gpu"] for worker in workers) else "cpu",
             str(model["batchSize"]),
             f"{model['maxBatchDelay']} ms",
@@ -91,6 +98,11 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
     for fault in faults:
         print(f"not ready: {fault}", file=sys.stderr)
     return 1 if faults else None
+
+
+def time_of_day(moment: str) -> str:
+    """When a worker was started, for example `19:41:02`, from the moment as TorchServe writes it, in UTC."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S")
 
 
 def rotate_tokens(home: StateDir, arguments: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from serving.errors import ServerError
 
 FILE = Path("config.properties")
 PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths
+FLAGS = {"fork_workers": "true"}  # the bundle's own settings, true or false, and what holds if the file does not say
 ADDRESSES = ("inference_address", "management_address", "metrics_address")
 
 
@@ -30,6 +31,10 @@ def read(file: Path, overrides: list[str]) -> dict[str, str]:
             if not equals:
                 raise ServerError(f"{line!r} is no setting; write KEY=VALUE, as in {file.name}")
             settings[key.strip()] = value.strip()
+    settings = FLAGS | settings
+    for key in FLAGS:
+        if settings[key] not in ("true", "false"):
+            raise ServerError(f"{key}={settings[key]} is neither true nor false")
     for key in (*ADDRESSES, "model_store"):
         if not settings.get(key):
             raise ServerError(f"{file} does not say {key}; the bundle's own config.properties does")

@@ -22,6 +22,7 @@ import signal
 import stat
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
@@ -30,6 +31,7 @@ WORKER = "ts/model_service_worker.py"
 # The names by which TorchServe starts Python, and the Python arguments that each stands for. The guard's path to `python` is a
 # setting. TorchServe looks the others up in PATH, if an archive has `runtime: python3` or `parallelType`.
 NAMES = {"python": [], "python3": [], "torchrun": ["-m", "torch.distributed.run"]}
+END = "--"  # of the guard's own arguments; TorchServe's follow
 CHUNK = 1 << 20  # bytes that are read at once
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -38,43 +40,48 @@ class GuardError(Exception):
     """This worker must not start; the message says why."""
 
 
-def install(temporary: str, store: str, site: str) -> Path:
+def install(temporary: str, store: str, site: str, start: Sequence[str]) -> Path:
     """Make the folder in which TorchServe finds the guard under each of Python's names.
 
     Args:
         temporary: the server's temporary folder.
         store: the model store.
         site: the `site-packages` that has TorchServe.
+        start: the command that stands for Python once a worker has passed: Python itself, or the fork server's client.
     """
     folder = Path(temporary, "bin")
     folder.mkdir()
     site = os.path.realpath(site)  # Java resolves links, too
-    guard = shlex.join([sys.executable, "-I", "-S", os.path.abspath(__file__), temporary, store, site, sys.executable])
-    for name in NAMES:
+    guard = [sys.executable, "-I", "-S", os.path.abspath(__file__), temporary, store, site]
+    for name, options in NAMES.items():
         # A shell script: the interpreter's path in a `#!` line may neither be long nor contain spaces.
         script = folder / name
-        script.write_bytes(os.fsencode(f'#!/bin/sh\nexec {guard} {name} "$@"\n'))
+        command = shlex.join([*guard, *start, *options, END])
+        script.write_bytes(os.fsencode(f'#!/bin/sh\nexec {command} "$@"\n'))
         script.chmod(0o700)
     return folder
 
 
 def main() -> None:
-    temporary, store, site, python, name, *arguments = sys.argv[1:]
+    temporary, store, site, *start = sys.argv[1 : sys.argv.index(END)]
+    arguments = sys.argv[sys.argv.index(END) + 1 :]
     try:
         if f"{site}/{WORKER}" in arguments:
             die_with_the_frontend()
             check(Path(temporary).resolve(), Path(store), Path(site))
         elif not os.path.samefile(os.getcwd(), site):  # `system_metrics_cmd` runs there, and belongs to no model
             raise GuardError("only workers are started; useVenv and install_py_dep_per_model bring other code and cannot be used")
+        else:
+            start = [sys.executable]
     except (GuardError, OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         sys.exit(f"this worker cannot start\\n{error}")  # one line; serving/worker_log.py looks for it
-    become(python, [*NAMES[name], *arguments], own=os.path.join(temporary, "bin"))
+    become([*start, *arguments], own=os.path.join(temporary, "bin"))
 
 
-def become(python: str, arguments: list[str], own: str) -> None:
-    """Replace this process by Python. `own` is the guards' folder, which the worker does not get in its PATH."""
+def become(command: list[str], own: str) -> None:
+    """Replace this process by the command. `own` is the guards' folder, which the worker does not get in its PATH."""
     os.environ["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
-    os.execv(python, [python, *arguments])
+    os.execv(command[0], command)
 
 
 def die_with_the_frontend() -> None:

@@ -56,6 +56,14 @@ def sweep(temporary: str) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+def private_memory(pid: int) -> str:
+    """What a process holds alone, for example `23 MB`: what it shares with the fork server is not counted. `-` if unknown."""
+    try:
+        return f"{psutil.Process(pid).memory_full_info().uss / 1e6:.0f} MB"
+    except psutil.Error:
+        return "-"
+
+
 def port_error(host: str, port: int) -> OSError | None:
     """Why nothing can listen at this port; None if it is free."""
     with socket.socket() as probe:

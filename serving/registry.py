@@ -6,9 +6,11 @@ different models run at once.
 
 import contextlib
 import json
+import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import yaml
@@ -30,23 +32,32 @@ class Registry:
     """The models of one server; `options` are the client's."""
 
     def __init__(self, home: StateDir, **options: float):
-        self.home, self.client = home, Client.of(home, **options)
+        self.home, self.options, self.client = home, options, Client.of(home, **options)
         self.store = Path(home.require().model_store)
 
     # --- changes
 
     def restore(self) -> list[str]:
         """Host again what was hosted when the server ended. Returns one line for each version for which that failed."""
-        failed = []
-        for model, known in self.home.registered().items():
-            for version in sorted(
-                known.versions, key=lambda version: version != known.default
-            ):  # TorchServe's default is the first
-                try:
-                    self.host(model, version)
-                except ServerError as error:
-                    failed.append(f"{model} {version}: {error}")
-        return failed
+        known = self.home.registered().items()
+        # TorchServe's default is the version that comes first.
+        versions = {model: sorted(each.versions, key=lambda version: version != each.default) for model, each in known}
+        return [f"{model} {version}: {error}" for model, version, error in self.host_all(versions) if error]
+
+    def host_all(self, models: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, ServerError | None]]:
+        """Host versions of models, as many models at a time as there are cores. A model that cannot start delays no other.
+
+        Yields:
+            The model, the version, and what prevents it, as soon as all versions of the model are done.
+        """
+
+        def host(model: str) -> list[tuple[str, str, ServerError | None]]:
+            registry = Registry(self.home, **self.options)  # of its own: a client is for one thread
+            return [(model, version, error_of(registry.host, model, version)) for version in models[model]]
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for done in as_completed([pool.submit(host, model) for model in models]):
+                yield from done.result()
 
     def host(self, model: str, version: str) -> None:
         """Register the archive. If the server has another archive of that version, it is unregistered first.
@@ -211,3 +222,12 @@ class Registry:
 def in_order(version: str) -> list[tuple[int, str]]:
     """A sort key that puts 1.10 after 1.9."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|[^\d.]+", version)]
+
+
+def error_of(change: Callable[[str, str], None], model: str, version: str) -> ServerError | None:
+    """Make the change; return the error that it raises."""
+    try:
+        change(model, version)
+    except ServerError as error:
+        return error
+    return None

