@@ -24,7 +24,7 @@ from model_defs.errors import BundleError
 CONFIGS, ARTIFACTS, RUNS = Path("train/configs"), Path("artifacts"), Path("runs")
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str], artifacts: Path = ARTIFACTS, runs: Path = RUNS) -> None:
     names = sorted(config.stem for config in CONFIGS.glob("*.yaml"))
     if not arguments or arguments[0] not in names:
         given = f"no config {arguments[0]!r} in {CONFIGS}/; " if arguments else ""
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     silence_libraries()
 
     try:
-        artifact = train(arguments[0], arguments[1:])
+        artifact = train(arguments[0], arguments[1:], artifacts, runs)
     except BundleError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
