@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from handlers.settings import Settings
+from tests.unpicklers import unpicklers
 
 PACKAGES = ("model_defs", "train", "handlers", "archive", "serving", "bench")
 ALLOWED = {
@@ -85,14 +86,42 @@ def test_no_file_that_serves_imports_torchtext():
     ]
 
 
+OUR_OWN_FILES = {("train/fit.py", "torch.load")}  # a checkpoint that this training wrote itself
+
+
 def test_nothing_is_unpickled():
-    loads = [
-        (str(module), call)
-        for module in modules(*PACKAGES)
-        for call in re.findall(r"(?<!safetensors\.)torch\.load\([^\n]*", module.read_text(encoding="utf-8"))
-        if "weights_only=True" not in call
-    ]
-    assert not loads
+    found = {(str(module), name) for module in modules(*PACKAGES) for name in unpicklers(module.read_text(encoding="utf-8"))}
+    assert found == OUR_OWN_FILES
+    for module, name in OUR_OWN_FILES:
+        calls = [node for node in ast.walk(ast.parse(Path(module).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        assert all("weights_only=True" in ast.unparse(call) for call in calls if ast.unparse(call.func) == name)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("import torch\ntorch.load(\n    file, weights_only=True\n)", "torch.load"),
+        ("from torch import load as read\nread(file)", "torch.load"),
+        ("import torch.jit as j\nj.load(file)", "torch.jit.load"),
+        ("from torch import jit\nopen = jit.load", "torch.jit.load"),
+        ("import pickle as p\np.Unpickler(file).load()", "pickle.Unpickler"),
+        ("from pickle import loads\nmap(loads, rows)", "pickle.loads"),
+        ("from pickle import *\nloads(row)", "pickle.*"),
+        ("import joblib\njoblib.load(file)", "joblib.load"),
+        ("import numpy as np\nnp.load(file, allow_pickle=True)", "numpy.load"),
+        ("import numpy as np\nnp.load(file, **options)", "numpy.load"),
+        ("Task.load_from_checkpoint(file)", "Task.load_from_checkpoint"),
+    ],
+)
+def test_what_unpickles_is_found_under_any_name(code, name):
+    assert name in unpicklers(code)
+
+
+@pytest.mark.parametrize(
+    "code", ["import safetensors.torch as s\ns.load(row)", "import numpy\nnumpy.load(f, allow_pickle=False)"]
+)
+def test_what_reads_plain_data_is_not_found(code):
+    assert not unpicklers(code)
 
 
 def test_every_config_has_its_recipe():

@@ -1,11 +1,11 @@
-"""What only training does to a sample, between decoding and the network, where no library does it.
+"""Augmentations that no library has. They run in training only, between decoding and the network, or inside the network.
 
 For pictures, name `torchvision.transforms.v2` in the config: its modules take the same uint8 tensors, and change boxes and masks
-along with them. Each module here takes one decoded sample and gives another of the same kind, but for those that work inside
-the network. Knows nothing of labels.
+together with the picture.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from model_defs.build import SpecError
 
 
 class GaussianNoise(v2.Transform):
-    """(channels, H, W) uint8 -> the same picture under noise whose deviation is up to `most` of 255; boxes and masks stay."""
+    """(channels, H, W) uint8 -> the same with Gaussian noise. Its standard deviation is random, up to `most` of 255. Boxes and
+    masks stay."""
 
     def __init__(self, most: float = 20.0):
         super().__init__()
@@ -32,7 +33,7 @@ class GaussianNoise(v2.Transform):
 
 
 class RandomShift(nn.Module):
-    """(samples,) -> the same sound, up to `most` of its length earlier or later, silence moved in."""
+    """(samples,) -> the waveform shifted in time by up to `most` of its length; the gap is silence."""
 
     def __init__(self, most: float = 0.1):
         super().__init__()
@@ -40,25 +41,25 @@ class RandomShift(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         limit = int(self.most * len(waveform))
-        places = int(torch.randint(-limit, limit + 1, ()))
-        shifted = waveform.roll(places)
-        if places > 0:
-            shifted[:places] = 0
-        elif places < 0:
-            shifted[places:] = 0
+        offset = int(torch.randint(-limit, limit + 1, ()))
+        shifted = waveform.roll(offset)
+        if offset > 0:
+            shifted[:offset] = 0
+        elif offset < 0:
+            shifted[offset:] = 0
         return shifted
 
 
 class RandomRoll(nn.Module):
-    """(samples,) -> the same sound begun at a random place, what stood before it put behind its end: of a long sound any window
-    is learned from, and not only the one in the middle."""
+    """(samples,) -> the waveform rolled by a random offset. So every part of a long sound can be in the window that is
+    learned from."""
 
     def forward(self, waveform: Tensor) -> Tensor:
         return waveform.roll(int(torch.randint(len(waveform), ())))
 
 
 class WhiteNoise(nn.Module):
-    """(samples,) -> the same sound under white noise, `least` to `most` dB below it."""
+    """(samples,) -> the waveform with white noise, at a random level `least` to `most` dB below it."""
 
     def __init__(self, least: float = 10.0, most: float = 40.0):
         super().__init__()
@@ -70,7 +71,7 @@ class WhiteNoise(nn.Module):
 
 
 class HookAugmentation(nn.Module):
-    """The base of what changes, while learning, not a sample but what a module of the network makes of a batch.
+    """The base of augmentations that change the output of a module inside the network.
 
     Raises:
         SpecError: the network has no such module.
@@ -78,23 +79,23 @@ class HookAugmentation(nn.Module):
 
     module: str  # its name in the network
 
-    def attach(self, network: nn.Module, is_learning: Callable[[], bool]) -> None:
+    def attach(self, network: nn.Module, is_training: Callable[[], bool]) -> None:
         modules = dict(network.named_modules())
         if self.module not in modules:
             name = type(self).__name__
             raise SpecError(f"augment: {name} changes what {self.module} gives; {type(network).__name__} has none: leave it out")
-        modules[self.module].register_forward_hook(lambda module, inputs, output: self(output) if is_learning() else None)
+        modules[self.module].register_forward_hook(lambda module, inputs, output: self(output) if is_training() else None)
 
 
 class SpecAugment(HookAugmentation):
-    """(B, 1, bands, frames) spectrogram -> the same with some moments and some pitches blotted out by its mean, others in each
-    sound (arXiv 1904.08779, without its warping of time).
+    """(B, 1, bands, frames) spectrogram -> the same with random time spans and frequency bands replaced by its mean, other ones
+    in each sound (arXiv 1904.08779, without time warping).
 
     Args:
-        times: moments that are blotted out.
-        frames: of 10 ms, that one of them lasts at most.
-        pitches: that are blotted out.
-        bands: of the spectrogram's, that one of them takes at most.
+        times: number of time masks.
+        frames: the longest time mask, in frames of 10 ms.
+        pitches: number of frequency masks.
+        bands: the widest frequency mask, in mel bands.
     """
 
     module = "log_mel"
@@ -108,18 +109,42 @@ class SpecAugment(HookAugmentation):
 
 
 class TokenDropout(nn.Module):
-    """(n,) numbers of words or pieces -> the same without a random `share` of them, though never none.
+    """(n,) token ids -> the same without a random `share` of them. At least one token stays.
 
     Args:
-        first: so many at the beginning are never left out: 1 where a transformer's answer stands at the first.
+        first: this many tokens at the beginning always stay: 1 for a transformer that reads its answer from the first.
     """
 
     def __init__(self, share: float = 0.1, first: int = 0):
         super().__init__()
         self.share, self.first = share, first
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        chance = torch.rand(len(numbers))
+    def forward(self, tokens: Tensor) -> Tensor:
+        chance = torch.rand(len(tokens))
         chance[: self.first] = 1
-        kept = numbers[chance >= self.share]
-        return kept if len(kept) else numbers
+        kept = tokens[chance >= self.share]
+        return kept if len(kept) else tokens
+
+
+@dataclass
+class MixUpOrCutMix:
+    """MixUp and CutMix for pictures. Each batch uses one of those that are given.
+
+    Args:
+        mixup: alpha of the Beta distribution of the share, for example 0.2; two pictures are blended (arXiv 1710.09412).
+        cutmix: alpha, for example 1.0; a rectangle of one picture is pasted on the other (arXiv 1905.04899).
+    """
+
+    mixup: float | None = None
+    cutmix: float | None = None
+
+    def build(self, num_classes: int) -> nn.Module:
+        """
+        Raises:
+            SpecError: neither is given.
+        """
+        given = [(v2.MixUp, self.mixup), (v2.CutMix, self.cutmix)]
+        chosen = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in given if alpha]
+        if not chosen:
+            raise SpecError("mix: give mixup, cutmix or both, such as mix: {mixup: 0.2}")
+        return v2.RandomChoice(chosen)

@@ -1,20 +1,21 @@
-"""Learning to find things in a picture: boxes around them, and masks of them. The losses are the networks' own."""
+"""Find objects in a picture: their boxes, and their masks. The losses are those of the networks."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
 from model_defs import postprocess
-from train.targets import BoxTargets, framed
+from train.targets import BoxTargets, pad_maps
 from train.task import Batch, Task
 
 
 class Detection(Task):
-    """Boxes around things."""
+    """A box per object."""
 
     targets = BoxTargets
     metrics = ("mean_average_precision", "average_precision_50")
+    monitors: ClassVar = {"train_loss": "min", "val_map": "max", "val_map_50": "max"}
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -24,7 +25,7 @@ class Detection(Task):
         (pixels,), targets = batch
         for target in targets:
             if "masks" in target:
-                target["masks"] = framed([target["masks"]], pixels.shape[2:], fill=0)[0]
+                target["masks"] = pad_maps([target["masks"]], pixels.shape[2:], fill=0)[0]
         loss = sum(self.network(pixels, targets).values())
         self.log_all(batch, train_loss=loss)
         return loss
@@ -45,7 +46,7 @@ class Detection(Task):
 
 
 class InstanceSegmentation(Detection):
-    """Boxes around things, and a mask of each."""
+    """A box and a mask per object."""
 
     metrics = ("mask_average_precision",)
 

@@ -1,6 +1,6 @@
-"""Learning how a series of numbers goes on."""
+"""Forecast the next steps of a time series."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ SHOWN = 6  # forecasts in the report
 
 
 class ForecastTargets(Targets):
-    """`{"forecast": [...], "seasonal_naive": [...]}` -> both as (2, horizon); a batch of them is (B, 2, horizon) float32."""
+    """`{"forecast": [...], "seasonal_naive": [...]}` -> both, (2, horizon); a batch is (B, 2, horizon) float32."""
 
     def __call__(self, sample: Tensor, truth: dict[str, list[float]]) -> tuple[Tensor, list[list[float]]]:
         return self.augment(sample) if self.augment else sample, [truth["forecast"], truth["seasonal_naive"]]
@@ -28,13 +28,15 @@ class ForecastTargets(Targets):
 
 
 class Forecasting(Task):
-    """The next steps of a series, by a network that gives them in its own unit and knows its `deviation`."""
+    """The next steps of a series. The network gives them in the unit of the data, and has the standard deviation of the seasonal
+    differences as `deviation`."""
 
     targets = ForecastTargets
     metrics = ("relative_error", "mean_absolute_error", "seasonal_naive_error")
+    monitors: ClassVar = {"train_loss": "min", "val_loss": "min", "val_relative_error": "min"}
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The mean absolute errors of the network and of the seasonal-naive forecast, in deviations."""
+        """The mean absolute errors of the network and of the seasonal-naive forecast, in units of `deviation`."""
         inputs, targets = batch
         truth, naive = targets.unbind(1)  # (B, horizon) each
         scale = self.network.deviation
@@ -52,14 +54,14 @@ class Forecasting(Task):
     def answer(self, output: Tensor, sample: Any) -> dict[str, list[float]]:
         return postprocess.forecast(output)
 
-    def kind(self, sample: Sample) -> str:
+    def group(self, sample: Sample) -> str:
         return sample.file
 
-    def is_right(self, sample: Sample) -> bool:
+    def is_correct(self, sample: Sample) -> bool:
         return measure("relative_error")([sample.answer], [sample.truth]) < 1
 
     def figures(self, answered: list[tuple[Sample, bytes]]) -> dict[str, Figure | None]:
-        """What was known, what came, and what was forecast."""
+        """Some histories with their true continuation and the two forecasts."""
         chosen = answered[:: max(1, len(answered) // SHOWN)][:SHOWN]
         figure = Figure(figsize=(12, 2.4 * -(-len(chosen) // 2)))
         for axes in figure.subplots(-(-len(chosen) // 2), 2, squeeze=False).flat:

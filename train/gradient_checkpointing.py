@@ -1,55 +1,49 @@
-"""Gradient checkpointing, for any network: layers that forget what they computed and compute it again for the gradients
-(arXiv 1604.06174). It costs a third more time, and the memory of one layer's activations rather than of all.
-
-Knows nothing of what the layers are.
+"""Gradient checkpointing for any network: layers drop their activations and compute them again in the backward pass (arXiv
+1604.06174). Training takes a third more time, and the memory of one layer's activations instead of all of them.
 """
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
-from train.transfer import layer
+from train.layers import find_layer
 
 
-def recompute(network: nn.Module, names: list[str]) -> list[str]:
-    """Let the named layers compute again what the gradients need; of a layer that is a row of layers, each by itself.
+def checkpoint_layers(network: nn.Module, names: list[str]) -> list[str]:
+    """Checkpoint the named layers. For an `nn.Sequential` or `nn.ModuleList`, checkpoint each of its layers.
 
-    Weights, their names and the network's outputs stay what they were.
+    Weights, their names in the state_dict, and outputs stay the same.
 
     Returns:
-        The whole names of these layers.
+        The full names of these layers.
 
     Raises:
         SpecError: no such layer.
     """
     found = []
-    for name in (layer(network, name) for name in names):
+    for name in (find_layer(network, name) for name in names):
         module = network.get_submodule(name)
         is_row = isinstance(module, nn.Sequential | nn.ModuleList)
-        found += [f"{name}.{place}" for place, _ in module.named_children()] if is_row else [name]
+        found += [f"{name}.{child}" for child, _ in module.named_children()] if is_row else [name]
     for name in found:
-        wrap(network.get_submodule(name))
+        parent, _, child = name.rpartition(".")
+        module = network.get_submodule(name)
+        setattr(network.get_submodule(parent), child, checkpoint_wrapper(module, context_fn=partial(contexts, module)))
     return found
 
 
-def wrap(module: nn.Module) -> None:
-    forward = module.forward
-
-    def forgetting(*inputs, **options):
-        if not module.training:
-            return forward(*inputs, **options)
-        contexts = lambda: (contextlib.nullcontext(), still(module))  # noqa: E731
-        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts, **options)
-
-    module.forward = forgetting
+def contexts(module: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """For the first forward pass, and for the second one that the backward pass makes."""
+    return nullcontext(), frozen_statistics(module)
 
 
-@contextlib.contextmanager
-def still(module: nn.Module) -> Iterator[None]:
-    """While what was forgotten is computed again, batch norms see the same batch a second time: their statistics stay."""
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms: in the second forward pass they see the same batch again."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
@@ -57,6 +51,6 @@ def still(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, (momentum, seen) in zip(norms, before, strict=True):
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(seen)
+            norm.num_batches_tracked.copy_(batches)

@@ -1,6 +1,6 @@
-"""Learning to tell a number."""
+"""Predict a number."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from train.task import Batch, Task
 
 
 class ValueTargets(Targets):
-    """`{"value": 3.5}` -> 3.5; a batch of them is (B,) float32."""
+    """`{"value": 3.5}` -> 3.5; a batch is (B,) float32."""
 
     def __call__(self, sample: Any, truth: dict[str, float]) -> tuple[Any, float]:
         return self.augment(sample) if self.augment else sample, truth["value"]
@@ -23,13 +23,17 @@ class ValueTargets(Targets):
 
 
 class Regression(Task):
-    """One number, by a network that gives it in its own unit and knows its `deviation`."""
+    """One number per example. The network gives it in the unit of the data, and has its standard deviation as `deviation`."""
 
     targets = ValueTargets
     metrics = ("r2", "mean_absolute_error")
+    monitors: ClassVar = {"train_loss": "min", "val_loss": "min", "val_error": "min"}
+
+    def output_size(self) -> int:
+        return 1
 
     def errors(self, batch: Batch) -> Tensor:
-        """(B,): each in deviations of what is to be told."""
+        """(B,): prediction minus truth, in standard deviations of the truth."""
         inputs, targets = batch
         return (self.network(*inputs).float()[:, 0] - targets) / self.network.deviation
 
@@ -45,23 +49,23 @@ class Regression(Task):
     def answer(self, output: Tensor, sample: Any) -> dict[str, float]:
         return postprocess.value(output)
 
-    def kind(self, sample: Sample) -> str:
+    def group(self, sample: Sample) -> str:
         return sample.file
 
-    def is_right(self, sample: Sample) -> bool:
+    def is_correct(self, sample: Sample) -> bool:
         return abs(sample.answer["value"] - sample.truth["value"]) < self.network.deviation / 2
 
     def figures(self, answered: list[tuple[Sample, bytes]]) -> dict[str, Figure | None]:
-        """What was told beside what is true."""
-        truths, told = zip(*((sample.truth["value"], sample.answer["value"]) for sample, _ in answered), strict=True)
+        """Predictions over truths."""
+        truths, predictions = zip(*((sample.truth["value"], sample.answer["value"]) for sample, _ in answered), strict=True)
         figure = Figure(figsize=(5, 5))
         axes = figure.subplots()
-        axes.scatter(truths, told, s=8)
+        axes.scatter(truths, predictions, s=8)
         axes.axline((min(truths), min(truths)), slope=1, color="grey")
-        axes.set(title="test set", xlabel="true", ylabel="told")
+        axes.set(title="test set", xlabel="true", ylabel="predicted")
         return {"values.png": figure}
 
 
 def huber(errors: Tensor) -> Tensor:
-    """Huber's loss (Annals of Mathematical Statistics 35, 1964): the rows that nothing explains weigh less than with squares."""
+    """Huber loss (Annals of Mathematical Statistics 35, 1964): outliers weigh less than in the mean squared error."""
     return nn.functional.huber_loss(errors, torch.zeros_like(errors))

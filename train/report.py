@@ -1,8 +1,8 @@
-"""`artifacts/<model>/report/`: what a person would rather see than read.
+"""The pictures in `artifacts/<model>/report/`.
 
-curves.png       losses and accuracy, epoch by epoch
-confusion.png    what was taken for what, on the test set
-examples.png     one test input of each label, as the network meets it: the picture, the spectrogram; or what was found in a few
+curves.png       losses and metrics per epoch
+confusion.png    the confusion matrix of the test set
+examples.png     one test input per label as the network sees it, a picture or a spectrogram; or some inputs with what was found
 """
 
 import csv
@@ -19,13 +19,14 @@ from model_defs.artifact import Sample
 from model_defs.transform import Transform
 
 matplotlib.use("Agg")
+matplotlib.rcParams["text.parse_math"] = False  # a label may hold dollar signs
 MOST_EXAMPLES = 40
 MOST_MARKED = 12
-MOST_NAMED = 40  # labels beyond which a confusion matrix's axes cannot be read
+MOST_NAMED = 40  # labels on the axes of a confusion matrix; more cannot be read
 
 
-def write(folder: Path, figures: dict[str, Figure | None]) -> None:
-    """Write the pictures into `folder`."""
+def save_figures(folder: Path, figures: dict[str, Figure | None]) -> None:
+    """Save the figures that exist into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         if figure is not None:
@@ -33,8 +34,11 @@ def write(folder: Path, figures: dict[str, Figure | None]) -> None:
 
 
 def curves(logs: list[Path]) -> Figure:
-    """What was logged of each epoch: the losses on the left, the metrics on the right. `logs` are Lightning's metrics.csv, one
-    after the other."""
+    """What was logged per epoch: losses on the left, metrics on the right.
+
+    Args:
+        logs: Lightning's metrics.csv files of this training, in their order.
+    """
     series: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for log in logs:
         with log.open(newline="") as file:
@@ -54,16 +58,17 @@ def curves(logs: list[Path]) -> Figure:
 
 
 def confusion(labels: list[str], samples: list[Sample]) -> Figure:
-    number = {label: place for place, label in enumerate(labels)}
+    """The confusion matrix: a row per true label, a column per answer."""
+    class_ids = {label: class_id for class_id, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     for sample in samples:
-        counts[number[sample.truth], number[sample.answer[0]["label"]]] += 1
+        counts[class_ids[sample.truth], class_ids[sample.answer[0]["label"]]] += 1
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     side = min(2 + 0.5 * len(labels), 14)
     figure = Figure(figsize=(side, side))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(title="what was taken for what (test set)", xlabel="answer", ylabel="label")
+    axes.set(title="confusion matrix (test set)", xlabel="answer", ylabel="label")
     if len(labels) <= MOST_NAMED:
         axes.set_xticks(range(len(labels)), labels, rotation=90)
         axes.set_yticks(range(len(labels)), labels)
@@ -74,7 +79,7 @@ def confusion(labels: list[str], samples: list[Sample]) -> Figure:
 
 
 def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure | None:
-    """One input of each label, or nothing where the transform draws none."""
+    """One input per label; None if the transform cannot draw."""
     first = {sample.truth: payload for sample, payload in reversed(answered)}
     drawn = [(label, transform.draw(transform(payload))) for label, payload in sorted(first.items())[:MOST_EXAMPLES]]
     drawn = [(label, image) for label, image in drawn if image is not None]
@@ -92,16 +97,16 @@ def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figu
 
 
 def marked(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure:
-    """A few test pictures with the boxes and masks that were found in them."""
+    """Some test pictures with the boxes and masks that were found in them."""
     shown = answered[:MOST_MARKED]
     figure = Figure(figsize=(12, 3.1 * -(-len(shown) // 4)))
     for axes in figure.subplots(-(-len(shown) // 4), 4, squeeze=False).flat:
         axes.set_axis_off()
     for axes, (answer, payload) in zip(figure.axes, ((sample.answer, payload) for sample, payload in shown), strict=False):
-        framed = transform(payload)
-        axes.imshow(transform.draw(framed), extent=(0, framed.width, framed.height, 0), cmap="gray")
-        for place, entry in enumerate(answer):
-            colour = f"C{place % 10}"
+        sample = transform(payload)
+        axes.imshow(transform.draw(sample), extent=(0, sample.width, sample.height, 0), cmap="gray")
+        for index, entry in enumerate(answer):
+            colour = f"C{index % 10}"
             if "mask" in entry:
                 mask = pixels(entry["mask"]) > 127
                 axes.contour(mask, [0.5], colors=colour)

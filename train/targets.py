@@ -1,7 +1,6 @@
-"""From what is true of an example to what a loss is computed with, and the augmentation, which may change both.
+"""From an example's truth to the target that a loss takes, together with the augmentation, which may change both.
 
-One class a kind of truth. A truth is what JSON holds, as `model_defs/metrics.py` takes it; a target is tensors. Knows neither
-where examples come from nor what is computed with the targets.
+There is one class per kind of truth. A truth is JSON data, as `model_defs/metrics.py` takes it; a target is tensors.
 """
 
 from collections.abc import Callable
@@ -17,74 +16,74 @@ from model_defs.answer_diff import pixels
 from model_defs.postprocess import CORNERS
 from model_defs.vision import ImageSample
 
-VOID = 255  # in a label map: a pixel of which nothing is known
+VOID = 255  # in a label map: losses and metrics ignore this pixel
 
 
 class Targets:
     """Turns (decoded sample, truth) into (sample, target).
 
     Args:
-        labels: in the order of their numbers.
-        augment: changes a sample at random, or a sample and its target; None where nothing is to be changed.
+        labels: in the order of their class ids.
+        augment: changes a sample at random, or a sample and its target; None for no augmentation.
     """
 
     def __init__(self, labels: list[str], augment: Callable | None = None):
-        self.number = {label: number for number, label in enumerate(labels)}
+        self.class_ids = {label: class_id for class_id, label in enumerate(labels)}
         self.augment = augment
 
     def __call__(self, sample: Any, truth: Any) -> tuple[Any, Any]:
         raise NotImplementedError
 
     def collate(self, targets: list) -> Any:
-        """A batch's targets as the task's loss takes them."""
+        """A batch's targets, as the task's loss takes them."""
         return targets
 
 
 class ClassTargets(Targets):
-    """A label -> its number; a batch of them is (B,) int64."""
+    """A label -> its class id; a batch is (B,) int64."""
 
     def __call__(self, sample: Any, truth: str) -> tuple[Any, int]:
-        return self.augment(sample) if self.augment else sample, self.number[truth]
+        return self.augment(sample) if self.augment else sample, self.class_ids[truth]
 
     def collate(self, targets: list[int]) -> Tensor:
         return torch.tensor(targets)
 
 
 class BoxTargets(Targets):
-    """`[{"label", "box", and perhaps "mask"}, ...]` in pixels of the picture -> what torchvision's detectors learn from, in
-    pixels of the sample: `boxes` (n, 4), `labels` (n,) from 1 on, and perhaps `masks` (n, h, w)."""
+    """`[{"label", "box", and perhaps "mask"}, ...]` in pixels of the picture -> what torchvision's detectors take, in pixels of
+    the sample: `boxes` (n, 4), `labels` (n,) int64 from 1 on, and perhaps `masks` (n, h, w) uint8."""
 
     def __call__(self, sample: ImageSample, truth: list[dict]) -> tuple[ImageSample, dict[str, Tensor]]:
         size = height, width = sample.pixels.shape[1:]
-        corners = torch.tensor([[entry["box"][name] for name in CORNERS] for entry in truth]).reshape(-1, 4)
+        corners = torch.tensor([[found["box"][name] for name in CORNERS] for found in truth]).reshape(-1, 4)
         scale = torch.tensor([width / sample.width, height / sample.height] * 2)
         target = {
             "boxes": tv_tensors.BoundingBoxes(corners * scale, format="XYXY", canvas_size=size),
-            "labels": torch.tensor([1 + self.number[entry["label"]] for entry in truth], dtype=torch.int64),
+            "labels": torch.tensor([1 + self.class_ids[found["label"]] for found in truth], dtype=torch.int64),
         }
         if truth and "mask" in truth[0]:
-            masks = np.stack([resized(pixels(entry["mask"]) > 127, size) for entry in truth])
+            masks = np.stack([resized(pixels(found["mask"]) > 127, size) for found in truth])
             target["masks"] = tv_tensors.Mask(torch.from_numpy(masks).byte())
         sample, target = augmented(self.augment, sample, target)
-        is_real = (target["boxes"][:, 2:] - target["boxes"][:, :2] >= 1).all(dim=1)  # a pixel or more is left of it
-        return sample, {name: value.as_subclass(Tensor)[is_real] for name, value in target.items()}
+        is_visible = (target["boxes"][:, 2:] - target["boxes"][:, :2] >= 1).all(dim=1)  # at least a pixel wide and high
+        return sample, {name: value.as_subclass(Tensor)[is_visible] for name, value in target.items()}
 
 
 class MaskTargets(Targets):
-    """`[{"label", "mask"}, ...]` of the picture -> (h, w) uint8 of the sample: 0 for the background, a label's number from 1 on,
-    VOID for the mask without a label. So there are 254 labels at most."""
+    """`[{"label", "mask"}, ...]` of the picture -> a label map of the sample, (h, w) uint8: 0 for the background, class ids from
+    1 on, VOID for the mask without a label. So there can be 254 labels."""
 
     def __call__(self, sample: ImageSample, truth: list[dict]) -> tuple[ImageSample, Tensor]:
-        numbers = np.zeros((sample.height, sample.width), dtype=np.uint8)
-        for entry in truth:
-            numbers[pixels(entry["mask"]) > 127] = VOID if entry["label"] is None else 1 + self.number[entry["label"]]
-        numbers = tv_tensors.Mask(torch.from_numpy(resized(numbers, sample.pixels.shape[1:])))
-        sample, numbers = augmented(self.augment, sample, numbers)
-        return sample, numbers.as_subclass(Tensor)
+        label_map = np.zeros((sample.height, sample.width), dtype=np.uint8)
+        for found in truth:
+            label_map[pixels(found["mask"]) > 127] = VOID if found["label"] is None else 1 + self.class_ids[found["label"]]
+        target = tv_tensors.Mask(torch.from_numpy(resized(label_map, sample.pixels.shape[1:])))
+        sample, target = augmented(self.augment, sample, target)
+        return sample, target.as_subclass(Tensor)
 
 
 def augmented(augment: Callable | None, sample: ImageSample, target: Any) -> tuple[ImageSample, Any]:
-    """torchvision.transforms.v2 changes the picture and what is true of it alike: turned, cropped, mirrored together."""
+    """Apply the same random change to picture and target, as torchvision.transforms.v2 does: rotate, crop or flip both."""
     if augment is None:
         return sample, target
     image, target = augment(tv_tensors.Image(sample.pixels), target)
@@ -92,13 +91,13 @@ def augmented(augment: Callable | None, sample: ImageSample, target: Any) -> tup
 
 
 def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool or uint8 -> (h, w) of the same values, each that of the nearest pixel."""
+    """(H, W) bool or uint8 -> (h, w), by nearest neighbour."""
     height, width = size
     return np.array(Image.fromarray(values).resize((width, height), Image.Resampling.NEAREST))
 
 
-def framed(maps: list[Tensor], size: tuple[int, int], fill: int) -> Tensor:
-    """Maps (..., h, w) of different sizes -> (B, ..., H, W): each in the upper left corner, as its picture is."""
+def pad_maps(maps: list[Tensor], size: tuple[int, int], fill: int) -> Tensor:
+    """Maps (..., h, w) of different sizes -> (B, ..., H, W), each in the upper left corner, as its picture is."""
     height, width = size
     return torch.stack(
         [torch.nn.functional.pad(one, (0, width - one.shape[-1], 0, height - one.shape[-2]), value=fill) for one in maps]

@@ -1,13 +1,9 @@
-"""What is learned: one LightningModule a kind of loss. Here stand what all of them share, and the classification.
-
-Knows nothing of where examples come from (`train/data/`), nor of what is written once the weights are found (`train/write.py`).
-"""
+"""Training tasks, one LightningModule per kind of loss. This file has the base class and classification."""
 
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
@@ -18,32 +14,38 @@ from torchvision.transforms import v2
 
 from model_defs import postprocess
 from model_defs.artifact import Sample
-from model_defs.build import build, complete
+from model_defs.build import complete
 from model_defs.transform import Transform
 from train import report
-from train.augment import HookAugmentation
-from train.gradient_checkpointing import recompute
+from train.augment import HookAugmentation, MixUpOrCutMix
+from train.gradient_checkpointing import checkpoint_layers
+from train.head import head_of
+from train.layers import find_layer
+from train.network import build_network, try_augmentation, try_network
 from train.targets import ClassTargets, Targets
-from train.transfer import Transfer, freeze, head_of_others, load_weights, parameter_groups
+from train.transfer import HEAD, Transfer, freeze, parameter_groups
+from train.weight_files import Weights, read_weights
+from train.weights import load_weights, refuse_other_vocabulary
 
 Batch = tuple[tuple[Tensor, ...], Any]  # the network's inputs, and the targets
 
 
 class Task(LightningModule):
-    """What all tasks share: how the network is built and optimised. A task says what its loss is, and what is answered.
+    """The base of all tasks: builds the network and the optimizer. A task adds the loss, the metrics and the answer.
 
     Args:
-        network: its class; what only the data can say (the number of classes, of channels, of words) is filled in.
+        network: its class; what the data determines (the number of classes, of channels, of words) is filled in.
         transform: from an input's bytes to a sample; it is served with the weights.
-        augment: modules that change a decoded sample at random, applied one after the other while training only.
-        learning_rate: the highest that the schedule reaches: see `one_cycle`.
+        augment: modules that change a decoded sample at random, one after the other, in training only.
+        learning_rate: the highest one of the schedule, see `one_cycle`.
         weight_decay: of AdamW.
-        transfer: where the first weights come from, and what of the network learns.
-        recompute: layers that forget what they computed and compute it again for the gradients: more time, less memory.
+        transfer: where the initial weights come from, and which layers learn.
+        gradient_checkpointing: layers that compute their activations again in the backward pass: more time, less memory.
     """
 
-    targets: type[Targets]  # from what is true of an example to what the loss takes
-    metrics: tuple[str, ...]  # of `model_defs/metrics.py`, the one to compare first
+    targets: type[Targets]  # from a truth to what the loss takes
+    metrics: tuple[str, ...]  # names from `model_defs/metrics.py`; the first is the one to compare
+    monitors: ClassVar[dict[str, str]] = {}  # what each epoch logs -> "min" or "max", whichever is better
 
     def __init__(
         self,
@@ -53,46 +55,75 @@ class Task(LightningModule):
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         transfer: Transfer | None = None,
-        recompute: list[str] | None = None,
+        gradient_checkpointing: list[str] | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()  # keeps network and transform as {class_path, init_args}: what model.json will say
         self.transform = transform
-        self.inside = [module for module in augment or [] if isinstance(module, HookAugmentation)]
-        outside = [module for module in augment or [] if not isinstance(module, HookAugmentation)]
-        self.augment = v2.Compose(outside) if outside else None
+        self.hook_augmentations = [module for module in augment or [] if isinstance(module, HookAugmentation)]
+        on_samples = [module for module in augment or [] if not isinstance(module, HookAugmentation)]
+        self.augment = v2.Compose(on_samples) if on_samples else None
         self.transfer = transfer or Transfer()
         self.frozen: list[nn.Module] = []
 
     def setup(self, stage: str) -> None:
-        """Read every example once, let the transform learn, then build the network that fits both."""
+        """Fit the transform to the data and decode every example; then build the network, and set its initial weights."""
         data = self.trainer.datamodule
         data.fit(self.transform)
-        data.check(self.transform)
+        data.decode(self.transform)
         self.labels = data.labels
+        self.build()
+        data.init_weights(self.network, self.transform)
+        self.prepare_transfer()
+        checkpoint_layers(self.network, self.hparams.gradient_checkpointing or [])
+
+    def build(self) -> None:
         self.spec = complete(self.hparams.network, self.facts())
-        # Channels last suits convolutions: a quarter faster on a CPU, more on a GPU; other weights are left as they are.
-        self.network = build(self.spec).to(memory_format=torch.channels_last)
-        for augmentation in self.inside:
+        self.network = build_network(self.spec)
+        self.check_network()
+        for augmentation in self.hook_augmentations:
             augmentation.attach(self.network, lambda: self.training)
-        data.equip(self.network, self.transform)
-        if self.transfer.weights:
-            source = self.transfer.weights
-            new = load_weights(
-                self.network, source, self.spec["init_args"].get("name"), head_of_others(source, self.labels, self.spec)
-            )
-            self.print(f"weights of {self.transfer.weights}; new are {', '.join(new) or 'none'}", flush=True)
+
+    def check_network(self) -> None:
+        """Run the augmentation and the network on two samples of the data.
+
+        Raises:
+            SpecError: they do not suit the data, or the task.
+        """
+        examples = self.trainer.datamodule.splits["validation"][:2]
+        samples = [self.transform(one.read()) for one in examples]
+        try_augmentation(self.targets(self.labels, self.augment), samples, [one.truth for one in examples])
+        try_network(self.network, self.transform, samples, self.output_size())
+
+    def prepare_transfer(self) -> None:
+        """Load the initial weights, and freeze the layers that must not learn."""
+        weights = self.initial_weights()
+        if weights is not None:
+            head = head_of(self.network, self.spec)
+            layers = [head if name == HEAD else [find_layer(self.network, name)] for name in self.transfer.new]
+            loaded = load_weights(self.network, weights, head, self.labels, {name for names in layers for name in names})
+            self.print(f"weights of {weights.source}: {loaded}", flush=True)
         if self.transfer.train_from:
             self.frozen = freeze(self.network, self.transfer.train_from)
-        recompute(self.network, self.hparams.recompute or [])
+
+    def initial_weights(self) -> Weights | None:
+        """The weights that `transfer` names, if it names any."""
+        if not self.transfer.weights:
+            return None
+        refuse_other_vocabulary(self.transfer.weights, self.transform)
+        return read_weights(self.transfer.weights, self.spec["init_args"].get("name"))
 
     def on_train_start(self) -> None:
-        if self.global_rank:  # processes that learn together change their samples each in its own way
+        if self.global_rank:  # each process augments with its own random numbers
             torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def facts(self) -> dict[str, Any]:
-        """What the network must know of the data, by the name of its parameter."""
+        """What the network must know of the data, by the names of its parameters."""
         return {"num_classes": len(self.labels), **self.transform.facts()}
+
+    def output_size(self) -> int | None:
+        """The size of the first dimension of one output, such as the number of classes; None if it may be any."""
+        return None
 
     def train(self, mode: bool = True) -> "Task":
         super().train(mode)
@@ -101,7 +132,7 @@ class Task(LightningModule):
         return self
 
     def log_all(self, batch: Batch, **values: Any) -> None:
-        """Log values over the epoch, of all processes together."""
+        """Log values averaged over the epoch and over all processes."""
         self.log_dict(values, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[1]), sync_dist=True)
 
     def configure_optimizers(self) -> dict:
@@ -111,54 +142,38 @@ class Task(LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    # --- once the weights are found
+    # --- after training
 
     def answer(self, output: Tensor, sample: Any) -> Any:
-        """One output -> what the wire says to a caller who asks for nothing special."""
+        """One output -> the answer to a request without parameters."""
         raise NotImplementedError
 
-    def kind(self, sample: Sample) -> Hashable:
-        """What the sample is an example of: the artifact takes one of each kind along."""
+    def group(self, sample: Sample) -> Hashable:
+        """What the sample is an example of. The artifact's samples are of different groups."""
         return labels_of(sample.truth)
 
-    def is_right(self, sample: Sample) -> bool:
-        """Whether the answer to the sample shows what the model can do."""
+    def is_correct(self, sample: Sample) -> bool:
+        """Whether the answer shows what the model can do."""
         return labels_of(sample.answer) == labels_of(sample.truth)
 
     def figures(self, answered: list[tuple[Sample, bytes]]) -> dict[str, Figure | None]:
-        """For the artifact's report, beside the curves."""
+        """Pictures for the artifact's report, in addition to the curves."""
         return {"examples.png": report.marked(self.transform, answered)}
 
 
-@dataclass
-class Mix:
-    """Two examples in one, with both their labels: in each batch one of the two ways that are named.
-
-    Args:
-        mixup: alpha of the share's Beta distribution, 0.2 say: one picture shines through the other (arXiv 1710.09412).
-        cutmix: alpha, 1.0 say: a rectangle of one picture lies on the other (arXiv 1905.04899).
-    """
-
-    mixup: float | None = None
-    cutmix: float | None = None
-
-    def build(self, num_classes: int) -> nn.Module:
-        ways = ((v2.MixUp, self.mixup), (v2.CutMix, self.cutmix))
-        return v2.RandomChoice([way(alpha=alpha, num_classes=num_classes) for way, alpha in ways if alpha])
-
-
 class Classification(Task):
-    """One label out of many.
+    """One label per example.
 
     Args:
-        label_smoothing: 0 to 1: how much of the target is spread over all labels.
-        mix: pictures only: two examples in one.
+        label_smoothing: 0 to 1: the share of the target that is spread over all labels.
+        mix: for pictures: MixUp and CutMix.
     """
 
     targets = ClassTargets
     metrics = ("accuracy", "f1")
+    monitors: ClassVar = {"train_loss": "min", "val_loss": "min", "val_accuracy": "max"}
 
-    def __init__(self, *args: Any, label_smoothing: float = 0.0, mix: Mix | None = None, **kwargs: Any):
+    def __init__(self, *args: Any, label_smoothing: float = 0.0, mix: MixUpOrCutMix | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.mix = mix
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -167,6 +182,9 @@ class Classification(Task):
         super().setup(stage)
         self.accuracy = MulticlassAccuracy(len(self.labels), average="micro")
         self.mixed = self.mix.build(len(self.labels)) if self.mix else None
+
+    def output_size(self) -> int:
+        return len(self.labels)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         inputs, targets = batch
@@ -187,10 +205,10 @@ class Classification(Task):
     def answer(self, output: Tensor, sample: Any) -> list[dict]:
         return postprocess.top(output, self.labels)
 
-    def kind(self, sample: Sample) -> str:
+    def group(self, sample: Sample) -> str:
         return sample.truth
 
-    def is_right(self, sample: Sample) -> bool:
+    def is_correct(self, sample: Sample) -> bool:
         return sample.answer[0]["label"] == sample.truth
 
     def figures(self, answered: list[tuple[Sample, bytes]]) -> dict[str, Figure | None]:
@@ -201,14 +219,14 @@ class Classification(Task):
 
 
 def labels_of(entries: list[dict]) -> tuple[str, ...]:
-    """The labels of a list of things, each as often as it is there."""
+    """The labels of a list of objects, each as often as it occurs."""
     return tuple(sorted(entry["label"] for entry in entries if entry["label"] is not None))
 
 
 def one_cycle(step: int, steps: int, rising: float = 0.25) -> float:
-    """The share of the learning rate at `step` of `steps`: up in a line, down in half a cosine (arXiv 1708.07120).
+    """The share of the learning rate at `step` of `steps`: a linear rise, then half a cosine down (arXiv 1708.07120).
 
-    torch's own OneCycleLR keeps a function in its state, so that its checkpoints load only with unpickling allowed.
+    torch's own OneCycleLR keeps a function in its state, so that its checkpoints cannot be loaded with `weights_only=True`.
     """
     top = max(1, round(rising * steps))
     if step < top:

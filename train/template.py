@@ -1,8 +1,8 @@
-"""A new model to begin with: `train/configs/<name>.yaml` and `archive/recipes/<name>.yaml`, for a task and one's own data.
+"""Make `train/configs/<name>.yaml` and `archive/recipes/<name>.yaml` for a new model on the user's own data.
 
     python -m train.template flowers image-classification
 
-Both are copies of files that are here already; `train/tasks.yaml` says of which. Knows no task itself, and builds nothing.
+Both are copies of existing files; `train/tasks.yaml` lists them per task.
 """
 
 import re
@@ -15,12 +15,12 @@ from model_defs.build import did_you_mean
 from model_defs.errors import BundleError
 
 TASKS, CONFIGS, RECIPES = Path("train/tasks.yaml"), Path("train/configs"), Path("archive/recipes")
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # a file's, a URL's and an archive's part, and a word of make's
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # fits into file names, URLs, archive names and make's variables
 DATA = re.compile(r"^(data: \{class_path: )[\w.]+", re.M)
 
 
 class TemplateError(BundleError):
-    """There is nothing to be made of this; the message says why."""
+    """No model can be made from this name and task; the message says why."""
 
 
 def main(arguments: list[str]) -> None:
@@ -35,10 +35,10 @@ def main(arguments: list[str]) -> None:
 
 
 def create(name: str, task: str, project: Path = Path()) -> tuple[Path, Path]:
-    """Write the config and the recipe of a new model into the project's folder.
+    """Write the config and the recipe of a new model.
 
     Raises:
-        TemplateError: no such task, a name that cannot be one, or one that is taken.
+        TemplateError: no such task, or the name is not allowed or already taken.
     """
     if not name or not task:
         raise TemplateError(f"say which: make new NAME=flowers TASK=image-classification; tasks: {', '.join(tasks())}")

@@ -1,7 +1,6 @@
-"""From trained weights to the artifact: the test set's metrics, samples with their answers, and the report's pictures.
+"""Write the artifact: weights, the test set's metrics, samples with their answers, and the report's pictures.
 
-Every figure is that of the written artifact: network and transform are read back from it, in fp32 on the CPU, before they
-meet the test set.
+Network and transform are first written and read back, and then measured: in fp32 on the CPU, as they will be served.
 """
 
 import math
@@ -13,17 +12,18 @@ from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
 from model_defs.metrics import measure
 from train import report
-from train.data.examples import Example
-from train.fit import CLI
+from train.cli import TrainingCLI
+from train.data.example import Example
+from train.data.examples import Examples
 from train.task import Task
 
 MOST_SAMPLES = 8
-MOST_CALIBRATION = 256  # training inputs that an int8 export sees
+MOST_CALIBRATION = 256  # training inputs for an int8 export
 BATCH_SIZE = 16
 
 
-def write(folder: Path, cli: CLI) -> Artifact:
-    """Write the artifact of what `cli` has trained into `folder`."""
+def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
+    """Write what `cli` has trained into `folder`."""
     task, data = cli.model, cli.datamodule
     artifact = Artifact(
         name=folder.name,
@@ -31,32 +31,38 @@ def write(folder: Path, cli: CLI) -> Artifact:
         transform=task.hparams.transform,
         labels=task.labels,
         metrics={},
-        data={"source": type(data).__name__, "sha256": data.fingerprint(), "examples": data.counts()},
+        data=described(data),
         versions=files.versions(),
         folder=folder,
     )
     artifact.write(task.network, task.transform)
 
-    examples = data.test_examples()
+    examples = data.splits["test"]
     payloads = [example.read() for example in examples]
     given = answers(task, Artifact.read(folder), payloads)
     truths = [example.truth for example in examples]
     artifact.metrics = {name: measure(name)(given, truths) for name in task.metrics}
     digits = len(str(len(examples) - 1))
     answered = [
-        (Sample(f"{place:0{digits}}{example.suffix}", example.truth, answer), payload)
-        for place, (example, payload, answer) in enumerate(zip(examples, payloads, given, strict=True))
+        (Sample(f"{index:0{digits}}{example.suffix}", example.truth, answer), payload)
+        for index, (example, payload, answer) in enumerate(zip(examples, payloads, given, strict=True))
     ]
     files.write_test_set(folder / files.TEST, answered)
     files.write_samples(folder / files.SAMPLES, chosen(task, answered))
     files.write_calibration(folder / files.CALIBRATION, spread(data.splits["train"]))
     artifact.write(task.network, task.transform)
-    report.write(folder / files.REPORT, {"curves.png": report.curves(cli.logs())} | task.figures(answered))
+    report.save_figures(folder / files.REPORT, {"curves.png": report.curves(cli.logs())} | task.figures(answered))
     return artifact
 
 
+def described(data: Examples) -> dict:
+    """What model.json says of the data. `root` is the name of the folder or file that the user gave, if any."""
+    root = {"root": Path(data.given_root).name} if data.given_root else {}
+    return {"source": type(data).__name__, **root, "sha256": data.fingerprint(), "examples": data.counts()}
+
+
 def answers(task: Task, artifact: Artifact, payloads: list[bytes]) -> list:
-    """What the written artifact answers each input."""
+    """The written artifact's answer to each input."""
     network, transform = artifact.build_network(), artifact.build_transform()
     given = []
     with torch.inference_mode():
@@ -68,9 +74,9 @@ def answers(task: Task, artifact: Artifact, payloads: list[bytes]) -> list:
 
 
 def chosen(task: Task, answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
-    """The first right answer of each kind, so that the samples show what the model can do; at most a few. Where none is right,
-    the first input that is answered with anything."""
-    first = {task.kind(sample): (sample, payload) for sample, payload in reversed(answered) if task.is_right(sample)}
+    """The first correct answer of each group, a few at most, so that the samples show what the model can do. If no answer is
+    correct, the first input with any answer."""
+    first = {task.group(sample): (sample, payload) for sample, payload in reversed(answered) if task.is_correct(sample)}
     return (
         sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES]
         or sorted(answered, key=lambda pair: not pair[0].answer)[:1]
@@ -78,6 +84,6 @@ def chosen(task: Task, answered: list[tuple[Sample, bytes]]) -> list[tuple[Sampl
 
 
 def spread(examples: list[Example]) -> list[tuple[str, bytes]]:
-    """Every n-th training input, so that each label has its share, under a name in their order."""
+    """(name, input) for every n-th training example, so that each label has its share."""
     chosen = examples[:: math.ceil(len(examples) / MOST_CALIBRATION)]
-    return [(f"{place:03}{example.suffix}", example.read()) for place, example in enumerate(chosen)]
+    return [(f"{index:03}{example.suffix}", example.read()) for index, example in enumerate(chosen)]

@@ -1,4 +1,4 @@
-"""train/detection.py: from a config to an artifact whose boxes and masks are those that are served."""
+"""train/detection.py: from a config to an artifact; what it answers is what is served."""
 
 import json
 import zipfile
@@ -20,13 +20,13 @@ def artifact(tmp_path_factory) -> Artifact:
     return train("shapes", [*FEW, f"--model.augment={augment}"], folder / "artifacts", folder / "runs")
 
 
-def test_the_test_set_travels_with_truths_and_answers_and_the_metric_is_theirs(artifact):
+def test_the_artifact_has_a_test_set_whose_answers_give_its_metric(artifact):
     with zipfile.ZipFile(artifact.folder / "test.zip") as file:
         expected = json.loads(file.read("expected.json"))
     assert len(expected) == artifact.data["examples"]["test"] and all(entry["truth"] for entry in expected)
     assert next(iter(artifact.metrics)) == "mean_average_precision"
-    worth = measure("mean_average_precision")([entry["answer"] for entry in expected], [entry["truth"] for entry in expected])
-    assert worth == artifact.metrics["mean_average_precision"]
+    value = measure("mean_average_precision")([entry["answer"] for entry in expected], [entry["truth"] for entry in expected])
+    assert value == artifact.metrics["mean_average_precision"]
     assert {file.name for file in (artifact.folder / "report").iterdir()} == {"curves.png", "examples.png"}
 
 

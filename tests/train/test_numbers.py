@@ -1,4 +1,4 @@
-"""train/regression.py, train/forecasting.py: numbers are learned better than by answering their mean, or the last season."""
+"""train/regression.py, train/forecasting.py: a short training is better than answering the mean, or the last season."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""The configs for one's own pictures, each on a folder as one would have it: from the command line to an artifact."""
+"""The configs for a user's pictures, each on such a folder: from the command line to an artifact."""
 
 import pytest
-import torch
+import safetensors.torch
 from PIL import Image
 
 from model_defs.detection import TorchvisionDetector
@@ -10,17 +10,15 @@ from model_defs.vision import TorchvisionClassifier
 from tests.train.data.test_detection import COCO, coco, masked
 from train.__main__ import train
 
-SSDLITE = "ssdlite320_mobilenet_v3_large"
-
 
 def class_folders(root):
     for label, colour in (("cat", "white"), ("dog", "black")):
         (root / label).mkdir(parents=True)
-        for place in range(10):
-            Image.new("RGB", (40, 30), colour).save(root / label / f"{place}.jpg")
+        for index in range(10):
+            Image.new("RGB", (40, 30), colour).save(root / label / f"{index}.jpg")
 
 
-OWN = {  # config: how its folder looks, and the network whose weights stand in for torchvision's, which have 9 classes
+OWN = {  # config: writes its folder; the network of 9 classes whose weights stand in for torchvision's
     "transfer": (class_folders, lambda: TorchvisionClassifier(9)),
     "detection": (
         lambda root: coco(root, root / COCO, count=20),
@@ -31,16 +29,17 @@ OWN = {  # config: how its folder looks, and the network whose weights stand in 
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_folder_of_ones_own_becomes_an_artifact(name, tmp_path):
+def test_a_user_s_folder_becomes_an_artifact(name, tmp_path):
     write, network = OWN[name]
     write(tmp_path / "own")
-    torch.save(network().network.state_dict(), tmp_path / "weights.pth")
+    safetensors.torch.save_file(network().network.state_dict(), tmp_path / "weights.safetensors")
     few = [
         "--trainer.max_epochs=1",
         "--trainer.limit_train_batches=1",
         "--data.batch_size=2",
         "--model.transform.init_args.size=64",
     ]
-    given = [f"--data.root={tmp_path / 'own'}", f"--model.transfer.weights={tmp_path / 'weights.pth'}"]
+    given = [f"--data.root={tmp_path / 'own'}", f"--model.transfer.weights={tmp_path / 'weights.safetensors'}"]
     artifact = train(name, [*few, *given], tmp_path / "artifacts", tmp_path / "runs")
     assert artifact.labels in (["cat", "dog"], ["cat"], ["sky"]) and artifact.metrics and artifact.samples()
+    assert artifact.data["root"] == "own"

@@ -1,4 +1,4 @@
-"""train/segmentation.py: from a config to an artifact whose masks are those that are served."""
+"""train/segmentation.py: the loss, and from a config to an artifact; what it answers is what is served."""
 
 import torch
 
@@ -8,12 +8,12 @@ from train.segmentation import segmentation_loss
 from train.targets import VOID
 
 
-def logits_of(numbers: torch.Tensor) -> torch.Tensor:
-    """As sure as can be."""
-    return 20.0 * torch.nn.functional.one_hot(numbers, 3).movedim(3, 1).float()
+def logits_of(label_maps: torch.Tensor) -> torch.Tensor:
+    """Of a network that is certain."""
+    return 20.0 * torch.nn.functional.one_hot(label_maps, 3).movedim(3, 1).float()
 
 
-def test_the_loss_is_nothing_where_all_is_right_and_a_rare_label_that_is_missed_costs_a_third():
+def test_the_loss_is_zero_for_the_truth_and_a_missed_label_costs_its_share():
     truth = torch.zeros(1, 20, 20, dtype=torch.int64)
     truth[0, :10], truth[0, 0, :9] = 1, 2
     assert segmentation_loss(logits_of(truth), truth) < 1e-6
@@ -24,12 +24,12 @@ def test_the_loss_is_nothing_where_all_is_right_and_a_rare_label_that_is_missed_
     assert 0.3 < ignoring_cross_entropy < 0.35
 
 
-def test_what_is_said_of_unknown_pixels_costs_nothing():
+def test_void_pixels_cost_nothing():
     truth = torch.zeros(1, 20, 20, dtype=torch.int64)
     truth[0, 5:] = VOID
-    said = torch.zeros(1, 20, 20, dtype=torch.int64)
-    said[0, 5:] = 2
-    assert segmentation_loss(logits_of(said), truth) < 1e-6
+    predicted = torch.zeros(1, 20, 20, dtype=torch.int64)
+    predicted[0, 5:] = 2
+    assert segmentation_loss(logits_of(predicted), truth) < 1e-6
 
 
 def test_a_segmenter_s_artifact_answers_as_training_did(tmp_path):

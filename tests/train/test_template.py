@@ -1,4 +1,4 @@
-"""train/template.py: what `make new` writes can be trained and packaged, and what it refuses, it says why."""
+"""train/template.py: what `make new` writes can be trained and packaged; a refusal says why."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ import yaml
 
 from archive import recipe
 from archive.recipe import handler_classes
-from train.fit import read
+from train.cli import build_cli
 from train.template import TASKS, TemplateError, create, tasks
 
 
@@ -26,7 +26,7 @@ def project(tmp_path):
 def test_each_task_gives_a_config_and_a_recipe_that_load(task, project):
     config, path = create("flowers", task, project)
     assert config == project / "train/configs/flowers.yaml" and path == project / "archive/recipes/flowers.yaml"
-    cli = read(config, project / "runs", ["--data.root=somewhere", "--model.transfer.weights=null"])
+    cli = build_cli(config, project / "runs", ["--data.root=somewhere", "--model.transfer.weights=null"])
     data = cli.datamodule
     assert f"{type(data).__module__}.{type(data).__name__}" == tasks()[task]["data"] and str(data.root) == "somewhere"
     assert recipe.read(path).handler.class_path in handler_classes()
@@ -34,7 +34,7 @@ def test_each_task_gives_a_config_and_a_recipe_that_load(task, project):
 
 
 def test_every_handler_that_a_recipe_names_has_its_task():
-    """A new kind of model is one that `make new` can begin with."""
+    """`make new` can make a model of every kind."""
     offered = {recipe.read(Path(f"archive/recipes/{entry['like']}.yaml")).handler.class_path for entry in tasks().values()}
     named = {recipe.read(path).handler.class_path for path in Path("archive/recipes").glob("*.yaml")}
     assert offered == named
@@ -81,5 +81,5 @@ def test_it_prints_what_to_do_next(project):
     assert again.returncode == 1 and again.stderr.startswith("error: NAME=flowers: there is") and again.stderr.count("\n") == 1
 
 
-def test_the_table_says_of_each_task_the_same_three_things():
+def test_each_task_has_the_same_three_entries():
     assert all(set(entry) == {"like", "data", "looks"} for entry in yaml.safe_load(TASKS.read_text()).values())

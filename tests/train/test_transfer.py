@@ -1,69 +1,14 @@
-"""train/transfer.py: where weights come from, what learns and how fast."""
+"""train/transfer.py: which layers learn, and how fast; and a training that begins with another one's artifact."""
 
 import pytest
 import safetensors.torch
 import torch
-from torch import nn
 
-from model_defs.artifact import Artifact
-from model_defs.build import SpecError, build
-from model_defs.vision import SmallCNN, TorchvisionClassifier
-from tests.conftest import LABELS
+from model_defs.build import SpecError
+from model_defs.vision import TorchvisionClassifier
 from train.__main__ import train
-from train.transfer import freeze, head_of_others, load_weights, parameter_groups
-
-HEADS = {  # of each family: the head's own tensors
-    "resnet18": {"fc.weight", "fc.bias"},
-    "mobilenet_v3_small": {"classifier.3.weight", "classifier.3.bias"},
-    "shufflenet_v2_x0_5": {"fc.weight", "fc.bias"},
-    "swin_t": {"head.weight", "head.bias"},
-}
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_all_but_the_head_comes_from_torchvisions_weights(name, tmp_path):
-    torch.manual_seed(0)
-    source = TorchvisionClassifier(num_classes=7, name=name).network  # a state_dict as torchvision has it, of other classes
-    torch.save(source.state_dict(), tmp_path / "weights.pth")
-    network = TorchvisionClassifier(num_classes=3, name=name)
-    new = load_weights(network, str(tmp_path / "weights.pth"), name)
-    assert set(new) - {"normalize.mean", "normalize.std"} == {f"network.{key}" for key in HEADS[name]}
-    state = network.network.state_dict()
-    assert all(torch.equal(state[key], value) for key, value in source.state_dict().items() if key not in HEADS[name])
-
-
-def test_weights_come_from_an_artifact_s_folder(tmp_path):
-    source = SmallCNN(num_classes=7, width=4)
-    safetensors.torch.save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    network = SmallCNN(num_classes=3, width=4)
-    assert load_weights(network, str(tmp_path), None) == ["head.1.weight", "head.1.bias"]
-    assert torch.equal(network.features[0].weight, source.features[0].weight)
-
-
-def test_of_an_artifact_of_other_classes_the_head_is_new_though_there_are_as_many(picture_artifact):
-    spec = Artifact.read(picture_artifact).network
-    assert head_of_others(str(picture_artifact), LABELS, spec) == set()
-    new = head_of_others(str(picture_artifact), ["car", "ship", "horse"], spec)
-    assert new == {"head.1.weight", "head.1.bias"}
-    network = build(spec)
-    assert set(load_weights(network, str(picture_artifact), None, new)) == new
-    assert head_of_others("weights.safetensors", ["car", "ship", "horse"], spec) == set()  # a file does not say of what
-
-
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        ("nowhere.safetensors", "nowhere.safetensors: no such file"),
-        ("DEFAULT", "networks that torchvision knows by name"),
-        ("{folder}/broken.safetensors", "no file of weights"),
-        ("{folder}/other.safetensors", "has 0 of the network's"),
-    ],
-)
-def test_weights_that_are_none_say_so(source, said, tmp_path):
-    (tmp_path / "broken.safetensors").write_bytes(b"PK not weights")
-    safetensors.torch.save_file(nn.Linear(3, 3).state_dict(), tmp_path / "other.safetensors")
-    with pytest.raises(SpecError, match=said):
-        load_weights(SmallCNN(num_classes=3, width=4), source.format(folder=tmp_path), None)
+from train.gradient_checkpointing import checkpoint_layers
+from train.transfer import freeze, parameter_groups
 
 
 @pytest.mark.parametrize(
@@ -71,11 +16,11 @@ def test_weights_that_are_none_say_so(source, said, tmp_path):
     [
         ("resnet18", "head", {"fc"}),
         ("resnet18", "layer4", {"layer4", "fc"}),
-        ("vgg11", "head", {"classifier"}),
+        ("squeezenet1_0", "head", {"classifier"}),
         ("mobilenet_v3_small", "features.11", {"features", "classifier"}),
     ],
 )
-def test_what_stands_before_the_named_layer_does_not_learn(name, train_from, learning):
+def test_layers_before_the_named_one_do_not_learn(name, train_from, learning):
     network = TorchvisionClassifier(num_classes=3, name=name)
     freeze(network, train_from)
     learns = {key.split(".")[1] for key, parameter in network.named_parameters() if parameter.requires_grad}
@@ -89,7 +34,7 @@ def test_a_layer_that_is_not_there_names_the_nearest():
         freeze(TorchvisionClassifier(num_classes=3), "layer5")
 
 
-def test_each_layer_learns_at_its_own_rate_and_biases_do_not_decay():
+def test_each_layer_has_its_own_learning_rate_and_biases_do_not_decay():
     network = TorchvisionClassifier(num_classes=3)
     groups = parameter_groups(network, 0.1, 0.01, {"layer4": 0.5, "layer4.0": 0.25})
     given = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
@@ -100,13 +45,64 @@ def test_each_layer_learns_at_its_own_rate_and_biases_do_not_decay():
     assert given[id(inner.layer4[0].conv1.weight)] == (0.025, 0.01) and given[id(inner.layer4[0].bn1.weight)] == (0.025, 0.0)
 
 
-def test_what_is_frozen_comes_out_of_training_as_it_went_in_statistics_included(tmp_path):
-    """Digits 0 to 4, then the network's features for 5 to 9."""
-    few = ["--trainer.max_epochs=1", "--model.network.init_args.width=4"]
-    first = train("digits", [*few, '--data.classes=["0","1","2","3","4"]'], tmp_path / "artifacts", tmp_path / "runs")
-    first = first.folder.rename(tmp_path / "first")
-    transfer = [f"--model.transfer.weights={first}", "--model.transfer.train_from=head", "--model.mix.mixup=0.2"]
-    second = train("digits", [*few, *transfer, '--data.classes=["5","6","7","8","9"]'], tmp_path / "artifacts", tmp_path / "runs")
+def test_rates_are_found_inside_layers_with_gradient_checkpointing():
+    network = TorchvisionClassifier(num_classes=3)
+    checkpoint_layers(network, ["layer4"])
+    groups = parameter_groups(network, 0.1, 0.0, {"layer4.1.conv1": 0.5})
+    (slow,) = [group["params"] for group in groups if group["lr"] == 0.05]
+    assert [parameter.shape for parameter in slow] == [(512, 512, 3, 3)]
+
+
+SMALL = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--model.network.init_args.width=4"]
+
+
+@pytest.fixture(scope="module")
+def first_half(tmp_path_factory):
+    """An artifact of the digits 0 to 4."""
+    folder = tmp_path_factory.mktemp("first")
+    return train("digits", [*SMALL, '--data.classes=["0","1","2","3","4"]'], folder / "artifacts", folder / "runs")
+
+
+def weights_of(artifact) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(artifact.folder / "weights.safetensors")
+
+
+def test_frozen_layers_come_out_of_training_unchanged(first_half, tmp_path, capsys):
+    """Digits 5 to 9 by the features of 0 to 4; batch-norm statistics stay too."""
+    transfer = [f"--model.transfer.weights={first_half.folder}", "--model.transfer.train_from=head", "--model.mix.mixup=0.2"]
+    second = train(
+        "digits", [*SMALL, *transfer, '--data.classes=["5","6","7","8","9"]'], tmp_path / "artifacts", tmp_path / "runs"
+    )
     assert second.labels == ["5", "6", "7", "8", "9"]
-    before, after = (safetensors.torch.load_file(folder / "weights.safetensors") for folder in (first, second.folder))
+    before, after = weights_of(first_half), weights_of(second)
     assert {key for key in before if not torch.equal(before[key], after[key])} == {"head.1.weight", "head.1.bias"}
+    assert f"weights of {first_half.folder}: new are head.1.weight, head.1.bias\n" in capsys.readouterr().out
+
+
+def test_a_fine_tuned_head_keeps_the_rows_of_its_labels(first_half, tmp_path, capsys):
+    """Labels 0, 3, 4 and 7: at a learning rate of nearly nothing, the rows of 0, 3 and 4 are those of the first training."""
+    options = [f"--model.transfer.weights={first_half.folder}", "--model.learning_rate=1e-12", "--model.weight_decay=0"]
+    second = train("digits", [*SMALL, *options, '--data.classes=["0","3","4","7"]'], tmp_path / "artifacts", tmp_path / "runs")
+    before, after = weights_of(first_half), weights_of(second)
+    for name in ("head.1.weight", "head.1.bias"):
+        assert torch.allclose(after[name][:3], before[name][[0, 3, 4]], atol=1e-6)
+    said = "new are none; the head's rows follow their labels: those of 0, 3, 4 are kept; those of 7 start anew"
+    assert said in capsys.readouterr().out
+
+
+def test_an_artifact_of_another_width_is_refused(first_half, tmp_path):
+    given = [f"--model.transfer.weights={first_half.folder}", "--model.network.init_args.width=8", "--trainer.max_epochs=1"]
+    with pytest.raises(
+        SpecError, match=r"of another shape, the first is features\.0\.weight: 4 x 1 x 3 x 3, expected 8 x 1 x 3 x 3"
+    ):
+        train("digits", given, tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_a_head_that_is_named_as_new_starts_anew(first_half, tmp_path, capsys):
+    given = [
+        f"--model.transfer.weights={first_half.folder}",
+        "--model.transfer.new=[head]",
+        '--data.classes=["0","1","2","3","4"]',
+    ]
+    train("digits", [*SMALL, *given], tmp_path / "artifacts", tmp_path / "runs")
+    assert "new are head.1.weight, head.1.bias\n" in capsys.readouterr().out

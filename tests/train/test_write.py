@@ -1,4 +1,4 @@
-"""train/fit.py and train/write.py: from a config to an artifact that holds all that serving needs."""
+"""train/write.py: from a config to an artifact that holds all that serving needs."""
 
 import json
 import zipfile
@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from model_defs.artifact import Artifact
-from train.__main__ import main, train
+from train.__main__ import train
+
+FEW = ["--trainer.max_epochs=2", "--model.network.init_args.width=8", "--model.learning_rate=0.02"]
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    """The digits config after two epochs."""
     folder = tmp_path_factory.mktemp("digits")
-    return train("digits", ["--trainer.max_epochs=2"], folder / "artifacts", folder / "runs")
+    return train("digits", FEW, folder / "artifacts", folder / "runs")
 
 
 def test_an_artifact_holds_what_the_contract_says(artifact):
@@ -29,7 +30,7 @@ def test_an_artifact_holds_what_the_contract_says(artifact):
     assert read.versions["torch"] == torch.__version__.partition("+")[0]
 
 
-def test_the_test_set_travels_with_the_answers_of_the_written_weights(artifact):
+def test_the_test_set_has_the_answers_of_the_written_weights(artifact):
     network, transform = artifact.build_network(), artifact.build_transform()
     with zipfile.ZipFile(artifact.folder / "test.zip") as file:
         expected = json.loads(file.read("expected.json"))
@@ -51,38 +52,28 @@ def test_calibration_inputs_are_spread_over_the_training_split(artifact):
     assert transform.collate([transform(payload) for payload in inputs])[0].shape[0] == len(inputs)
 
 
-def test_the_samples_are_right_answers_of_different_labels(artifact):
+def test_the_samples_are_correct_answers_of_different_labels(artifact):
     samples = [sample for sample, _ in artifact.samples()]
     assert len({sample.truth for sample in samples}) == len(samples) > 1
     assert all(sample.answer[0]["label"] == sample.truth for sample in samples)
 
 
 def test_training_twice_gives_the_same_weights_and_calibration_inputs(artifact, tmp_path):
-    again = train("digits", ["--trainer.max_epochs=2"], tmp_path / "artifacts", tmp_path / "runs")
+    again = train("digits", FEW, tmp_path / "artifacts", tmp_path / "runs")
     for file in ("weights.safetensors", "calibration.zip"):
         assert (again.folder / file).read_bytes() == (artifact.folder / file).read_bytes()
 
 
-def test_the_best_epoch_is_what_is_kept(tmp_path):
-    """A learning rate that ruins the network late leaves the earlier epoch's weights."""
-    kept = train("digits", ["--trainer.max_epochs=3", "--model.learning_rate=0.02"], tmp_path / "artifacts", tmp_path / "runs")
-    best = next((tmp_path / "runs").rglob("*.ckpt"))
-    weights = torch.load(best, weights_only=True)["state_dict"]  # a checkpoint loads with unpickling forbidden
-    assert all(torch.equal(weights[f"network.{name}"], value) for name, value in kept.build_network().state_dict().items())
+def test_the_best_epoch_is_kept(artifact):
+    runs = artifact.folder.parents[1] / "runs"
+    best = next(runs.rglob("*.ckpt"))
+    weights = torch.load(best, weights_only=True)["state_dict"]
+    assert all(torch.equal(weights[f"network.{name}"], value) for name, value in artifact.build_network().state_dict().items())
 
 
-def test_any_key_can_be_given_on_the_command_line(tmp_path):
-    overrides = ["--trainer.max_epochs=1", "--model.network.init_args.width=4", "--model.transform.init_args.size=8"]
-    small = train("digits", overrides, tmp_path / "artifacts", tmp_path / "runs")
-    assert small.network["init_args"]["width"] == 4 and small.transform["init_args"]["size"] == 8
-
-
-def test_an_unknown_config_says_which_there_are():
-    with pytest.raises(SystemExit, match=r"no config 'digit' in train/configs/.*digits"):
-        main(["digit"])
-
-
-def test_an_unknown_key_is_an_error(capsys):
-    with pytest.raises(SystemExit):
-        main(["digits", "--trainer.max_epocs=1"])
-    assert "max_epocs" in capsys.readouterr().err
+def test_a_label_may_hold_dollar_signs(tmp_path):
+    """matplotlib would read them as mathematics."""
+    (tmp_path / "prices.csv").write_text("label,text\n" + "$0-$50,cheap\nBa$$in,dear\n" * 8)
+    short = [f"--data.root={tmp_path / 'prices.csv'}", "--trainer.max_epochs=1"]
+    artifact = train("intents", short, tmp_path / "artifacts", tmp_path / "runs")
+    assert artifact.labels == ["$0-$50", "Ba$$in"] and (artifact.folder / "report" / "confusion.png").exists()

@@ -1,23 +1,82 @@
-"""CSV files, row by row, each with the line where it begins. Knows nothing of what the columns mean."""
+"""CSV files: their rows, checked, each with the line where it begins; and the splits that a file or a folder of them holds."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from train.data.examples import DataError
+from train.data.example import DataError
+from train.data.splits import SPELLINGS
 
-csv.field_size_limit(10_000_000)  # characters; a review is longer than the csv module's own limit allows
+csv.field_size_limit(10_000_000)  # characters; the csv module's own limit is shorter than a long review
+
+
+class Row(NamedTuple):
+    """One row below the header.
+
+    Args:
+        cells: by their columns, as they stand in the file.
+        source: `train.csv:17`, the line where the row begins.
+    """
+
+    cells: dict[str, str]
+    source: str
+
+
+def csv_splits(root: Path, columns: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows of `root/train.csv`, `root/test.csv` and, if it exists, `root/validation.csv`. If `root` is one CSV file, all its
+    rows are "train".
+
+    Args:
+        columns: every row has these, and none of their cells is empty.
+
+    Raises:
+        DataError: a file or a column is missing, a row has another length than the header, or a cell is empty.
+    """
+    if root.is_file():
+        return {"train": list(csv_rows(root, columns))}
+    files = {}
+    for name, spellings in SPELLINGS.items():
+        candidates = [root / f"{spelling}.csv" for spelling in spellings]
+        files[name] = next((file for file in candidates if file.is_file()), None)
+        if files[name] is None and name != "validation":
+            raise DataError(f"{candidates[0]}: no such file; DATA=<folder> takes one with train.csv and test.csv")
+    return {name: list(csv_rows(file, columns)) for name, file in files.items() if file}
+
+
+def csv_rows(file: Path, columns: Sequence[str], may_be_empty: bool = False) -> Iterator[Row]:
+    """The rows below the header of one file; see `csv_splits`.
+
+    Args:
+        may_be_empty: accept empty cells in `columns`.
+    """
+    lines = records(file)
+    first, header = next(lines, (1, []))
+    for name in columns:
+        if name not in header:
+            raise DataError(f"{file}:{first}: no column {name!r}; the header is {','.join(header) or 'missing'}")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise DataError(f"{file}:{first}: two columns are called {twice[0]!r}; rename or remove one")
+    for line, fields in lines:
+        if len(fields) != len(header):
+            raise DataError(f"{file}:{line}: {len(fields)} fields; the header has {len(header)}: quote texts that hold commas")
+        row = Row(dict(zip(header, fields, strict=True)), f"{file}:{line}")
+        for name in columns:
+            if not may_be_empty and not row.cells[name].strip():
+                raise DataError(f"{row.source}: the {name} is empty; fill it or remove the row")
+        yield row
 
 
 def records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """A CSV file's rows that are not blank, each with the line where it begins: a quoted field may go on for many.
+    """(line, fields) for each row that is not blank. A quoted field may go on for many lines.
 
     Raises:
         DataError: no such file, not CSV, not text.
     """
     line = 1
     try:
-        # A byte that is not UTF-8 comes through as a lone surrogate: a strict decoder reads ahead and cannot say in which line.
+        # surrogateescape turns a byte that is not UTF-8 into a lone surrogate, so that the error can name the line. A strict
+        # decoder reads ahead and cannot.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
             reader = csv.reader(opened, strict=True)
             for fields in reader:
@@ -33,7 +92,7 @@ def records(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def not_text(fields: list[str]) -> str | None:
-    """What no text holds: a byte that was not UTF-8, or NUL, which Python's csv lets pass from 3.11 on."""
+    """Why these fields are not text, or None: a byte that is not UTF-8, or NUL, which Python's csv accepts since 3.11."""
     joined = "".join(fields)
     try:
         joined.encode()

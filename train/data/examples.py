@@ -1,77 +1,55 @@
-"""Where examples come from, each the bytes of an input and what is true of it: what all data sets share.
+"""The base of every data set: it splits the examples, decodes each one before the first epoch, and makes the batches.
 
-A data set says what its examples are; here they are split, read once before the first epoch, and handed out in batches.
-Knows nothing of a modality, whose transform decodes and collates as when serving; nor of losses, whose targets `targets.py`
-makes of what is true.
+A subclass says which examples there are. The model's transform decodes and collates them as in serving; the task's `targets`
+turn truths into what the loss takes.
 """
 
 import hashlib
 import json
-import random
-import re
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from rich.progress import track
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
+from torch.utils.data import DataLoader
 
-from model_defs.errors import BundleError, InputError
+from model_defs.build import did_you_mean
+from model_defs.errors import InputError
 from model_defs.transform import Transform
+from train.data.dataset import SampleDataset, collate
+from train.data.example import DataError, Example
 from train.data.sampler import ResumableBatchSampler, ResumableLoader
-from train.targets import Targets
+from train.data.splits import TEST_SHARE, Splits, hold_out, natural_order
 
-DOWNLOADS = "data/downloads"
-MOST_NAMED = 5  # unreadable examples that an error lists
-DECODERS = 4  # threads; Pillow and libsndfile let go of the interpreter's lock
-
-
-class DataError(BundleError):
-    """The data cannot be used; the message names the file and the line, and says what to do."""
-
-
-class Example(NamedTuple):
-    """One input and what it is.
-
-    Args:
-        payload: its bytes, or the file that holds them.
-        truth: what is true of it, in the terms of `model_defs/metrics.py`: a label; boxes; masks.
-        source: where it stands, for messages: a path, or `train.csv:17`.
-        suffix: how a file of it is named: ".png".
-    """
-
-    payload: bytes | Path
-    truth: Any
-    source: str
-    suffix: str
-
-    def read(self) -> bytes:
-        return self.payload.read_bytes() if isinstance(self.payload, Path) else self.payload
+MOST_LISTED = 5  # unreadable examples in an error message
+DECODERS = 4  # threads; Pillow and libsndfile release Python's lock
 
 
 class Examples(LightningDataModule):
-    """The base of every data set: a subclass says what `read` gives, and where a truth is more than a label, `labels_of`.
+    """The base of every data set. A subclass overrides `read_root`, which reads the user's data, or `built_in`, or both.
 
     Args:
-        root: where the data lies, or is downloaded to.
-        batch_size: examples in a batch.
-        num_workers: processes that decode; of use where `cache` is off.
-        validation: share of the training split that is kept for choosing the epoch, where the set has no split for that.
-        classes: only the examples of these labels; all if left out.
+        root: where the user's data lies: `make train DATA=<folder>`. Without it, the set's own data is used.
+        batch_size: examples per batch.
+        num_workers: processes that decode; useful where `cache` is off.
+        validation: the share of the training split that chooses the best epoch, if the data has no validation split.
+        classes: only the examples of these labels; all by default.
         cache: keep decoded samples in memory, so that each is decoded once.
         seed: of every random split.
     """
 
+    default_root: str | None = None  # of a set whose own data lies in a folder, or is downloaded into it
+    fewest_labels = 2  # that training needs
+
     def __init__(
         self,
-        root: str = DOWNLOADS,
+        root: str | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         validation: float = 0.1,
@@ -80,73 +58,103 @@ class Examples(LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        self.root, self.batch_size, self.num_workers = Path(root), batch_size, num_workers
+        if root == "":
+            raise DataError("root is empty; give a folder, or leave it out")
+        self.given_root = root
+        self.root = Path(root) if root else self.default_root and Path(self.default_root)
+        self.batch_size, self.num_workers = batch_size, num_workers
         self.validation, self.classes, self.cache, self.seed = validation, classes, cache, seed
-        self.splits: dict[str, list[Example]] = {}
-        self.samples: dict[str, list] = {}
-        self.place = {"epoch": 0, "batches": 0}  # where the training begins
+        self.splits: Splits = {}
+        self.samples: dict[str, list] = {}  # decoded, by split
+        self.position = {"epoch": 0, "batches": 0}  # where training begins or resumes
 
-    FEWEST_LABELS = 2  # to learn from
-
-    def read(self) -> dict[str, list[Example]]:
-        """The examples of "train", "test" and, where the set has one, "validation".
+    def read_splits(self) -> Splits:
+        """The examples of "train" and, if the data has these splits, of "validation" and "test".
 
         Raises:
-            DataError: nothing there, or nothing that can be read.
+            DataError: nothing is there, or something cannot be read.
         """
+        return self.built_in() if self.root is None else self.read_root()
+
+    def read_root(self) -> Splits:
+        """The examples that lie in `self.root`; for the error see `read_splits`."""
         raise NotImplementedError
 
+    def built_in(self) -> Splits:
+        """The examples of a set that needs no folder, because the project or a package makes them."""
+        raise DataError(f"{type(self).__name__} has no data of its own; say where yours lies with DATA=<folder>")
+
     def prepare_data(self) -> None:
-        """Lightning calls this in one process of a machine while the others wait: so that only one downloads."""
+        """Lightning calls this in one process per machine while the others wait, so that only one downloads."""
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
+        """Read the examples and split them.
+
+        Raises:
+            DataError: as `read_splits`; or a split is empty, or labels are missing.
+        """
         if self.splits:
             return
         if not 0 < self.validation < 1:
             raise DataError(f"validation={self.validation} is not a share of the training split: give more than 0, less than 1")
-        splits = self.read()
-        if self.classes:
-            splits = {name: list(filter(self.is_wanted, found)) for name, found in splits.items()}
-        if "validation" not in splits:
-            splits["train"], splits["validation"] = split(splits["train"], self.validation, self.seed)
-        self.labels = sorted({label for example in splits["train"] for label in self.labels_of(example.truth)}, key=natural)
-        for name, examples in splits.items():
-            if not examples:
-                raise DataError(f"{self.root}: the {name} split has no examples")
-            for example in examples:
-                for label in self.labels_of(example.truth) - {*self.labels}:
-                    raise DataError(f"{example.source}: the label {label!r} is in no training example")
-        if len(self.labels) < self.FEWEST_LABELS:
-            raise DataError(
-                f"{self.root}: every example is {', '.join(self.labels) or 'without a label'}; "
-                f"labels expected: {self.FEWEST_LABELS} or more"
-            )
+        splits = hold_out(self.read_splits(), "test", TEST_SHARE, self.seed)
+        splits = hold_out(self.of_classes(splits), "validation", self.validation, self.seed)
+        self.labels = self.checked_labels(splits)
         self.splits = splits
 
+    def of_classes(self, splits: Splits) -> Splits:
+        """Only the examples whose labels are all in `classes`.
+
+        Raises:
+            DataError: no example has one of the classes.
+        """
+        if not self.classes:
+            return splits
+        wanted = {*self.classes}
+        known = {label for found in splits.values() for one in found for label in self.labels_of(one.truth)}
+        for label in sorted(wanted - known):
+            raise DataError(f"classes: no example is {label!r}{did_you_mean(label, known)}")
+        return {name: [one for one in found if self.labels_of(one.truth) <= wanted] for name, found in splits.items()}
+
+    def checked_labels(self, splits: Splits) -> list[str]:
+        """The labels of the training split, in natural order: "2" before "10".
+
+        Raises:
+            DataError: a split is empty, a label is in no training example, or there are too few labels.
+        """
+        where = self.root or type(self).__name__
+        labels = sorted({label for one in splits["train"] for label in self.labels_of(one.truth)}, key=natural_order)
+        for name, examples in splits.items():
+            if not examples:
+                raise DataError(f"{where}: the {name} split has no examples")
+            for example in examples:
+                for label in self.labels_of(example.truth) - {*labels}:
+                    raise DataError(f"{example.source}: the label {label!r} is in no training example")
+        if len(labels) < self.fewest_labels:
+            found = ", ".join(labels) or "without a label"
+            raise DataError(f"{where}: every example is {found}; labels expected: {self.fewest_labels} or more")
+        return labels
+
     def labels_of(self, truth: Any) -> set[str]:
-        """The labels that a truth speaks of."""
+        """The labels in a truth; override it where a truth is not just a label."""
         return {truth}
 
-    def is_wanted(self, example: Example) -> bool:
-        return self.labels_of(example.truth) <= {*self.classes}
-
     def fit(self, transform: Transform) -> None:
-        """Let the transform learn from the training split what it needs; most need nothing."""
+        """Let the transform learn what it needs from the training split, such as a vocabulary. Most transforms need nothing."""
 
-    def equip(self, network: nn.Module, transform: Transform) -> None:
-        """Give the network the first weights that come with the data, as word vectors do; most data have none."""
+    def init_weights(self, network: nn.Module, transform: Transform) -> None:
+        """Set the initial weights that come with the data, such as word vectors. Most data has none."""
 
-    def check(self, transform: Transform) -> None:
-        """Decode every example, before the first epoch, and keep the samples if there is a cache.
+    def decode(self, transform: Transform) -> None:
+        """Decode every example before the first epoch, and keep the samples if `cache` is on.
 
         Raises:
             DataError: some cannot be decoded; the message lists the first few.
         """
         wrong: list[str] = []
-        quiet = not sys.stdout.isatty()
 
-        def decode(example: Example):
+        def decoded(example: Example) -> Any:
             try:
                 return transform(example.read())
             except (InputError, OSError) as error:
@@ -154,19 +162,20 @@ class Examples(LightningDataModule):
 
         for name, examples in self.splits.items():
             with ThreadPoolExecutor(DECODERS) as threads:
-                decoded = track(threads.map(decode, examples), f"reading {name}", len(examples), transient=True, disable=quiet)
-                self.samples[name] = [sample if self.cache else None for sample in decoded]
+                samples = threads.map(decoded, examples)
+                shown = track(samples, f"reading {name}", len(examples), transient=True, disable=not sys.stdout.isatty())
+                self.samples[name] = [sample if self.cache else None for sample in shown]
         if wrong:
-            more = f"\n  and {len(wrong) - MOST_NAMED:,} more" if len(wrong) > MOST_NAMED else ""
-            listed = "".join(f"\n  {line}" for line in sorted(wrong)[:MOST_NAMED])
+            more = f"\n  and {len(wrong) - MOST_LISTED:,} more" if len(wrong) > MOST_LISTED else ""
+            listed = "".join(f"\n  {line}" for line in sorted(wrong)[:MOST_LISTED])
             raise DataError(f"{len(wrong):,} examples cannot be read; mend or remove them:{listed}{more}")
 
     def counts(self) -> dict[str, int]:
-        """Examples in each split."""
+        """The number of examples in each split."""
         return {name: len(examples) for name, examples in self.splits.items()}
 
     def fingerprint(self) -> str:
-        """SHA-256 over every example's split, label and bytes, whatever their order and their files' names."""
+        """SHA-256 of every example's split, truth and bytes. Order and file names do not change it."""
         entries = sorted(
             f"{name} {as_text(example.truth)} {hashlib.sha256(example.read()).hexdigest()}"
             for name, examples in self.splits.items()
@@ -174,21 +183,18 @@ class Examples(LightningDataModule):
         )
         return hashlib.sha256("\n".join(entries).encode()).hexdigest()
 
-    def test_examples(self) -> list[Example]:
-        return self.splits["test"]
-
     def train_dataloader(self) -> DataLoader:
-        self.learning = self.loader("train", self.trainer.lightning_module.augment, self.seed, generator=torch.Generator())
-        self.learning.load_state_dict(self.place)
-        return self.learning
+        self.train_loader = self.loader("train", self.trainer.lightning_module.augment, self.seed, generator=torch.Generator())
+        self.train_loader.load_state_dict(self.position)
+        return self.train_loader
 
     def state_dict(self) -> dict[str, int]:
-        """Where in its examples a training is: a part of its checkpoint."""
-        return self.learning.state_dict()
+        """The position of the training in its examples; it goes into Lightning's checkpoint."""
+        return self.train_loader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Lightning calls this before it asks for the loader, and the loader's own, which it also has, too late."""
-        self.place = state
+        """Keep the position for the loader. Lightning calls this before the loader exists."""
+        self.position = state
 
     def val_dataloader(self) -> DataLoader:
         return self.loader("validation", None)
@@ -197,78 +203,22 @@ class Examples(LightningDataModule):
         return self.loader("test", None)
 
     def loader(self, name: str, augment: Callable | None, seed: int | None = None, **options) -> DataLoader:
+        """Args:
+        seed: of the order; without it the order is that of the examples.
+        """
         task = self.trainer.lightning_module
         targets = task.targets(self.labels, augment)
-        samples = Samples(self.splits[name], self.samples[name] if self.cache else None, task.transform, targets)
+        samples = SampleDataset(self.splits[name], self.samples[name] if self.cache else None, task.transform, targets)
         try:
             batches = ResumableBatchSampler(
                 len(samples), self.batch_size, seed, self.trainer.global_rank, self.trainer.world_size
             )
         except ValueError as error:
-            raise DataError(f"{self.root}: the {name} split has {error}; train with fewer, or give it more") from None
+            raise DataError(f"the {name} split has {error}; train with fewer, or give it more") from None
         collate_fn = partial(collate, task.transform, targets)
         return ResumableLoader(samples, batch_sampler=batches, num_workers=self.num_workers, collate_fn=collate_fn, **options)
 
 
-class Samples(Dataset):
-    """(decoded and, for training, augmented sample, its target) by place."""
-
-    def __init__(self, examples: list[Example], cached: list | None, transform: Transform, targets: Targets):
-        self.examples, self.cached, self.transform, self.targets = examples, cached, transform, targets
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, place: int) -> tuple:
-        example = self.examples[place]
-        sample = self.cached[place] if self.cached else self.transform(example.read())
-        return self.targets(sample, example.truth)
-
-
-def collate(transform: Transform, targets: Targets, pairs: Sequence[tuple]) -> tuple[tuple[Tensor, ...], Any]:
-    """Pairs of `Samples` -> the network's inputs, and the batch's targets. Not inside `loader`: spawned workers unpickle it."""
-    samples, found = zip(*pairs, strict=True)
-    return transform.collate(list(samples)), targets.collate(list(found))
-
-
 def as_text(truth: Any) -> str:
-    """A truth in one line; a label is its own."""
+    """A truth on one line; a label is its own text."""
     return truth if isinstance(truth, str) else json.dumps(truth, sort_keys=True)
-
-
-def natural(label: str) -> list:
-    """A sort key that puts "2" before "10"."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", label)]
-
-
-def split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """The rest, and `share` of each label's examples, chosen at random; at least one of each label that has two. Examples of
-    which more than a label is true are chosen from all alike."""
-    by_label: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        by_label[example.truth if isinstance(example.truth, str) else ""].append(example)
-    chosen: set[int] = set()
-    generator = random.Random(seed)
-    for label in sorted(by_label):
-        count = min(len(by_label[label]) - 1, max(1, round(share * len(by_label[label]))))
-        chosen.update(id(example) for example in generator.sample(by_label[label], count))
-    return [one for one in examples if id(one) not in chosen], [one for one in examples if id(one) in chosen]
-
-
-def open_set(source: Callable, root: Path, **options):
-    """The set of torchvision or torchaudio that lies in `root`, downloaded if it is not there.
-
-    Raises:
-        DataError: it is neither there nor to be had.
-    """
-    try:
-        try:
-            return source(root, **options)
-        except (OSError, RuntimeError):
-            root.mkdir(parents=True, exist_ok=True)
-            return source(root, download=True, **options)
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{source.__name__} is not in {root}/ and cannot be downloaded ({error}); "
-            "give a folder that holds it, or one of class folders, with DATA=<folder>"
-        ) from error

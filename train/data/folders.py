@@ -1,16 +1,14 @@
-"""Folders that are named for what lies in them: how most people keep the examples of a classifier.
-
-Knows nothing of a modality: whoever asks says which suffixes it reads.
-"""
+"""Class folders: the usual way to keep the examples of a classifier, one folder per class."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from train.data.examples import DataError, Example, split
+from train.data.example import DataError, Example
+from train.data.splits import SPELLINGS, Splits
 
 
 def has_class_folders(root: Path, suffixes: set[str]) -> bool:
-    """Whether `class_folders` is what reads `root`: it has `train/`, or two folders with files of these kinds."""
+    """Whether `class_folders` can read `root`: it has `train/`, or two folders that hold files with these suffixes."""
     if (root / "train").is_dir():
         return True
     if not root.is_dir():
@@ -18,41 +16,39 @@ def has_class_folders(root: Path, suffixes: set[str]) -> bool:
     return sum(any(file.suffix.lower() in suffixes for file in folder.iterdir()) for folder in folders(root)) > 1
 
 
-def class_folders(root: Path, suffixes: set[str], seed: int) -> dict[str, list[Example]]:
-    """`root/train/<class>/*`, `root/test/<class>/*` and, if there, `root/validation/<class>/*` (or `val`); or `root/<class>/*`,
-    of which a fifth becomes the test split.
+def class_folders(root: Path, suffixes: set[str]) -> Splits:
+    """The examples of `root/train/<class>/*`, `root/test/<class>/*` and, if it exists, `root/validation/<class>/*` (or `val`).
+    If there is no `root/train/`, those of `root/<class>/*` are all "train".
 
     Raises:
-        DataError: no such folder, no class folders, or one without a file of these kinds.
+        DataError: no such folder, no class folders, or one without a file with these suffixes.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; say where the data lies with DATA=<folder>")
     if not (root / "train").is_dir():
-        train, test = split(list(in_classes(root, suffixes)), 0.2, seed)
-        return {"train": train, "test": test}
-    names = {"train": ("train",), "test": ("test",), "validation": ("validation", "val", "valid")}
+        return {"train": list(in_classes(root, suffixes))}
     found = {
-        name: list(in_classes(root / folder, suffixes))
-        for name, spellings in names.items()
-        for folder in spellings
-        if (root / folder).is_dir()
+        name: list(in_classes(root / spelling, suffixes))
+        for name, spellings in SPELLINGS.items()
+        for spelling in spellings
+        if (root / spelling).is_dir()
     }
     if "test" not in found:
         raise DataError(f"{root}: has train/ and no test/; put some of each class into {root / 'test'}/<class>/")
     return found
 
 
-def in_classes(folder: Path, suffixes: set[str]) -> Iterator[Example]:
-    """The files of each sub-folder, which is named for what they are; hidden ones are left out."""
-    classes = folders(folder)
+def in_classes(root: Path, suffixes: set[str]) -> Iterator[Example]:
+    """The files in each sub-folder, labelled with the folder's name. Hidden files are left out."""
+    classes = folders(root)
     if len(classes) < 2:
-        raise DataError(f"{folder}: {len(classes)} class folders; at least two are expected, such as {folder}/cat/1.jpg")
-    for place in classes:
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in suffixes and not is_hidden(file, place))
+        raise DataError(f"{root}: {len(classes)} class folders; at least two are expected, such as {root}/cat/1.jpg")
+    for folder in classes:
+        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and not is_hidden(file, folder))
         if not files:
             kinds = " ".join(sorted(suffixes)[:12])
-            raise DataError(f"{place}: no file of a kind that this model reads ({kinds} ...); remove the folder or fill it")
-        yield from (Example(file, place.name, str(file), file.suffix.lower()) for file in files)
+            raise DataError(f"{folder}: no file of a kind that this model reads ({kinds} ...); remove the folder or fill it")
+        yield from (Example(file, folder.name, str(file), file.suffix.lower()) for file in files)
 
 
 def folders(root: Path) -> list[Path]:
@@ -60,5 +56,5 @@ def folders(root: Path) -> list[Path]:
 
 
 def is_hidden(file: Path, root: Path) -> bool:
-    """Whether the file, or a folder between it and `root`, has a name that begins with a dot."""
+    """Whether the name of the file, or of a folder between it and `root`, begins with a dot."""
     return any(part.startswith(".") for part in file.relative_to(root).parts)

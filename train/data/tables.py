@@ -1,110 +1,78 @@
-"""Tables: scikit-learn's by name, made-up trips, and any CSV with a header.
-
-Knows nothing of how a row becomes numbers, but for the statistics and the categories that it hands to the transform:
-`model_defs/table.py` decodes.
-"""
+"""Tables: scikit-learn's by name, synthetic trips, and any CSV with a header."""
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn import datasets
 
+from model_defs.build import did_you_mean
 from model_defs.json_input import SUFFIX, body, inputs_of, parsed
 from model_defs.table import TableTransform
-from train.data.csv_rows import records
-from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
+from train.data.csv_rows import Row, csv_splits
+from train.data.example import DataError, Example
+from train.data.examples import Examples
+from train.data.splits import Splits
 from train.data.synthetic.trips import trip
-
-Cells = dict[str, str]
 
 
 class TableCSV(Examples):
-    """`root/train.csv` and `root/test.csv` (and `validation.csv`, if there), or one CSV file, of which a fifth is for testing.
+    """`root/train.csv` and `root/test.csv` (and `validation.csv`), or one CSV file.
 
-    A column whose every filled cell in train.csv is a number is numeric, any other one categorical; an empty cell is an unknown
+    A column is numeric if all its filled cells in train.csv are numbers; otherwise it is categorical. An empty cell is an unknown
     value.
 
     Args:
-        label: the column to be told by the others.
-        categorical: columns of categories that look like numbers: postcodes, say.
-        leave_out: columns that the network is not to see: a row's number, say.
+        label: the column to predict from the others.
+        categorical: columns of categories that look like numbers, such as postcodes.
+        leave_out: columns that the network must not see, such as a row's number.
     """
 
     def __init__(
         self,
-        root: str = DOWNLOADS,
+        *args: Any,
         label: str = "label",
         categorical: list[str] | None = None,
         leave_out: list[str] | None = None,
         **options: Any,
     ):
-        super().__init__(root, **options)
+        super().__init__(*args, **options)
         self.label, self.categorical, self.leave_out = label, categorical or [], leave_out or []
 
-    def read(self) -> dict[str, list[Example]]:
-        if self.root.is_file():
-            found = list(self.rows(self.root))
-            examples = self.examples(found, self.numeric(found))
-            train, test = split(examples, 0.2, self.seed)
-            return {"train": train, "test": test}
-        files = {name: self.root / f"{name}.csv" for name in ("train", "test", "validation")}
-        for name in ("train", "test"):
-            if not files[name].is_file():
-                raise DataError(f"{files[name]}: no such file; DATA=<folder> takes one with train.csv and test.csv")
-        rows = {name: list(self.rows(file)) for name, file in files.items() if file.is_file()}
-        numeric = self.numeric(rows["train"])
-        return {name: self.examples(found, numeric) for name, found in rows.items()}
+    def read_root(self) -> Splits:
+        splits = csv_splits(self.root, [self.label])
+        numeric = self.numeric_columns(splits["train"])
+        return {name: [self.example_of(row, numeric) for row in rows] for name, rows in splits.items()}
 
-    def rows(self, file: Path) -> Iterator[tuple[str, Cells]]:
-        """Each row's place, and its cells by their columns.
-
-        Raises:
-            DataError: no label column, a row of another length than the header, or one without a label.
+    def numeric_columns(self, rows: list[Row]) -> set[str]:
         """
-        lines = records(file)
-        first, header = next(lines, (1, []))
-        if self.label not in header:
-            raise DataError(f"{file}:{first}: no column {self.label!r}; the header is {','.join(header) or 'missing'}")
-        for line, fields in lines:
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{file}:{line}: {len(fields)} fields; the header has {len(header)}: quote texts that hold commas"
-                )
-            cells = {name: field.strip() for name, field in zip(header, fields, strict=True) if name not in self.leave_out}
-            if not cells[self.label]:
-                raise DataError(f"{file}:{line}: the {self.label} is empty; fill it or remove the row")
-            yield f"{file}:{line}", cells
+        Raises:
+            DataError: `categorical` or `leave_out` name a column that does not exist, or the label.
+        """
+        names = {*rows[0].cells} if rows else set()
+        for key in ("categorical", "leave_out"):
+            for name in getattr(self, key) if rows else ():
+                if name not in names - {self.label}:
+                    raise DataError(f"{key}: the table has no column {name!r} to tell by{did_you_mean(name, names)}")
+        candidates = names - {self.label, *self.categorical, *self.leave_out}
+        return {
+            name for name in candidates if all(as_number(cell) is not None for row in rows if (cell := row.cells[name].strip()))
+        }
 
-    def numeric(self, rows: list[tuple[str, Cells]]) -> set[str]:
-        """The columns of numbers."""
-        names = set(rows[0][1]) - {*self.categorical, self.label} if rows else set()
-        return {name for name in names if all(as_number(cells[name]) is not None for _, cells in rows if cells.get(name))}
+    def example_of(self, row: Row, numeric: set[str]) -> Example:
+        cells = {name: cell.strip() for name, cell in row.cells.items() if name not in self.leave_out}
+        truth = cells.pop(self.label)
+        return self.example({name: as_json(cell, name in numeric) for name, cell in cells.items()}, truth, row.source)
 
-    def examples(self, rows: list[tuple[str, Cells]], numeric: set[str]) -> list[Example]:
-        return [
-            self.example({name: self.cell(text, name in numeric) for name, text in cells.items()}, cells[self.label], source)
-            for source, cells in rows
-        ]
+    def example(self, inputs: dict[str, Any], truth: Any, source: str) -> Example:
+        return Example(body(inputs), self.truth_of(truth, source), source, SUFFIX)
 
-    def cell(self, text: str, is_numeric: bool) -> Any:
-        """A cell as JSON has it: a text in a column of numbers stays one, and is refused with its line when it is read."""
-        if not text:
-            return None
-        number = as_number(text) if is_numeric else None
-        return text if number is None else number
-
-    def example(self, row: dict[str, Any], truth: Any, source: str) -> Example:
-        inputs = {name: value for name, value in row.items() if name != self.label}
-        return Example(body(inputs), self.truth(truth, source), source, SUFFIX)
-
-    def truth(self, given: Any, source: str) -> Any:
+    def truth_of(self, given: Any, source: str) -> Any:
         return str(given)
 
     def fit(self, transform: TableTransform) -> None:
-        """Mean and deviation of each number, and the categories, of what is there to learn from and to choose the epoch by."""
+        """Learn each number's mean and standard deviation, and each column's categories, from training and validation."""
         rows = [inputs_of(parsed(example.read())) for name in ("train", "validation") for example in self.splits[name]]
         columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
         for name, values in columns.items():
@@ -115,11 +83,11 @@ class TableCSV(Examples):
 
 
 class RegressionCSV(TableCSV):
-    """As CSVTable; what is to be told is a number."""
+    """As `TableCSV`, for a label that is a number."""
 
-    FEWEST_LABELS = 0
+    fewest_labels = 0
 
-    def truth(self, given: Any, source: str) -> dict[str, float]:
+    def truth_of(self, given: Any, source: str) -> dict[str, float]:
         number = as_number(str(given))
         if number is None:
             raise DataError(f"{source}: the {self.label} is {given!r}; this model learns numbers")
@@ -134,62 +102,70 @@ class RegressionCSV(TableCSV):
 
 
 class Trips(TableCSV):
-    """Trips that `train/data/synthetic/trips.py` makes up: on foot, by bicycle, bus or car; or CSV.
+    """Trips on foot, by bicycle, bus or car that `train/data/synthetic/trips.py` makes. Or CSV.
 
     Args:
         count: for training; a quarter as many more are for testing.
     """
 
-    def __init__(self, root: str = DOWNLOADS, count: int = 4_000, **options: Any):
-        super().__init__(root, **options)
+    def __init__(self, *args: Any, count: int = 4_000, **options: Any):
+        super().__init__(*args, **options)
         self.count = count
 
-    def read(self) -> dict[str, list[Example]]:
-        if self.root != Path(DOWNLOADS):
-            return super().read()
+    def built_in(self) -> Splits:
         first, tested = 1_000_000 * self.seed, max(1, self.count // 4)
-        made = [trip(first + seed) for seed in range(self.count + tested)]
-        examples = [self.example(row, way, f"made-up trip {seed}") for seed, (row, way, _) in enumerate(made)]
+        trips = [trip(first + index) for index in range(self.count + tested)]
+        examples = [self.example(row, mode, f"made-up trip {index}") for index, (row, mode, _) in enumerate(trips)]
         return {"train": examples[: self.count], "test": examples[self.count :]}
 
 
-def bundled(load: Callable) -> Iterator[tuple[dict[str, float], Any, str]]:
-    """The rows of a set that scikit-learn brings along, each with what is true of it and its place."""
-    table = load()
-    names = [str(name) for name in table.feature_names]
-    labels = getattr(table, "target_names", None)
-    for place, (values, target) in enumerate(zip(table.data.tolist(), table.target.tolist(), strict=True)):
-        truth = target if labels is None else str(labels[target])
-        yield dict(zip(names, values, strict=True)), truth, f"scikit-learn's {load.__name__.removeprefix('load_')}: {place}"
+class SklearnTable(TableCSV):
+    """The base of the tables that come with scikit-learn. Or CSV."""
+
+    load_table: Callable  # -> the table, as scikit-learn gives it
+
+    def built_in(self) -> Splits:
+        return {"train": [self.example(*row) for row in self.table_rows()]}
+
+    def table_rows(self) -> Iterator[tuple[dict[str, float], Any, str]]:
+        """(row, truth, source) for each row of the table."""
+        table = self.load_table()
+        names = [str(name) for name in table.feature_names]
+        labels = getattr(table, "target_names", None)
+        source = f"scikit-learn's {self.load_table.__name__.removeprefix('load_')}"
+        for index, (values, target) in enumerate(zip(table.data.tolist(), table.target.tolist(), strict=True)):
+            truth = target if labels is None else str(labels[target])
+            yield dict(zip(names, values, strict=True)), truth, f"{source}: {index}"
 
 
-class BreastCancer(TableCSV):
-    """569 tumours by 30 measures of their cells, malignant or benign, which scikit-learn brings along; a fifth is for testing. Or
-    CSV."""
+class BreastCancer(SklearnTable):
+    """569 tumours, malignant or benign, by 30 measures of their cells. Or CSV."""
 
-    load = staticmethod(datasets.load_breast_cancer)
-
-    def read(self) -> dict[str, list[Example]]:
-        if self.root != Path(DOWNLOADS):
-            return super().read()
-        train, test = split([self.example(*row) for row in bundled(self.load)], 0.2, self.seed)
-        return {"train": train, "test": test}
+    load_table = staticmethod(datasets.load_breast_cancer)
 
 
-class Wine(BreastCancer):
-    """178 wines of three growers by 13 measures, likewise."""
+class Wine(SklearnTable):
+    """178 wines of three growers by 13 measures. Or CSV."""
 
-    load = staticmethod(datasets.load_wine)
+    load_table = staticmethod(datasets.load_wine)
 
 
-class Diabetes(RegressionCSV, BreastCancer):
-    """442 people by ten measures, and how far their disease went in a year, 25 to 346; likewise."""
+class Diabetes(RegressionCSV, SklearnTable):
+    """442 people by ten measures; the label says how far their disease went in a year, 25 to 346. Or CSV."""
 
-    load = staticmethod(datasets.load_diabetes)
+    load_table = staticmethod(datasets.load_diabetes)
+
+
+def as_json(cell: str, is_numeric: bool) -> Any:
+    """A cell as a request would hold it. A text in a numeric column stays a text, so that decoding refuses it with its line."""
+    if not cell:
+        return None
+    number = as_number(cell) if is_numeric else None
+    return cell if number is None else number
 
 
 def as_number(text: str) -> float | None:
-    """None where it is none, or not a finite one."""
+    """None if it is not a finite number."""
     try:
         number = float(text)
     except ValueError:
@@ -198,5 +174,5 @@ def as_number(text: str) -> float | None:
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float]:
-    """The deviation of what never changes is 1, so that it can be divided by."""
+    """Mean and standard deviation; the deviation of a constant is 1, since samples are divided by it."""
     return float(np.mean(values)), float(np.std(values)) or 1.0

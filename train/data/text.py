@@ -1,7 +1,7 @@
-"""Texts: the requests that come with the project, AG News and IMDB by name, and any CSV.
+"""Texts for classification: the requests that come with the project, AG News and IMDB by name, and any CSV.
 
-`model_defs/text.py` and its neighbours turn a text into numbers. This module chooses the vocabulary and reads word vectors.
-Where torchtext is installed, torchtext does that and reads the named sets: see `torchtext_source.py`.
+The vocabulary, or the tokenizer, is learned here. Word vectors from a file become the network's initial ones. Where torchtext is
+installed, it builds the vocabulary and reads vectors and named sets: see `torchtext_source.py`.
 """
 
 import csv
@@ -20,8 +20,11 @@ from model_defs.text import NgramTransform
 from model_defs.transform import Transform
 from model_defs.transformer import SubwordTransform
 from train.data.bpe import train_tokenizer
-from train.data.csv_rows import records
-from train.data.examples import DOWNLOADS, DataError, Example, Examples, split
+from train.data.csv_rows import csv_splits
+from train.data.downloads import DOWNLOADS
+from train.data.example import DataError, Example
+from train.data.examples import Examples
+from train.data.splits import Splits
 
 HAS_TORCHTEXT = find_spec("torchtext") is not None  # only in .venv-torchtext
 if HAS_TORCHTEXT:
@@ -33,19 +36,19 @@ else:
 
 
 class TextCSV(Examples):
-    """`root/train.csv` and `root/test.csv` (and `validation.csv`, if there), or one CSV file, of which a fifth is for testing.
+    """`root/train.csv` and `root/test.csv` (and `validation.csv`), or one CSV file.
 
     Args:
         label: the column of labels.
         text: the column of texts.
-        vectors: a text file of word vectors, GloVe's or fastText's, that the network begins with.
-        unseen: so many words that the file has and the training split has not are learned too: the file's first, which are the
-            most frequent ones.
+        vectors: a text file of word vectors, GloVe's or fastText's; they become the network's initial ones.
+        unseen: the network also learns up to this many words that the vectors have and the training split lacks. The file's
+            first words are taken, which are the most frequent ones.
     """
 
     def __init__(
         self,
-        root: str = DOWNLOADS,
+        root: str | None = None,
         label: str = "label",
         text: str = "text",
         vectors: str | None = None,
@@ -59,18 +62,19 @@ class TextCSV(Examples):
         self.unseen = unseen
         self.vectors = read_vectors(Path(vectors)) if vectors else None
 
-    def read(self) -> dict[str, list[Example]]:
-        if self.root.is_file():
-            train, test = split(list(rows(self.root, *self.columns)), 0.2, self.seed)
-            return {"train": train, "test": test}
-        files = {name: self.root / f"{name}.csv" for name in ("train", "test", "validation")}
-        for name in ("train", "test"):
-            if not files[name].is_file():
-                raise DataError(f"{files[name]}: no such file; DATA=<folder> takes one with train.csv and test.csv")
-        return {name: list(rows(file, *self.columns)) for name, file in files.items() if file.is_file()}
+    def read_root(self) -> Splits:
+        label, text = self.columns
+        return {
+            name: [Example(row.cells[text].encode(), row.cells[label].strip(), row.source, ".txt") for row in rows]
+            for name, rows in csv_splits(self.root, self.columns).items()
+        }
 
     def fit(self, transform: Transform) -> None:
-        """Let the transform learn its words or pieces from the training split alone, but for those that `vectors` brings."""
+        """Learn the words, or the pieces of words, from the training split. Words of `vectors` are added.
+
+        Raises:
+            DataError: the transform does not take texts, or there are word vectors and it does not take words.
+        """
         if self.vectors and not isinstance(transform, NgramTransform):
             raise DataError(f"vectors: word vectors are for transforms of words; {type(transform).__name__} is none")
         learn(transform, (example.read().decode() for example in self.splits["train"]))
@@ -78,8 +82,12 @@ class TextCSV(Examples):
             known = {*transform.tokens}
             transform.tokens += [word for word in self.vectors.index if word not in known][: self.unseen]
 
-    def equip(self, network: nn.Module, transform: Transform) -> None:
-        """Put the vectors in the place of the words' first ones."""
+    def init_weights(self, network: nn.Module, transform: Transform) -> None:
+        """Copy the word vectors into the network's embedding.
+
+        Raises:
+            DataError: the network has no embedding of that size.
+        """
         if not self.vectors:
             return
         table = getattr(network, "embedding", None)
@@ -89,7 +97,7 @@ class TextCSV(Examples):
                 f"vectors of {self.vectors.dim} numbers are for a network with dim: {self.vectors.dim}; this has {has}"
             )
         rows = self.vectors.index
-        found = {number: rows[word] for word, number in transform.vocabulary.items() if word in rows}
+        found = {index: rows[word] for word, index in transform.vocabulary.items() if word in rows}
         with torch.no_grad():
             table.weight[[*found]] = self.vectors.table[[*found.values()]]
         print(f"word vectors for {len(found):,} of {len(transform.vocabulary):,} words; the others are learned", flush=True)
@@ -97,19 +105,19 @@ class TextCSV(Examples):
 
 @singledispatch
 def learn(transform: Transform, texts: Iterator[str]) -> None:
-    """Let the transform learn from texts what it needs."""
+    """Let the transform learn what it needs from texts."""
     raise DataError(f"{type(transform).__name__} is no transform of texts")
 
 
 @learn.register
 def _(transform: NgramTransform, texts: Iterator[str]) -> None:
-    """Its vocabulary."""
+    """The vocabulary."""
     transform.tokens = build_vocabulary(texts, transform.ngrams, transform.max_tokens, transform.min_freq)
 
 
 @learn.register
 def _(transform: SubwordTransform, texts: Iterator[str]) -> None:
-    """Its tokenizer, unless it has one already."""
+    """The tokenizer, unless it has one already."""
     if transform.tokenizer is None:
         transform.written = train_tokenizer(texts, transform.vocab_size)
 
@@ -117,8 +125,7 @@ def _(transform: SubwordTransform, texts: Iterator[str]) -> None:
 class Intents(TextCSV):
     """560 everyday requests of ten kinds, and 140 in other words for testing, written for this project."""
 
-    def __init__(self, root: str = str(Path(__file__).with_name("intents")), **options):
-        super().__init__(root, **options)
+    default_root = str(Path(__file__).with_name("intents"))
 
 
 class Named(TextCSV):
@@ -127,12 +134,13 @@ class Named(TextCSV):
     On disk it lies where torchtext puts it: `root/datasets/<name>/`.
     """
 
-    files: ClassVar[dict[str, tuple[str, str]]]  # by their name on disk: where from, and their MD5
+    default_root = DOWNLOADS
+    files: ClassVar[dict[str, tuple[str, str]]]  # name on disk -> URL, MD5
     names: tuple[str, ...]  # of the labels
 
-    def read(self) -> dict[str, list[Example]]:
+    def read_root(self) -> Splits:
         if self.root.is_file() or (self.root / "train.csv").is_file():
-            return super().read()
+            return super().read_root()
         if HAS_TORCHTEXT:
             read_part = self.torchtext_pairs
         else:
@@ -154,7 +162,7 @@ class Named(TextCSV):
     def download(self) -> None:
         """
         Raises:
-            DataError: a file is not there and cannot be had, or it is another one.
+            DataError: a file is missing and cannot be downloaded, or it is another file.
         """
         try:
             for file, (url, md5) in self.files.items():
@@ -176,7 +184,7 @@ class Named(TextCSV):
             raise self.unavailable(error) from error
 
     def pairs(self, part: str) -> Iterator[tuple[str, str]]:
-        """The labels and texts of "train" or "test"."""
+        """(label, text) of each example of "train" or "test"."""
         raise NotImplementedError
 
 
@@ -213,24 +221,3 @@ class IMDB(Named):
                 *_, folder, label, _file = ("", "", *Path(entry.name).parts)
                 if entry.isfile() and folder == part and label in self.names:
                     yield label, archive.extractfile(entry).read().decode()
-
-
-def rows(file: Path, label: str, text: str) -> Iterator[Example]:
-    """The examples in a CSV file with a header.
-
-    Raises:
-        DataError: what is wrong, with the line where its row begins.
-    """
-    lines = records(file)
-    first, header = next(lines, (1, []))
-    for column in (label, text):
-        if column not in header:
-            raise DataError(f"{file}:{first}: no column {column!r}; the header is {','.join(header) or 'missing'}")
-    for line, fields in lines:
-        if len(fields) != len(header):
-            raise DataError(f"{file}:{line}: {len(fields)} fields; the header has {len(header)}: quote texts that hold commas")
-        row = dict(zip(header, fields, strict=True))
-        for column in (label, text):
-            if not row[column].strip():
-                raise DataError(f"{file}:{line}: the {column} is empty; fill it or remove the row")
-        yield Example(row[text].encode(), row[label].strip(), f"{file}:{line}", ".txt")

@@ -17,7 +17,7 @@ from torchtext import datasets  # noqa: E402
 from torchtext.data.utils import get_tokenizer, ngrams_iterator  # noqa: E402
 from torchtext.vocab import Vectors, build_vocab_from_iterator  # noqa: E402
 
-from train.data.examples import DataError  # noqa: E402
+from train.data.example import DataError  # noqa: E402
 from train.data.vectors import WordVectors, not_vectors  # noqa: E402
 from train.data.vocabulary import UNKNOWN  # noqa: E402
 

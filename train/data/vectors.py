@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from train.data.examples import DataError
+from train.data.example import DataError
 
 
 class WordVectors(NamedTuple):

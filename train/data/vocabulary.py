@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from model_defs.text import ngrams, tokenize
 
-UNKNOWN = "<unk>"  # number 0
+UNKNOWN = "<unk>"  # index 0
 
 
 def build_vocabulary(texts: Iterable[str], size: int, most: int | None = None, min_freq: int = 1) -> list[str]:
@@ -15,7 +15,7 @@ def build_vocabulary(texts: Iterable[str], size: int, most: int | None = None, m
 
     Args:
         size: of the longest n-gram, in words.
-        most: the number of entries at most, `<unk>` included.
+        most: entries at most, `<unk>` included.
         min_freq: an n-gram that is seen less often is left out.
     """
     counts = Counter(ngram for text in texts for ngram in ngrams(tokenize(text), size))

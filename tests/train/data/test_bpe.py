@@ -1,3 +1,5 @@
+"""train/data/bpe.py: a tokenizer of word pieces, trained on texts."""
+
 import subprocess
 import sys
 
@@ -15,9 +17,9 @@ def test_the_same_corpus_gives_the_same_tokenizer():
     assert again == train_tokenizer(iter(CORPUS), 300) + "\n"
 
 
-def test_frequent_words_are_whole_and_the_special_pieces_come_first():
+def test_frequent_words_are_one_piece_and_the_special_ones_come_first():
     made = tokenizers.Tokenizer.from_str(train_tokenizer(CORPUS, 400))
-    assert [made.id_to_token(number) for number in range(3)] == SPECIAL
+    assert [made.id_to_token(token) for token in range(3)] == SPECIAL
     assert made.encode("WAKE me at SEVEN").tokens == ["[CLS]", "Ġwake", "Ġme", "Ġat", "Ġseven", "[SEP]"]
     assert made.get_vocab_size() <= 400
 

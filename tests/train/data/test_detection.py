@@ -1,4 +1,4 @@
-"""train/data/detection.py and synthetic/shapes.py: what is said to be true of a picture is what is in it."""
+"""train/data/detection.py and synthetic/shapes.py: the truth of a picture is what is in it."""
 
 import json
 
@@ -9,45 +9,45 @@ from PIL import Image
 from model_defs.answer_diff import pixels
 from model_defs.vision import LetterboxTransform
 from train.data.detection import COCO, CocoFolder, MaskFolder, Shapes, ShapesMasks
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.synthetic.shapes import SHAPES, scene
 
 
 def ready(data):
     data.setup()
-    data.check(LetterboxTransform(size=32))
+    data.decode(LetterboxTransform(size=32))
     return data
 
 
-def test_a_scene_is_the_same_each_time_and_another_with_another_seed():
+def test_the_same_seed_makes_the_same_scene():
     picture, shapes = scene(3)
     again, others = scene(3)
     assert picture.tobytes() == again.tobytes() and [name for name, _ in shapes] == [name for name, _ in others]
     assert scene(4)[0].tobytes() != picture.tobytes()
 
 
-def test_shapes_do_not_share_pixels_and_enough_is_seen_of_each():
+def test_shapes_do_not_share_pixels_and_enough_of_each_is_visible():
     for seed in range(30):
         picture, shapes = scene(seed)
         assert shapes and all(mask.shape == (picture.height, picture.width) for _, mask in shapes)
         assert sum(mask.astype(int) for _, mask in shapes).max() == 1 and all(mask.sum() > 40 for _, mask in shapes)
 
 
-def test_boxes_touch_what_is_seen_of_a_shape_on_all_four_sides():
+def test_boxes_are_tight_around_the_visible_part_of_a_shape():
     data = ready(Shapes(pictures=10, masks=True))
     assert data.counts() == {"train": 9, "validation": 1, "test": 2} and set(data.labels) <= set(SHAPES)
     for example in data.splits["train"]:
-        for thing in example.truth:
-            ys, xs = (pixels(thing["mask"]) > 0).nonzero()
-            box = thing["box"]
+        for found in example.truth:
+            ys, xs = (pixels(found["mask"]) > 0).nonzero()
+            box = found["box"]
             assert (box["xmin"], box["ymin"], box["xmax"], box["ymax"]) == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
 
 
-def test_masks_of_a_label_hold_all_its_shapes():
-    things, masks = Shapes(pictures=10, masks=True).read()["train"], ShapesMasks(pictures=10).read()["train"]
-    for one, other in zip(things, masks, strict=True):
+def test_the_mask_of_a_label_is_the_union_of_its_shapes():
+    objects, masks = Shapes(pictures=10, masks=True).read_splits()["train"], ShapesMasks(pictures=10).read_splits()["train"]
+    for one, other in zip(objects, masks, strict=True):
         assert one.payload == other.payload and len({mask["label"] for mask in other.truth}) == len(other.truth)
-        whole = sum(pixels(thing["mask"]).astype(int) for thing in one.truth)
+        whole = sum(pixels(found["mask"]).astype(int) for found in one.truth)
         assert (whole == sum(pixels(mask["mask"]).astype(int) for mask in other.truth)).all()
 
 
@@ -55,35 +55,35 @@ def coco(folder, file, count=4, **changes):
     """`count` pictures of 40 x 30 with one box each, in COCO's format."""
     folder.mkdir(parents=True, exist_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    for place in range(count):
-        Image.new("RGB", (40, 30)).save(folder / f"{place}.jpg")
+    for index in range(count):
+        Image.new("RGB", (40, 30)).save(folder / f"{index}.jpg")
     annotation = {"category_id": 7, "bbox": [5, 6, 10, 20], "segmentation": [[5, 6, 14, 6, 14, 25, 5, 25]], "iscrowd": 0}
     content = {
-        "images": [{"id": 100 + place, "file_name": f"{place}.jpg", "width": 40, "height": 30} for place in range(count)],
+        "images": [{"id": 100 + index, "file_name": f"{index}.jpg", "width": 40, "height": 30} for index in range(count)],
         "categories": [{"id": 7, "name": "cat"}],
-        "annotations": [annotation | {"image_id": 100 + place} for place in range(count - 1)]
+        "annotations": [annotation | {"image_id": 100 + index} for index in range(count - 1)]
         + [annotation | {"image_id": 100, "iscrowd": 1, "segmentation": {"counts": [1]}}],
     } | changes
     file.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
-    ("folders", "place"),
+    ("folders", "path"),
     [
         (("train", "test"), "{root}/{name}/" + COCO),
         (("train", "valid", "test"), "{root}/{name}/" + COCO),
         (("train2017", "val2017"), "{root}/annotations/instances_{name}.json"),
     ],
 )
-def test_coco_s_format_is_read_where_it_usually_lies(tmp_path, folders, place):
+def test_coco_s_format_is_read_where_it_usually_lies(tmp_path, folders, path):
     for name in folders:
-        coco(tmp_path / name, tmp_path / place.format(root=tmp_path, name=name))
+        coco(tmp_path / name, tmp_path / path.format(root=tmp_path, name=name))
     data = ready(CocoFolder(root=str(tmp_path), masks=True))
     assert data.labels == ["cat"] and data.counts()["test"] == 4
-    truths = {example.source.rpartition("/")[2]: example.truth for example in data.test_examples()}
-    (thing,) = truths["0.jpg"]  # the crowd is left out
-    assert thing["box"] == {"xmin": 5, "ymin": 6, "xmax": 15, "ymax": 26} and truths["3.jpg"] == []
-    ys, xs = (pixels(thing["mask"]) > 0).nonzero()
+    truths = {example.source.rpartition("/")[2]: example.truth for example in data.splits["test"]}
+    (found,) = truths["0.jpg"]  # the crowd is left out
+    assert found["box"] == {"xmin": 5, "ymin": 6, "xmax": 15, "ymax": 26} and truths["3.jpg"] == []
+    ys, xs = (pixels(found["mask"]) > 0).nonzero()
     assert (xs.min(), ys.min(), xs.max(), ys.max()) == (5, 6, 14, 25)
 
 
@@ -118,18 +118,18 @@ def masked(root, value=2, names="road\nsky\n", count=5):
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
     (root / "labels.txt").write_text(names)
-    for place in range(count):
-        Image.new("RGB", (40, 30)).save(root / "images" / f"{place}.jpg")
-        numbers = np.zeros((30, 40), np.uint8)
-        numbers[:10], numbers[10:20] = value, 255
-        picture = Image.fromarray(numbers)
-        if place == 0:  # a palette picture, as many annotation tools write
+    for index in range(count):
+        Image.new("RGB", (40, 30)).save(root / "images" / f"{index}.jpg")
+        values = np.zeros((30, 40), np.uint8)
+        values[:10], values[10:20] = value, 255
+        picture = Image.fromarray(values)
+        if index == 0:  # a palette picture, as many annotation tools write
             picture = picture.convert("P")
-            picture.putdata(numbers.flatten().tolist())
-        picture.save(root / "masks" / f"{place}.png")
+            picture.putdata(values.flatten().tolist())
+        picture.save(root / "masks" / f"{index}.png")
 
 
-def test_a_folder_of_pictures_and_masks_is_read_by_its_numbers(tmp_path):
+def test_a_folder_of_pictures_and_masks_is_read_by_its_pixel_values(tmp_path):
     masked(tmp_path)
     data = ready(MaskFolder(root=str(tmp_path)))
     assert data.labels == ["sky"] and data.counts() == {"train": 3, "validation": 1, "test": 1}

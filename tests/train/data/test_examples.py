@@ -1,4 +1,4 @@
-"""train/data/examples.py: splits, the check before the first epoch, the fingerprint."""
+"""train/data/examples.py and splits.py: splits, decoding before the first epoch, the fingerprint, batches."""
 
 import pickle
 from types import SimpleNamespace
@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from model_defs.text import NgramTransform
-from train.data.examples import DataError, Example, Examples, natural, split
+from train.data.example import DataError, Example
+from train.data.examples import Examples
+from train.data.splits import natural_order, split
+from train.data.vision import Digits
 from train.targets import ClassTargets
 
 
 def examples(count: int = 40) -> list[Example]:
     return [
-        Example(f"text {place}".encode(), "even" if place % 2 == 0 else "odd", f"line {place}", ".txt") for place in range(count)
+        Example(f"text {index}".encode(), "even" if index % 2 == 0 else "odd", f"line {index}", ".txt") for index in range(count)
     ]
 
 
@@ -22,7 +25,7 @@ class Made(Examples):
         super().__init__(**options)
         self.made = splits
 
-    def read(self):
+    def built_in(self):
         return {name: list(found) for name, found in self.made.items()}
 
 
@@ -46,8 +49,8 @@ def test_a_label_with_one_example_stays_where_it_is():
     assert "rare" in {example.truth for example in rest} and "rare" not in {example.truth for example in chosen}
 
 
-def test_numbered_labels_stand_in_the_order_of_their_numbers():
-    assert sorted(["10", "9", "1", "class 12", "class 2", "b"], key=natural) == ["1", "9", "10", "b", "class 2", "class 12"]
+def test_numbered_labels_are_in_the_order_of_their_numbers():
+    assert sorted(["10", "9", "1", "class 12", "class 2", "b"], key=natural_order) == ["1", "9", "10", "b", "class 2", "class 12"]
 
 
 def test_validation_is_taken_from_training_and_never_from_test(data):
@@ -85,24 +88,24 @@ def test_a_test_label_that_training_lacks_is_an_error():
         data.setup()
 
 
-def test_what_cannot_be_read_is_listed_before_the_first_epoch():
-    spoiled = [example._replace(payload=b"\xff") if place in (3, 7) else example for place, example in enumerate(examples())]
+def test_unreadable_examples_are_listed_before_the_first_epoch():
+    spoiled = [example._replace(payload=b"\xff") if index in (3, 7) else example for index, example in enumerate(examples())]
     data = Made({"train": spoiled, "test": examples(4)})
     data.setup()
     with pytest.raises(DataError, match=r"2 examples cannot be read.*\n  line 3: not UTF-8.*\n  line 7: not UTF-8"):
-        data.check(NgramTransform())
+        data.decode(NgramTransform())
 
 
-def test_a_file_that_has_gone_is_listed_too(tmp_path):
+def test_a_missing_file_is_listed_too(tmp_path):
     data = Made(
         {"train": [*examples(), Example(tmp_path / "gone.png", "odd", str(tmp_path / "gone.png"), ".png")], "test": examples(4)}
     )
     data.setup()
     with pytest.raises(DataError, match=r"gone\.png"):
-        data.check(NgramTransform())
+        data.decode(NgramTransform())
 
 
-def test_the_fingerprint_knows_a_changed_byte_and_a_changed_label_but_not_the_order(data):
+def test_the_fingerprint_depends_on_bytes_and_labels_but_not_on_the_order(data):
     def fingerprint(train):
         other = Made({"train": train, "test": examples(10), "validation": examples(2)})
         other.setup()
@@ -119,35 +122,35 @@ def test_many_unreadable_examples_are_counted_and_the_first_five_listed():
     data = Made({"train": spoiled, "test": examples(4)})
     data.setup()
     with pytest.raises(DataError, match="30 examples cannot be read") as error:
-        data.check(NgramTransform())
+        data.decode(NgramTransform())
     assert len(str(error.value).splitlines()) == 1 + 5 + 1 and str(error.value).endswith("and 25 more")
 
 
 def with_task(data: Examples, augment=None) -> Examples:
-    """The data as Lightning leaves it, beside a module with a transform."""
+    """The data as Lightning leaves it, with a module that has a transform."""
     data.setup()
     transform = NgramTransform(ngrams=1)
     transform.tokens = ["<unk>", "text", *map(str, range(40))]
     task = SimpleNamespace(transform=transform, augment=augment, targets=ClassTargets)
     data.trainer = SimpleNamespace(lightning_module=task, global_rank=0, world_size=1)
-    data.check(transform)
+    data.decode(transform)
     return data
 
 
-def test_each_sample_is_decoded_once_where_there_is_a_cache():
+def test_with_a_cache_each_sample_is_decoded_once():
     data = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8))
     data.trainer.lightning_module.transform.words = None  # decoding again would fail
     assert len(list(data.train_dataloader())) == 4 and len(list(data.test_dataloader())) == 2
 
 
-def test_shuffling_is_another_each_epoch_and_the_same_each_time():
+def test_the_order_differs_per_epoch_and_is_the_same_each_time():
     def epochs(seed):
         loader = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8, seed=seed)).train_dataloader()
-        return [epoch_of(loader, number) for number in range(2)]
+        return [epoch_of(loader, epoch) for epoch in range(2)]
 
-    def epoch_of(loader, number):
-        loader.batch_sampler.set_epoch(number)  # as Lightning does
-        return [numbers.tolist() for (numbers, _), _ in loader]
+    def epoch_of(loader, epoch):
+        loader.batch_sampler.set_epoch(epoch)  # as Lightning does
+        return [tokens.tolist() for (tokens, _), _ in loader]
 
     first, second = epochs(0)
     assert first != second and epochs(0) == [first, second] and epochs(1) != [first, second]
@@ -156,26 +159,56 @@ def test_shuffling_is_another_each_epoch_and_the_same_each_time():
 def test_only_training_is_augmented():
     data = with_task(Made({"train": examples(), "test": examples(10)}, batch_size=8), augment=lambda sample: sample[:1])
     lengths = {loader: len(next(iter(getattr(data, loader)()))[0][0]) for loader in ("train_dataloader", "test_dataloader")}
-    # One word of each of eight texts; both of each of five, since ten in batches of at most eight make two equal ones.
+    # One word of each of eight texts; both words of five, since ten texts make two equal batches.
     assert lengths == {"train_dataloader": 8, "test_dataloader": 10}
 
 
-def test_a_loader_can_be_sent_to_workers_that_are_spawned():
+def test_a_loader_can_be_sent_to_spawned_workers():
     loader = with_task(Made({"train": examples(), "test": examples(10)}, cache=False)).val_dataloader()
     assert pickle.loads(pickle.dumps(loader.dataset))[0] and pickle.loads(pickle.dumps(loader.collate_fn))
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_batches_hold_collated_samples_and_label_numbers(cache):
+def test_batches_hold_collated_samples_and_class_ids(cache):
     data = Made({"train": examples(), "test": examples(10)}, batch_size=8, cache=cache)
     data.setup()
     transform = NgramTransform()
     transform.tokens = ["<unk>", "text"]
     task = SimpleNamespace(transform=transform, augment=lambda sample: sample[:1], targets=ClassTargets)
     data.trainer = SimpleNamespace(lightning_module=task, global_rank=0, world_size=1)
-    data.check(transform)
-    for (numbers, offsets), targets in data.train_dataloader():
-        assert numbers.tolist() == [1] * 8 and offsets.tolist() == list(range(8))
+    data.decode(transform)
+    for (tokens, offsets), targets in data.train_dataloader():
+        assert tokens.tolist() == [1] * 8 and offsets.tolist() == list(range(8))
         assert targets.dtype == torch.int64 and set(targets.tolist()) <= {0, 1}
-    (numbers, _), _ = next(iter(data.val_dataloader()))
-    assert len(numbers) == 4  # one a text; nothing is cut off or shuffled there
+    (tokens, _), _ = next(iter(data.val_dataloader()))
+    assert len(tokens) == 4  # one per text; validation drops nothing
+
+
+def test_data_without_a_test_split_gives_a_fifth_of_each_label_to_it():
+    data = Made({"train": examples(40)})
+    data.setup()
+    assert data.counts() == {"train": 28, "test": 8, "validation": 4}
+    assert [example.truth for example in data.splits["test"]].count("odd") == 4
+
+
+def test_only_the_wanted_classes_are_kept_and_an_unknown_one_is_an_error():
+    third = [Example(b"x", "third", f"x {index}", ".txt") for index in range(10)]
+    data = Made({"train": [*examples(), *third], "test": [*examples(4), *third]}, classes=["even", "third"])
+    data.setup()
+    assert data.labels == ["even", "third"] and data.counts()["test"] == 12
+    with pytest.raises(DataError, match="classes: no example is 'evn'; did you mean 'even'"):
+        Made({"train": examples(), "test": examples()}, classes=["evn", "odd"]).setup()
+
+
+def test_a_given_root_is_read_even_if_it_is_the_folder_of_downloads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="data/downloads: no such folder; say where the data lies"):
+        Digits(root="data/downloads").setup()
+    assert Digits().root is None and Digits().given_root is None
+
+
+def test_a_set_without_data_of_its_own_asks_for_a_folder():
+    with pytest.raises(DataError, match="Examples has no data of its own; say where yours lies with DATA=<folder>"):
+        Examples().setup()
+    with pytest.raises(DataError, match="root is empty; give a folder, or leave it out"):
+        Examples(root="")

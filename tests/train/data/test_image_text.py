@@ -1,4 +1,4 @@
-"""train/data/image_text.py: pictures with texts; what cannot be used is named with its line."""
+"""train/data/image_text.py: pictures with texts; errors name the line."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from model_defs.image_text import ImageTextTransform
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.image_text import ImageTextCSV, Questions
 from train.data.synthetic.questions import ASKED, COLOURS, COUNTS, KINDS, question
 
@@ -20,13 +20,13 @@ def folder(tmp_path, text: str):
     return str(tmp_path / "pairs.csv")
 
 
-def test_a_csv_names_pictures_beside_it(tmp_path):
+def test_a_csv_names_pictures_relative_to_itself(tmp_path):
     rows = "".join(f"{colour}.png,is it {colour}?,yes\n{colour}.png,is it green?,no\n" for colour in ("red", "blue")) * 5
     data = ImageTextCSV(folder(tmp_path, HEADER + rows))
     data.setup()
     transform = ImageTextTransform(size=16, ngrams=1)
     data.fit(transform)
-    data.check(transform)
+    data.decode(transform)
     assert data.labels == ["no", "yes"] and set(transform.words.tokens) == {"<unk>", "is", "it", "?", "green", "red", "blue"}
 
 
@@ -35,18 +35,19 @@ def test_a_csv_names_pictures_beside_it(tmp_path):
     [
         ("image,text\n", "no column 'label'; the header is image,text"),
         (HEADER + "red.png,,yes\n", "pairs.csv:2: the text is empty"),
-        (HEADER + "red.png,what\n", "pairs.csv:2: the label is empty"),
+        (HEADER + "red.png,what\n", "pairs.csv:2: 2 fields; the header has 3"),
+        (HEADER + "red.png,what,\n", "pairs.csv:2: the label is empty"),
         (HEADER + "green.png,what,yes\n", "green.png is not there"),
     ],
 )
-def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+def test_a_wrong_csv_is_reported_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError) as caught:
         ImageTextCSV(folder(tmp_path, text)).setup()
     assert message in str(caught.value)
 
 
-def test_neither_the_picture_nor_the_question_has_the_answer():
-    """Of each kind of question every answer comes up, about as often as the others; so a question alone is worth a third."""
+def test_the_question_alone_does_not_have_the_answer():
+    """Each kind of question has every answer about equally often, so that guessing is right in a third of the cases."""
     asked = [question(seed)[1:] for seed in range(1_500)]
     for texts, answers in zip(ASKED.values(), (COLOURS, KINDS, COUNTS), strict=True):
         found = Counter(answer for text, answer in asked if text in texts)

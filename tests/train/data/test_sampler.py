@@ -1,4 +1,4 @@
-"""train/data/sampler.py: who gets which example when."""
+"""train/data/sampler.py: which process gets which example when."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 from train.data.sampler import ResumableBatchSampler, ResumableLoader
 
 
-def test_one_process_meets_the_examples_in_a_data_loader_s_order():
+def test_one_process_gets_the_examples_in_a_data_loader_s_order():
     usual = DataLoader(range(50), 8, shuffle=True, drop_last=True, generator=torch.Generator().manual_seed(3))
     ours = ResumableBatchSampler(50, 8, seed=3)
     for epoch in range(3):
@@ -19,22 +19,22 @@ def test_one_process_meets_the_examples_in_a_data_loader_s_order():
 @pytest.mark.parametrize(("count", "size", "world"), [(48, 4, 3), (50, 4, 3), (7, 16, 2), (64, 8, 1)])
 def test_in_an_epoch_of_several_processes_no_example_comes_twice(count, size, world):
     shares = [list(ResumableBatchSampler(count, size, 0, rank, world)) for rank in range(world)]
-    places = [place for share in shares for batch in share for place in batch]
-    assert len(places) == len(set(places)) > count - size * world
+    indices = [index for share in shares for batch in share for index in batch]
+    assert len(indices) == len(set(indices)) > count - size * world
     assert len({(len(share), *map(len, share)) for share in shares}) == 1
     assert all(len(ResumableBatchSampler(count, size, 0, rank, world)) == len(share) for rank, share in enumerate(shares))
 
 
-def test_several_processes_together_make_the_batches_of_one_with_larger_ones():
+def test_several_processes_make_the_larger_batches_of_one():
     shares = [list(ResumableBatchSampler(48, 4, 0, rank, 2)) for rank in range(2)]
     assert [one + other for one, other in zip(*shares, strict=True)] == list(ResumableBatchSampler(48, 8, 0))
 
 
 @pytest.mark.parametrize("count", [7, 8, 9, 31, 32, 33])
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_to_measure_with_each_example_comes_once_in_as_many_batches_on_each_process(count, world):
+def test_in_validation_each_example_comes_once_in_equally_many_batches(count, world):
     shares = [list(ResumableBatchSampler(count, 4, None, rank, world)) for rank in range(world)]
-    assert sorted(place for share in shares for batch in share for place in batch) == list(range(count))
+    assert sorted(index for share in shares for batch in share for index in batch) == list(range(count))
     assert {len(share) for share in shares} == {len(ResumableBatchSampler(count, 4, None, 0, world))}
     assert all(0 < len(batch) <= 4 for share in shares for batch in share)
 
@@ -45,7 +45,7 @@ def test_fewer_examples_than_processes_are_refused():
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_loader_goes_on_after_what_it_had_handed_out(num_workers):
+def test_a_loader_resumes_after_the_batches_that_were_done(num_workers):
     def loader():
         return ResumableLoader(range(40), batch_sampler=ResumableBatchSampler(40, 4, seed=1), num_workers=num_workers)
 

@@ -1,11 +1,11 @@
-"""train/data/series.py: the beginning of each series trains, its end is for testing; what cannot be used is named."""
+"""train/data/series.py: the beginning of each series trains, its end is for testing; errors name the line."""
 
 import numpy as np
 import pytest
 
 from model_defs.json_input import inputs_of, parsed
 from model_defs.sequence import SeriesTransform
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.series import Demand, SeriesCSV
 from train.data.synthetic.demand import demand
 
@@ -21,7 +21,7 @@ def ready(data):
     data.setup()
     series = SeriesTransform()
     data.fit(series)
-    data.check(series)
+    data.decode(series)
     return data, series
 
 
@@ -29,12 +29,12 @@ def test_no_test_value_is_known_to_training(tmp_path):
     root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
     data, series = ready(SeriesCSV(root, **SMALL))
     seen = [max(example.truth["forecast"]) for name in ("train", "validation") for example in data.splits[name]]
-    told = [min(example.truth["forecast"]) for example in data.splits["test"]]
-    assert max(seen) < 160 <= min(told)
+    tested = [min(example.truth["forecast"]) for example in data.splits["test"]]
+    assert max(seen) < 160 <= min(tested)
     assert series.mean == pytest.approx(np.mean(range(144))) and (series.season, series.history, series.horizon) == (4, 12, 4)
 
 
-def test_what_is_known_ends_where_the_forecast_begins_and_its_lengths_differ(tmp_path):
+def test_a_history_ends_where_its_forecast_begins_and_lengths_differ(tmp_path):
     root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
     data, _ = ready(SeriesCSV(root, **SMALL))
     lengths = set()
@@ -62,7 +62,7 @@ def test_a_column_of_names_holds_several_series(tmp_path):
         ("value\n", "no series; a CSV file with a column 'value' is expected"),
     ],
 )
-def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+def test_a_wrong_csv_is_reported_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError) as caught:
         SeriesCSV(written(tmp_path, text), **SMALL).setup()
     assert message in str(caught.value)

@@ -1,21 +1,21 @@
-"""train/data/tables.py: columns get their kind from what they hold; what cannot be used is named with its line."""
+"""train/data/tables.py: columns are numeric or categorical by their cells; errors name the line."""
 
 import pytest
 
 from model_defs.json_input import inputs_of, parsed
 from model_defs.table import TableTransform
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.tables import BreastCancer, Diabetes, RegressionCSV, TableCSV, Trips, Wine
 
 HEADER = "age,job,label\n"
-ROWS = "".join(f"{20 + place},{'nurse' if place % 2 else 'baker'},{'yes' if place % 3 else 'no'}\n" for place in range(30))
+ROWS = "".join(f"{20 + index},{'nurse' if index % 2 else 'baker'},{'yes' if index % 3 else 'no'}\n" for index in range(30))
 
 
 def ready(data):
     data.setup()
     columns = TableTransform()
     data.fit(columns)
-    data.check(columns)
+    data.decode(columns)
     return data, columns
 
 
@@ -57,13 +57,26 @@ def test_an_empty_cell_is_an_unknown_value(tmp_path):
         (HEADER + "1,nurse,yes\n", "the test split has no examples"),
     ],
 )
-def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+def test_a_wrong_csv_is_reported_with_its_line(tmp_path, text, message):
     with pytest.raises(DataError) as caught:
         TableCSV(str(csv(tmp_path, text))).setup()
     assert message in str(caught.value)
 
 
-def test_a_test_row_of_another_kind_than_in_training_is_told_with_its_line(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"leave_out": ["idd"]}, "leave_out: the table has no column 'idd' to tell by; known: age, job, label"),
+        ({"categorical": ["jb"]}, "categorical: the table has no column 'jb' to tell by; did you mean 'job'"),
+        ({"leave_out": ["label"]}, "leave_out: the table has no column 'label' to tell by"),
+    ],
+)
+def test_a_key_that_names_no_column_is_an_error(tmp_path, options, message):
+    with pytest.raises(DataError, match=message):
+        TableCSV(str(csv(tmp_path)), **options).setup()
+
+
+def test_a_test_row_of_another_kind_than_in_training_is_reported(tmp_path):
     csv(tmp_path, name="train.csv")
     csv(tmp_path, HEADER + "old,nurse,yes\n20,pilot,no\n", "test.csv")
     with pytest.raises(
@@ -72,18 +85,18 @@ def test_a_test_row_of_another_kind_than_in_training_is_told_with_its_line(tmp_p
         ready(TableCSV(str(tmp_path)))
 
 
-def test_what_is_no_number_cannot_be_told_as_one(tmp_path):
+def test_a_label_that_is_not_a_number_is_no_regression_target(tmp_path):
     with pytest.raises(DataError, match=r"rows\.csv:2: the label is 'yes'; this model learns numbers"):
         RegressionCSV(str(csv(tmp_path, HEADER + "1,nurse,yes\n"))).setup()
 
 
 @pytest.mark.parametrize(("kind", "counts"), [(BreastCancer, (30, 2)), (Wine, (13, 3))])
-def test_scikit_learns_tables_are_there(kind, counts):
+def test_scikit_learn_s_tables_are_there(kind, counts):
     data, columns = ready(kind())
     assert (len(columns.numbers), len(data.labels)) == counts and not columns.categories
 
 
-def test_what_is_told_of_a_table_may_be_a_number():
+def test_the_label_of_a_table_may_be_a_number():
     data, columns = ready(Diabetes())
     assert data.labels == [] and len(columns.numbers) == 10
     mean, deviation = columns.target

@@ -1,4 +1,4 @@
-"""train/data/text.py: AG News and IMDB in their own formats on disk, CSV files, and the vocabulary."""
+"""train/data/text.py and csv_rows.py: AG News and IMDB as they lie on disk, CSV files, and the vocabulary."""
 
 import hashlib
 import io
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from model_defs.text import NgramTransform
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.text import AG_NEWS, IMDB, Intents, TextCSV
 
 SHARED = Path("../shared/data")
-GOOD = "label,text\n" + "".join(f"{label},a text of {label} {place}\n" for place in range(6) for label in ("up", "down"))
+GOOD = "label,text\n" + "".join(f"{label},a text of {label} {index}\n" for index in range(6) for label in ("up", "down"))
 
 
 def ready(data):
@@ -31,7 +31,7 @@ def test_ag_news_in_its_own_format(tmp_path, monkeypatch):
     folder = tmp_path / "datasets" / "AG_NEWS"
     folder.mkdir(parents=True)
     content = "".join(
-        f'"{number}","Title {number}, {place}","Says ""so"" here"\n' for place in range(4) for number in (1, 2, 3, 4)
+        f'"{class_id}","Title {class_id}, {index}","Says ""so"" here"\n' for index in range(4) for class_id in (1, 2, 3, 4)
     )
     for name in ("train", "test"):
         (folder / f"{name}.csv").write_text(content)
@@ -39,7 +39,7 @@ def test_ag_news_in_its_own_format(tmp_path, monkeypatch):
         monkeypatch.setitem(AG_NEWS.files, f"{name}.csv", ("http://127.0.0.1:9/none", md5))
     data = ready(AG_NEWS(root=str(tmp_path)))
     assert set(data.labels) == {"World", "Sports", "Business", "Sci/Tech"} and data.counts()["test"] == 16
-    first = data.test_examples()[0]
+    first = data.splits["test"][0]
     assert first.truth == "World" and first.read() == b'Title 1, 0 Says "so" here'
 
 
@@ -49,16 +49,16 @@ def test_imdb_in_its_own_format(tmp_path, monkeypatch):
     with tarfile.open(folder / "aclImdb_v1.tar.gz", "w:gz") as archive:
         for part in ("train", "test"):
             for label in ("neg", "pos"):
-                for place in range(4):
-                    content = f"A {label} review, number {place} of {part}.<br />The end.".encode()
-                    entry = tarfile.TarInfo(f"aclImdb/{part}/{label}/{place}_7.txt")
+                for index in range(4):
+                    content = f"A {label} review, number {index} of {part}.<br />The end.".encode()
+                    entry = tarfile.TarInfo(f"aclImdb/{part}/{label}/{index}_7.txt")
                     entry.size = len(content)
                     archive.addfile(entry, io.BytesIO(content))
     file = folder / "aclImdb_v1.tar.gz"
     monkeypatch.setitem(IMDB.files, file.name, ("http://127.0.0.1:9/none", hashlib.md5(file.read_bytes()).hexdigest()))
     data = ready(IMDB(root=str(tmp_path)))
     assert data.labels == ["neg", "pos"] and data.counts()["test"] == 8
-    assert sorted(example.read() for example in data.test_examples())[0] == b"A neg review, number 0 of test.<br />The end."
+    assert sorted(example.read() for example in data.splits["test"])[0] == b"A neg review, number 0 of test.<br />The end."
 
 
 @pytest.mark.parametrize("kind", [AG_NEWS, IMDB])
@@ -74,6 +74,12 @@ def test_a_folder_with_train_and_test_csv_is_read_by_any_text_set(kind, folder):
     assert ready(kind(root=str(folder))).counts() == {"train": 10, "validation": 2, "test": 12}
 
 
+@pytest.mark.parametrize("name", ["validation", "val", "valid"])
+def test_a_folder_s_own_validation_file_is_used(folder, name):
+    (folder / f"{name}.csv").write_text("label,text\nup,a\ndown,b\ndown,c\n")
+    assert ready(TextCSV(root=str(folder))).counts() == {"train": 12, "validation": 3, "test": 12}
+
+
 def test_one_csv_file_is_split_in_five(folder):
     assert ready(TextCSV(root=str(folder / "train.csv"))).counts()["test"] == 2
 
@@ -81,7 +87,7 @@ def test_one_csv_file_is_split_in_five(folder):
 def test_quoted_fields_may_hold_commas_quotes_and_line_breaks(folder):
     (folder / "test.csv").write_text('label,text\nup,"a, ""b""\nand c"\ndown,d\n')
     data = ready(TextCSV(root=str(folder)))
-    assert [(example.read(), example.source.rpartition(":")[2]) for example in data.test_examples()] == [
+    assert [(example.read(), example.source.rpartition(":")[2]) for example in data.splits["test"]] == [
         (b'a, "b"\nand c', "2"), (b"d", "4")
     ]  # fmt: skip
 
@@ -97,6 +103,7 @@ def test_a_byte_order_mark_and_other_column_names_are_fine(tmp_path):
     [
         (b"", r"train\.csv:1: no column 'label'; the header is missing"),
         (b"text,kind\na,b\n", r"train\.csv:1: no column 'label'; the header is text,kind"),
+        (b"label,text,label\nup,a,b\n", r"train\.csv:1: two columns are called 'label'; rename or remove one"),
         (b"label,text\nup,a\nup\n", r"train\.csv:3: 1 fields; the header has 2"),
         (b"label,text\nup,a, b\n", r"train\.csv:2: 3 fields; the header has 2"),
         (b"label,text\nup,a\n,b\n", r"train\.csv:3: the label is empty"),
@@ -125,7 +132,7 @@ def test_the_intents_are_held_out_in_other_words():
     data = ready(Intents())
     training = {example.read().lower() for name in ("train", "validation") for example in data.splits[name]}
     assert len(data.labels) == 10 and data.counts()["test"] == 140
-    assert not training & {example.read().lower() for example in data.test_examples()}
+    assert not training & {example.read().lower() for example in data.splits["test"]}
 
 
 def test_the_vocabulary_is_learned_from_the_training_split_alone(folder):

@@ -1,4 +1,4 @@
-"""train/data/text.py: word vectors from files, in the formats of GloVe and of fastText."""
+"""train/data/vectors.py and text.py: word vectors from files, in the formats of GloVe and of fastText."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from model_defs.lstm import WordLSTM, WordSequenceTransform
 from model_defs.text import BagOfWords, NgramTransform
 from model_defs.transformer import SubwordTransform
 from train.__main__ import train
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.text import Intents
 
 VECTORS = {
@@ -23,13 +23,13 @@ VECTORS = {
 
 
 def glove(file: Path) -> Path:
-    """A line a word."""
+    """One line per word."""
     file.write_text("".join(f"{word} {' '.join(map(str, numbers))}\n" for word, numbers in VECTORS.items()), encoding="utf-8")
     return file
 
 
 def fasttext(file: Path) -> Path:
-    """The counts of words and of numbers first, and a space at each line's end."""
+    """First the number of words and of dimensions; a space at the end of each line."""
     lines = "".join(f"{word} {' '.join(map(str, numbers))} \n" for word, numbers in VECTORS.items())
     file.write_text(f"{len(VECTORS)} 3\n{lines}", encoding="utf-8")
     return file
@@ -41,14 +41,14 @@ def file(request, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(("network", "transform"), [(WordLSTM, WordSequenceTransform), (BagOfWords, NgramTransform)])
-def test_the_files_vectors_are_the_words_first_ones(file, network, transform):
+def test_the_file_s_vectors_are_the_words_initial_ones(file, network, transform):
     data, transform = Intents(vectors=str(file)), transform()
     data.setup()
     data.fit(transform)
     torch.manual_seed(0)
     made = network(10, **transform.facts(), dim=3)
     before = made.embedding.weight.detach().clone()
-    data.equip(made, transform)
+    data.init_weights(made, transform)
     is_new = (made.embedding.weight != before).any(dim=1)
     changed = {word for word, number in transform.vocabulary.items() if is_new[number]}
     assert changed == {*VECTORS}
@@ -57,7 +57,7 @@ def test_the_files_vectors_are_the_words_first_ones(file, network, transform):
 
 
 @pytest.mark.parametrize(("unseen", "learned"), [(0, []), (2, ["zebra", "東京"]), (9, ["zebra", "東京", "yak"])])
-def test_of_the_words_that_training_lacks_the_files_first_come_along(file, unseen, learned):
+def test_the_first_words_that_training_lacks_are_learned_too(file, unseen, learned):
     tokens = []
     for data in (Intents(), Intents(vectors=str(file), unseen=unseen)):
         transform = WordSequenceTransform()
@@ -88,10 +88,10 @@ def test_nothing_is_left_beside_the_file_that_could_be_unpickled(file):
 def test_vectors_that_do_not_fit_the_network_are_an_error(file, network, said):
     data, transform = Intents(vectors=str(file)), WordSequenceTransform()
     with pytest.raises(DataError, match=f"vectors of 3 numbers are for a network with {said}"):
-        data.equip(network, transform)
+        data.init_weights(network, transform)
 
 
-def test_vectors_of_words_are_not_for_pieces(file):
+def test_word_vectors_are_not_for_word_pieces(file):
     data = Intents(vectors=str(file))
     data.setup()
     with pytest.raises(DataError, match="vectors: word vectors are for transforms of words; SubwordTransform is none"):

@@ -1,4 +1,4 @@
-"""train/data/vision.py: torchvision's sets in their own formats on disk, and folders."""
+"""train/data/vision.py: torchvision's sets as they lie on disk, and class folders."""
 
 import gzip
 import hashlib
@@ -10,13 +10,13 @@ import torchvision
 from PIL import Image
 
 from model_defs.vision import ImageTransform
-from train.data.examples import DataError
+from train.data.example import DataError
 from train.data.vision import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder
 
 
 def ready(data):
     data.setup()
-    data.check(ImageTransform(size=8))
+    data.decode(ImageTransform(size=8))
     return data
 
 
@@ -64,7 +64,7 @@ def test_the_mnists_in_their_own_format(kind, tmp_path):
             (folder / name).write_bytes(content)
             (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     data = ready(kind(root=str(tmp_path)))
-    assert data.labels == sorted(kind.source.classes[place] for place in (3, 4))
+    assert data.labels == sorted(kind.source.classes[index] for index in (3, 4))
     assert (ImageTransform(size=28, mode="L")(data.splits["test"][1].read()).numpy()[0] == pixels[1]).all()
 
 
@@ -88,23 +88,23 @@ def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, monkeypatch):
 def test_a_folder_of_class_folders_is_read_by_any_picture_set(kind, tmp_path):
     for part in ("train", "test"):
         for label in ("cat", "dog"):
-            for place in range(4):
-                picture(tmp_path / part / label / f"{place}.{'JPG' if place else 'png'}", place)
+            for index in range(4):
+                picture(tmp_path / part / label / f"{index}.{'JPG' if index else 'png'}", index)
             (tmp_path / part / label / ".DS_Store").write_bytes(b"x")
     data = ready(kind(root=str(tmp_path)))
     assert data.labels == ["cat", "dog"] and data.counts() == {"train": 6, "validation": 2, "test": 8}
-    assert {example.suffix for example in data.test_examples()} == {".png", ".jpg"}
+    assert {example.suffix for example in data.splits["test"]} == {".png", ".jpg"}
 
 
 @pytest.mark.parametrize("kind", [ImageFolder, CIFAR10, Digits])
 def test_class_folders_without_a_split_are_split_in_five(kind, tmp_path):
     for label in ("cat", "dog"):
-        for place in range(10):
-            picture(tmp_path / label / f"{place}.png", place)
+        for index in range(10):
+            picture(tmp_path / label / f"{index}.png", index)
     assert ready(kind(root=str(tmp_path))).counts() == {"train": 14, "validation": 2, "test": 4}
 
 
-def test_what_is_hidden_is_no_example(tmp_path):
+def test_hidden_files_are_left_out(tmp_path):
     for label in ("cat", "dog"):
         for name in ("1.png", "2.png", "more/3.png", ".4.png", ".cache/5.png"):
             picture(tmp_path / label / name)
@@ -116,8 +116,8 @@ def test_what_is_hidden_is_no_example(tmp_path):
 def test_a_folder_s_own_validation_split_is_kept(name, tmp_path):
     for part, count in (("train", 4), (name, 3), ("test", 2)):
         for label in ("cat", "dog"):
-            for place in range(count):
-                picture(tmp_path / part / label / f"{place}.png", place)
+            for index in range(count):
+                picture(tmp_path / part / label / f"{index}.png", index)
     data = ready(ImageFolder(root=str(tmp_path)))
     assert data.counts() == {"train": 8, "validation": 6, "test": 4}
     assert all(f"/{name}/" in example.source for example in data.splits["validation"])
@@ -125,8 +125,8 @@ def test_a_folder_s_own_validation_split_is_kept(name, tmp_path):
 
 def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
     for label in ("cat", "dog"):
-        for place in range(10):
-            picture(tmp_path / label / f"{place}.png", place)
+        for index in range(10):
+            picture(tmp_path / label / f"{index}.png", index)
     (tmp_path / "dog" / "3.png").write_bytes((tmp_path / "dog" / "3.png").read_bytes()[:50])
     with pytest.raises(DataError, match=r"dog/3\.png: not a picture: the PNG ends after 50 bytes"):
         ready(ImageFolder(root=str(tmp_path)))
@@ -141,7 +141,7 @@ def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
         (["train/cat/1.png", "train/dog/1.png"], "has train/ and no test/"),
     ],
 )
-def test_a_folder_that_is_no_data_set_says_what_is_expected(tmp_path, files, said):
+def test_a_folder_that_holds_no_data_set_says_what_is_expected(tmp_path, files, said):
     for file in files:
         picture(tmp_path / file) if file.endswith("png") else (tmp_path / file).parent.mkdir() or (tmp_path / file).touch()
     with pytest.raises(DataError, match=said):

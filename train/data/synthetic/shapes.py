@@ -1,6 +1,6 @@
-"""Pictures that are drawn here: shapes of any colour, size and turn on a noisy ground, among strokes that are none.
+"""Synthetic pictures: shapes of any colour, size and rotation on a noisy background with strokes and dots.
 
-Deterministic: the same seed gives the same bytes. Knows nothing of splits, nor of what looks at them.
+The same seed gives the same bytes.
 """
 
 import math
@@ -8,21 +8,24 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDES = (96, 160)  # pixels of a picture's width and height, from and to
-RADII = (10, 26)  # pixels of a shape
-MOST = 4  # shapes in a picture
-LEAST_SEEN = 0.7  # of a shape: one that others hide more of is painted over
+SIDES = (96, 160)  # width and height of a picture, from and to, pixels
+RADII = (10, 26)  # of a shape, from and to, pixels
+MOST = 4  # shapes per picture
+LEAST_VISIBLE = 0.7  # of each shape: a new one that would hide more of another is not drawn
 Generator = np.random.Generator
 Points = list[tuple[float, float]]
 
 
 def ring(count: int, radii: tuple[float, ...], turn: float) -> Points:
-    """`count` points around the origin, their distances from it in turn those of `radii`."""
-    angles = [turn + 2 * math.pi * place / count for place in range(count)]
-    return [(radii[place % len(radii)] * math.cos(a), radii[place % len(radii)] * math.sin(a)) for place, a in enumerate(angles)]
+    """`count` points around the origin. Their distances from it cycle through `radii`."""
+    points = []
+    for index in range(count):
+        angle, radius = turn + 2 * math.pi * index / count, radii[index % len(radii)]
+        points.append((radius * math.cos(angle), radius * math.sin(angle)))
+    return points
 
 
-SHAPES = {  # outlines within a circle of radius 1, turned by an angle
+SHAPES = {  # rotation in radians -> outline within a circle of radius 1
     "circle": lambda turn: ring(40, (0.9,), turn),
     "cross": lambda turn: ring(12, (1.0, 1.0, 0.42), turn),
     "square": lambda turn: ring(4, (1.0,), turn),
@@ -32,17 +35,17 @@ SHAPES = {  # outlines within a circle of radius 1, turned by an angle
 
 
 def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
-    """A picture, and what is in it: each shape's name and the (height, width) bool mask of what is seen of it."""
+    """A picture, and for each shape its name and the (height, width) bool mask of its visible part."""
     random = np.random.default_rng(seed)
     width, height = (int(side) for side in random.integers(*SIDES, 2, endpoint=True))
-    picture = ground(width, height, random)
+    picture = background(width, height, random)
     shapes: list[tuple[str, np.ndarray]] = []
     for _ in range(random.integers(1, MOST, endpoint=True)):
         name, radius = str(random.choice(list(SHAPES))), random.uniform(*RADII)
         x, y = random.uniform(radius, width - radius), random.uniform(radius, height - radius)
         outline = [(x + radius * px, y + radius * py) for px, py in SHAPES[name](random.uniform(0, 2 * math.pi))]
         mask = filled(outline, width, height)
-        if any((seen & mask).sum() > (1 - LEAST_SEEN) * seen.sum() for _, seen in shapes):
+        if any((seen & mask).sum() > (1 - LEAST_VISIBLE) * seen.sum() for _, seen in shapes):
             continue
         paint(picture, outline, random)
         shapes = [(other, seen & ~mask) for other, seen in shapes] + [(name, mask)]
@@ -51,8 +54,8 @@ def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
     return Image.fromarray(pixels), shapes
 
 
-def ground(width: int, height: int, random: Generator) -> Image.Image:
-    """A slope from one colour to another, and clutter on it: strokes and dots."""
+def background(width: int, height: int, random: Generator) -> Image.Image:
+    """A gradient from one colour to another, with strokes and dots on it."""
     start, end = random.uniform(40, 215, (2, 1, 1, 3))
     slope = np.linspace(0, 1, width)[None, :, None] * np.ones((height, 1, 1))
     picture = Image.fromarray((start + (end - start) * slope).astype(np.uint8))
@@ -67,7 +70,7 @@ def ground(width: int, height: int, random: Generator) -> Image.Image:
 
 
 def paint(picture: Image.Image, outline: Points, random: Generator) -> None:
-    """Fill the outline with a colour that stands out from what is below its middle."""
+    """Fill the outline with a colour that differs from the one below its centre."""
     below = np.array(picture.getpixel(tuple(int(np.mean(axis)) for axis in zip(*outline, strict=True))), dtype=float)
     shade = colour(random)
     while np.abs(np.array(shade) - below).max() < 60:

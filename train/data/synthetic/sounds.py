@@ -1,6 +1,6 @@
-"""One-second sounds that are made here: ten kinds, each with random pitch, level, length, place and background noise.
+"""Synthetic one-second sounds of ten kinds, with random pitch, level, length, position and background noise.
 
-Deterministic: the same seed gives the same bytes. Knows nothing of splits, nor of what listens.
+The same seed gives the same bytes.
 """
 
 import io
@@ -20,7 +20,7 @@ def clock(n: int) -> Samples:
 
 
 def swept(frequency: Samples) -> Samples:
-    """A sine whose pitch in Hz is given for each sample."""
+    """A sine wave whose frequency in Hz is given for each sample."""
     return np.sin(2 * np.pi * np.cumsum(frequency) / SAMPLE_RATE)
 
 
@@ -38,25 +38,25 @@ def chirp_down(n: int, random: Generator) -> Samples:
 
 
 def siren(n: int, random: Generator) -> Samples:
-    """Pitch that goes up and down."""
+    """Frequency goes up and down."""
     middle, rate = random.uniform(500, 1_200), random.uniform(2.5, 6)
     return swept(middle * 2 ** (0.6 * np.sin(2 * np.pi * rate * clock(n) + random.uniform(0, 6))))
 
 
 def tremolo(n: int, random: Generator) -> Samples:
-    """Level that goes up and down."""
+    """Level goes up and down."""
     return tone(n, random) * (0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(5, 14) * clock(n)))
 
 
 def bell(n: int, random: Generator) -> Samples:
-    """Partials out of tune that die away, the high ones first."""
+    """Inharmonic partials that decay, the high ones first."""
     base, decay = random.uniform(300, 900), random.uniform(4, 9)
     ratios = (1.0, 2.76, 5.40, 8.93)  # of a free bar's modes; Rossing, "Science of Percussion Instruments", 2000
     return sum(np.exp(-decay * ratio**0.5 * clock(n)) * swept(np.full(n, base * ratio)) / ratio**0.5 for ratio in ratios)
 
 
 def clicks(n: int, random: Generator) -> Samples:
-    """Short knocks at an even pace."""
+    """Short knocks at equal intervals."""
     sound = np.zeros(n)
     length = SAMPLE_RATE // 100
     knock = random.normal(size=length) * np.exp(-np.arange(length) / (length / 5))
@@ -70,9 +70,9 @@ def noise(n: int, random: Generator) -> Samples:
 
 
 def wind(n: int, random: Generator) -> Samples:
-    """Low noise that swells."""
+    """Low noise whose level goes up and down."""
     spectrum = np.fft.rfft(random.normal(size=n))
-    spectrum /= np.maximum(np.fft.rfftfreq(n, 1 / SAMPLE_RATE), 60)  # -6 dB an octave above 60 Hz
+    spectrum /= np.maximum(np.fft.rfftfreq(n, 1 / SAMPLE_RATE), 60)  # -6 dB per octave above 60 Hz
     return np.fft.irfft(spectrum, n) * (1 + 0.8 * np.sin(2 * np.pi * random.uniform(0.8, 2) * clock(n)))
 
 
@@ -87,18 +87,18 @@ KINDS = {
 
 
 def clip(kind: str, seed: int, seconds: float = SECONDS) -> bytes:
-    """A second of that kind or a little less, somewhere in so many seconds of background, as a 16-bit WAV file."""
+    """A 16-bit WAV file: 0.6 to 1 second of that kind, at a random position in `seconds` of background noise."""
     random = np.random.default_rng([seed, *kind.encode()])
     whole = round(SAMPLE_RATE * seconds)
     n = int(SAMPLE_RATE * SECONDS * random.uniform(0.6, 1.0))
     sound = KINDS[kind](n, random)
-    ramp = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (SAMPLE_RATE // 100))  # no click where it begins or ends
+    ramp = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (SAMPLE_RATE // 100))  # 10 ms: no click
     sound = ramp * sound / (np.std(sound) + 1e-9)
-    placed = np.zeros(whole)
+    mixed = np.zeros(whole)
     start = random.integers(0, whole - n + 1)
-    placed[start : start + n] = sound
-    placed += 10 ** (-random.uniform(6, 30) / 20) * random.normal(size=whole)  # background 6 to 30 dB below
+    mixed[start : start + n] = sound
+    mixed += 10 ** (-random.uniform(6, 30) / 20) * random.normal(size=whole)  # background noise, 6 to 30 dB below
     level = 10 ** (-random.uniform(3, 30) / 20)
     file = io.BytesIO()
-    soundfile.write(file, level * placed / np.abs(placed).max(), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(file, level * mixed / np.abs(mixed).max(), SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()

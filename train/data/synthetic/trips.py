@@ -1,19 +1,19 @@
-"""Trips that are made up here: how somebody would travel, by what is known of them and of the day.
+"""Synthetic trips: by which mode a person travels, given the trip, the person and the weather.
 
-A discrete choice: each way has a worth, and chance adds its share to it, as in a logit model (D. McFadden, 1973). Deterministic:
-the same seed gives the same trip. Knows nothing of splits.
+Each mode has a utility with Gumbel noise, as in a logit model of discrete choice (D. McFadden, 1973). The same seed gives the
+same trip.
 """
 
 import numpy as np
 
-WAYS = ("walk", "bicycle", "bus", "car")
+MODES = ("walk", "bicycle", "bus", "car")
 PURPOSES = ("work", "school", "shopping", "visit")
-UNKNOWN = 0.03  # of the trips, for each column that people do not always tell
-SURE = 6.0  # how much more the worths count than chance does
+UNKNOWN = 0.03  # the share of empty cells in the columns that people do not always fill
+SCALE = 6.0  # of the utilities; the noise has scale 1
 
 
 def trip(seed: int) -> tuple[dict, str, str]:
-    """A row, how it was travelled, and how it most likely would be."""
+    """A row, the mode that was chosen, and the most likely mode."""
     random = np.random.default_rng(seed)
     temperature = random.normal(10, 9)
     row = {
@@ -24,16 +24,16 @@ def trip(seed: int) -> tuple[dict, str, str]:
         "purpose": str(random.choice(PURPOSES)),
         "car": "no" if random.random() < 0.4 else "yes",
     }
-    worth = SURE * worths(row)
-    chosen, likeliest = WAYS[int((worth + random.gumbel(size=len(WAYS))).argmax())], WAYS[int(worth.argmax())]
+    utility = SCALE * utilities(row)
+    chosen, likeliest = MODES[int((utility + random.gumbel(size=len(MODES))).argmax())], MODES[int(utility.argmax())]
     for name in ("age", "purpose"):
         if random.random() < UNKNOWN:
             row[name] = None
     return row, chosen, likeliest
 
 
-def worths(row: dict) -> np.ndarray:
-    """What each way is worth to the traveller, (4,)."""
+def utilities(row: dict) -> np.ndarray:
+    """(4,): of each mode."""
     distance, age, is_wet = row["distance_km"], row["age"], row["weather"] != "dry"
     cold = max(0.0, 12 - row["temperature"]) / 10
     return np.array(

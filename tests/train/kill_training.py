@@ -1,4 +1,4 @@
-"""What a test of resuming puts among the augmentations: it ends the training as `kill -9` would."""
+"""An augmentation that kills the training process, for tests of resuming."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import signal
 from torch import nn
 
 
-class Kill(nn.Module):
-    """Leaves each sample as it is, and kills the process at the one of this number."""
+class KillTraining(nn.Module):
+    """Leaves samples as they are; at the sample number `at` it ends the process as `kill -9` does."""
 
     def __init__(self, at: int):
         super().__init__()

@@ -1,0 +1,69 @@
+"""train/cli.py and __main__.py: configs by name, keys on the command line, loggers."""
+
+import importlib.util
+import json
+
+import pytest
+
+from train.__main__ import main, train
+
+SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3"]
+
+
+def test_any_key_can_be_given_on_the_command_line(tmp_path):
+    overrides = [*SHORT, "--model.network.init_args.width=4", "--model.transform.init_args.size=8"]
+    small = train("digits", overrides, tmp_path / "artifacts", tmp_path / "runs")
+    assert small.network["init_args"]["width"] == 4 and small.transform["init_args"]["size"] == 8
+
+
+def test_an_unknown_config_says_which_there_are():
+    with pytest.raises(SystemExit, match=r"no config 'digit' in train/configs/.*digits"):
+        main(["digit"])
+
+
+def test_help_lists_the_keys(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["digits", "--help"])
+    assert ended.value.code == 0 and "--trainer.max_epochs" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """A training with a logger of the config's own."""
+    folder = tmp_path_factory.mktemp("logged")
+    own = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(folder / "own"), "name": "x"}}
+    options = [*SHORT, "--trainer.log_every_n_steps=1", f"--trainer.logger={json.dumps(own)}"]
+    train("intents", options, folder / "artifacts", folder / "runs")
+    return folder
+
+
+def test_tensorboard_and_csv_are_always_written(logged):
+    (version,) = (logged / "runs" / "intents").iterdir()
+    assert list(version.glob("events.out.tfevents.*"))
+    header = (version / "metrics.csv").read_text().splitlines()[0]
+    assert {"epoch", "lr-AdamW/pg1", "train_loss", "val_loss", "val_accuracy"} <= set(header.split(","))
+
+
+def test_another_logger_of_lightning_s_is_one_key(logged):
+    assert (logged / "own/x/version_0/metrics.csv").exists()
+
+
+@pytest.mark.parametrize(("logger", "package"), [("MLFlowLogger", "mlflow"), ("WandbLogger", "wandb")])
+def test_a_logger_whose_package_is_missing_says_what_installs_it(logger, package, tmp_path):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(SystemExit, match=f"{logger} needs {package}, .*pip install {package}"):
+        main(["intents", f"--trainer.logger={logger}"], tmp_path, tmp_path)
+
+
+def test_an_artifact_of_the_user_s_data_is_not_replaced_by_the_config_s(tmp_path, capsys):
+    (tmp_path / "moods.csv").write_text("label,text\n" + "up,good day\ndown,bad day\n" * 10)
+    given = (tmp_path / "artifacts", tmp_path / "runs")
+    own = train("intents", [*SHORT, f"--data.root={tmp_path / 'moods.csv'}"], *given)
+    assert own.data["root"] == "moods.csv" and own.labels == ["down", "up"]
+    assert f"training intents on {tmp_path / 'moods.csv'}; its log" in capsys.readouterr().out
+    with pytest.raises(Exception, match=r"intents/ was trained on moods\.csv, and now no data is given: .* with DATA=<folder>"):
+        train("intents", SHORT, *given)
+    assert json.loads((own.folder / "model.json").read_text())["labels"] == ["down", "up"]
+    again = train("intents", [*SHORT, f"--data.root={tmp_path / 'moods.csv'}"], *given)
+    assert again.data == own.data

@@ -1,0 +1,39 @@
+"""The callbacks that every training has: progress, and the checkpoints of the best epoch and of an interrupted training."""
+
+from datetime import timedelta
+from time import monotonic
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class EpochPrinter(Callback):
+    """Prints one line per epoch: the progress where no terminal can show a bar."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.started = monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        values = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(("train_", "val_"))}
+        shown = ", ".join(f"{name} {values[name]:.4f}" for name in sorted(values, key=lambda name: ("loss" not in name, name)))
+        passed = timedelta(seconds=round(monotonic() - self.started))
+        if trainer.is_global_zero:
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown} ({passed})", flush=True)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The weights of the best epoch; the artifact has these."""
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """`last.ckpt`: `--resume` continues from it, also in the middle of an epoch.
+
+    Args:
+        seconds: between one and the next.
+    """
+
+    FILE = "last.ckpt"
+
+    def __init__(self, seconds: float = 60):
+        interval = timedelta(seconds=seconds)
+        super().__init__(filename="last", train_time_interval=interval, enable_version_counter=False)
