@@ -117,9 +117,7 @@ def test_what_unpickles_is_found_under_any_name(code, name):
     assert name in unpicklers(code)
 
 
-@pytest.mark.parametrize(
-    "code", ["import safetensors.torch as s\ns.load(row)", "import numpy\nnumpy.load(f, allow_pickle=False)"]
-)
+@pytest.mark.parametrize("code", ["import safetensors.torch as s\ns.load(x)", "import numpy\nnumpy.load(f, allow_pickle=False)"])
 def test_what_reads_plain_data_is_not_found(code):
     assert not unpicklers(code)
 

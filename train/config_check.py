@@ -168,7 +168,7 @@ def one_line(error: BaseException, known: Iterable[str] = ()) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`did_you_mean`, without the list of all keys where none is near."""
+    """`did_you_mean`, without the list of all keys if none is similar."""
     said = did_you_mean(word, known)
     return said if said.startswith("; did you mean") else "; --help lists the keys"
 

@@ -30,7 +30,7 @@ class Loaded(NamedTuple):
     note: str
 
     def __str__(self) -> str:
-        return f"new are {', '.join(self.new) or 'none'}{self.note}"
+        return (f"new are {', '.join(self.new)}" if self.new else "all are taken") + self.note
 
 
 def load_weights(
@@ -90,9 +90,9 @@ def with_head(
     if not kept or not can_follow(head) or any(name not in given or given[name].shape != sizes[name] for name in wanted):
         return given, wanted, ""
     rows = {name: rows_by_label(own[name], given[name], head[name].first, labels, given_labels) for name in wanted}
-    started = [label for label in labels if label not in given_labels]
-    anew = f"; those of {listed(started)} start anew" if started else ""
-    return given | rows, (), f"; the head's rows follow their labels: those of {listed(kept)} are kept{anew}"
+    added = [label for label in labels if label not in given_labels]
+    others = f"; those of {listed(added)} are new" if added else ""
+    return given | rows, (), f"; the head's rows follow their labels: those of {listed(kept)} are kept{others}"
 
 
 def is_new(name: str, new: Collection[str]) -> bool:
@@ -117,7 +117,7 @@ def refuse_others(own: dict[str, Tensor], given: dict[str, Tensor], new: Collect
         counted = "; ".join(f"{len(found)} {kind}, the first is {found[0]}" for kind, found in faults.items() if found)
         raise SpecError(
             f"{source} has another network's weights: of this one's {len(own)} tensors {counted}. Give weights of the same "
-            "network, or name the layers that start anew: --model.transfer.new=[layer]"
+            "network, or name the layers that are to be new: --model.transfer.new=[layer]"
         )
 
 

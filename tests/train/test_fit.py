@@ -88,13 +88,13 @@ def test_a_killed_training_resumes_in_the_middle_of_its_epoch(plain, elsewhere):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_says_so_and_fails(number, elsewhere):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_says_so_and_fails(signal_number, elsewhere):
     process = elsewhere.start("-m", "train", "intents", "--trainer.max_epochs=10000", "--early_stopping.patience=10000")
     for line in process.stdout:
         if line.startswith("epoch 2/"):
             break
-    process.send_signal(number)
+    process.send_signal(signal_number)
     told, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted: no artifact was written" in errors
     assert "Traceback" not in told + errors and not list((elsewhere.folder).glob("artifacts/*"))

@@ -77,7 +77,7 @@ STILL = ["--model.learning_rate=1e-12", "--model.weight_decay=0"]  # so that the
     ("labels", "rows", "said"),
     [
         (("anger", "fear", "joy"), [1, 2, 0], "those of anger, fear, joy are kept"),
-        (("anger", "grief", "joy"), [1, None, 0], "those of anger, joy are kept; those of grief start anew"),
+        (("anger", "grief", "joy"), [1, None, 0], "those of anger, joy are kept; those of grief are new"),
         (("grief", "pride"), [None, None], "new are network.classifier.weight, network.classifier.bias"),
     ],
 )

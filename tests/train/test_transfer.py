@@ -86,7 +86,7 @@ def test_a_fine_tuned_head_keeps_the_rows_of_its_labels(first_half, tmp_path, ca
     before, after = weights_of(first_half), weights_of(second)
     for name in ("head.1.weight", "head.1.bias"):
         assert torch.allclose(after[name][:3], before[name][[0, 3, 4]], atol=1e-6)
-    said = "new are none; the head's rows follow their labels: those of 0, 3, 4 are kept; those of 7 start anew"
+    said = "all are taken; the head's rows follow their labels: those of 0, 3, 4 are kept; those of 7 are new"
     assert said in capsys.readouterr().out
 
 
@@ -98,7 +98,7 @@ def test_an_artifact_of_another_width_is_refused(first_half, tmp_path):
         train("digits", given, tmp_path / "artifacts", tmp_path / "runs")
 
 
-def test_a_head_that_is_named_as_new_starts_anew(first_half, tmp_path, capsys):
+def test_a_head_that_is_named_as_new_is_not_taken(first_half, tmp_path, capsys):
     given = [
         f"--model.transfer.weights={first_half.folder}",
         "--model.transfer.new=[head]",

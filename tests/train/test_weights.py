@@ -102,10 +102,10 @@ def test_each_label_keeps_its_row_in_another_order(kind):
     given, own = source.state_dict(), network.state_dict()
     for name in head:
         assert torch.equal(own[name], given[name][[2, 0, 1]])
-    assert loaded.new == [] and str(loaded) == "new are none; the head's rows follow their labels: those of c, a, b are kept"
+    assert loaded.new == [] and str(loaded) == "all are taken; the head's rows follow their labels: those of c, a, b are kept"
 
 
-def test_kept_labels_keep_their_rows_and_new_ones_start_anew():
+def test_kept_labels_keep_their_rows_and_new_ones_are_initialised():
     source, _ = made(SmallCNN, 3)
     network, head = made(SmallCNN, 4)
     before = copied(network)
@@ -113,7 +113,7 @@ def test_kept_labels_keep_their_rows_and_new_ones_start_anew():
     given, own = source.state_dict(), network.state_dict()
     for name in head:
         assert torch.equal(own[name][[0, 2]], given[name][[1, 2]]) and torch.equal(own[name][[1, 3]], before[name][[1, 3]])
-    assert loaded.note == "; the head's rows follow their labels: those of b, c are kept; those of bee, d start anew"
+    assert loaded.note == "; the head's rows follow their labels: those of b, c are kept; those of bee, d are new"
 
 
 def test_the_background_keeps_its_row():
@@ -124,7 +124,7 @@ def test_the_background_keeps_its_row():
 
 
 @pytest.mark.parametrize("labels", [["d", "e", "f"], ["d", "e"]])
-def test_a_head_of_other_labels_starts_anew(labels):
+def test_a_head_of_other_labels_is_new(labels):
     source, _ = made(SmallCNN, 3)
     network, head = made(SmallCNN, len(labels))
     before = copied(network)
@@ -138,10 +138,10 @@ def test_a_file_that_does_not_name_its_labels_is_taken_in_their_order_and_says_s
     network, head = made(SmallCNN, 3)
     loaded = load_weights(network, Weights(copied(source), "x"), head, ["c", "a", "b"])
     assert torch.equal(network.head[1].weight, source.head[1].weight)
-    assert str(loaded) == "new are none; the file does not name its labels: its head's are taken to be c, a, b, in this order"
+    assert str(loaded) == "all are taken; the file does not name its labels: its head's are taken to be c, a, b, in this order"
 
 
-def test_the_order_of_a_detector_s_head_is_not_known_so_it_starts_anew():
+def test_a_detector_s_head_of_other_labels_is_new():
     from model_defs.detection import SmallDetector
 
     source, _ = made(SmallDetector, 2)
