@@ -78,12 +78,8 @@ def test_one_file_imports_torchserve():
     ]
 
 
-def test_no_file_that_serves_imports_torchtext():
-    assert [str(module) for module in modules(*PACKAGES) if "torchtext" in imports(module)] == [
-        "bench/eager.py",  # as others serve
-        "bench/stock/__init__.py",  # TorchServe's own handler wants its vocabulary
-        "train/data/text.py",
-    ]
+def test_one_file_imports_torchtext():
+    assert [str(module) for module in modules(*PACKAGES) if "torchtext" in imports(module)] == ["train/data/torchtext_source.py"]
 
 
 OUR_OWN_FILES = {("train/fit.py", "torch.load")}  # a checkpoint that this training wrote itself
