@@ -1,13 +1,13 @@
 """The recipe settings that a tuning tries, as data: runtimes and precisions, then workers, threads and batch sizes."""
 
-import os
 from collections.abc import Iterator
 
 import msgspec
 
 from handlers.runtimes import RUNTIMES
+from model_defs.cpus import usable_cpus
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = usable_cpus()
 ON_CPU = (
     ("eager", "fp32", False),
     ("eager", "fp32", True),

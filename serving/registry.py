@@ -6,7 +6,6 @@ different models run at once.
 
 import contextlib
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from model_defs.answer_diff import difference
+from model_defs.cpus import usable_cpus
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
 from serving.errors import ServerError
@@ -55,7 +55,7 @@ class Registry:
             registry = Registry(self.home, **self.options)  # of its own: a client is for one thread
             return [(model, version, error_of(registry.host, model, version)) for version in models[model]]
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             for done in as_completed([pool.submit(host, model) for model in models]):
                 yield from done.result()
 

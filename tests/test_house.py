@@ -23,6 +23,7 @@ ALLOWED = {
     "bench": {"model_defs", "handlers", "archive", "serving"},
 }
 COMPARED_WITH = {
+    "model_defs.cpus",
     "model_defs.answer_diff",
     "model_defs.errors",
     "model_defs.metrics",

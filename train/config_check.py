@@ -1,11 +1,11 @@
 """Mistakes in a config, each in one line: values that make no sense, keys that do not exist, and what the libraries refuse."""
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from model_defs.build import did_you_mean
+from model_defs.cpus import usable_cpus
 from model_defs.errors import BundleError
 
 MOST_SEED = 2**32 - 1  # numpy's
@@ -113,7 +113,7 @@ def check_devices(devices: Any, accelerator: Any) -> None:
 
     is_cpu = accelerator == "cpu" or (accelerator in ("auto", None) and not torch.cuda.is_available())
     count = int(devices) if isinstance(devices, int) or str(devices).isdigit() else 1
-    cores = max(2, os.cpu_count() or 1)
+    cores = max(2, usable_cpus())
     if is_cpu and count > cores:
         raise ConfigError(f"trainer.devices={devices}: a process each, and the CPU has {cores} cores; expected {cores} at most")
 
