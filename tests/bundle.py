@@ -106,9 +106,9 @@ def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] 
     home = StateDir(folder / ".torchserve")
     server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
     try:
-        hosting = Registry(home)
+        registry = Registry(home)
         for name in models:
-            hosting.host(name, "1.0")
+            registry.host(name, "1.0")
         yield Bundle(home, artifacts, folder / "store")
     finally:
         server.stop(home)

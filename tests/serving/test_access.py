@@ -111,6 +111,7 @@ def test_rotations_at_once_leave_the_last_tokens_to_curl_and_to_a_proxy(own):
     assert own.proxy.read_text() == f"Bearer {keys['inference']}\n"
 
 
+@pytest.mark.slow
 def test_an_expired_token_is_refused_until_it_is_rotated(echo_store, tmp_path):
     with started(echo_store, tmp_path, "token_expiration_min=0.25") as home:
         rotate(home)  # so that the whole lifetime is left, however long the start took
