@@ -102,13 +102,19 @@ def as_config_error(error: Exception) -> BundleError:
 
 
 def newest_interrupted(runs: Path) -> Path | None:
-    """The checkpoint of the training that was interrupted last."""
-    return max(runs.glob(f"version_*/checkpoints/{LastCheckpoint.FILE}"), key=lambda file: file.stat().st_mtime, default=None)
+    """The checkpoint to resume: that of the newest training, if it was interrupted. Older ones were abandoned."""
+    trained = [version for version in versions(runs) if any((runs / f"version_{version}" / "checkpoints").glob("*.ckpt"))]
+    last = runs / f"version_{max(trained, default=0)}" / "checkpoints" / LastCheckpoint.FILE
+    return last if last.exists() else None
 
 
 def next_version(runs: Path) -> int:
+    return max(versions(runs), default=-1) + 1
+
+
+def versions(runs: Path) -> list[int]:
     found = (re.fullmatch(r"version_(\d+)", folder.name) for folder in runs.glob("version_*"))
-    return max((int(match[1]) for match in found if match), default=-1) + 1
+    return [int(match[1]) for match in found if match]
 
 
 def build_cli(config: Path, runs: Path, overrides: list[str]) -> TrainingCLI:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
 from model_defs import postprocess
-from train.targets import BoxTargets, pad_maps
+from train.targets import BoxTargets, InstanceTargets, pad_maps
 from train.task import Batch, Task
 
 
@@ -48,6 +48,7 @@ class Detection(Task):
 class InstanceSegmentation(Detection):
     """A box and a mask per object."""
 
+    targets = InstanceTargets
     metrics = ("mask_average_precision",)
 
     def answer(self, output: Tensor, sample: Any) -> list[dict]:

@@ -24,6 +24,12 @@ def fit(cli: TrainingCLI) -> None:
         raise KeyboardInterrupt from stopped
     except MisconfigurationException as error:
         raise ConfigError(one_line(error)) from error
+    except RuntimeError as error:
+        if cli.interrupted is None or "loading state_dict" not in str(error):
+            raise
+        raise ConfigError(
+            f"{cli.interrupted} is of another network; give the config and data of that training, or no --resume"
+        ) from error
     if cli.trainer.is_global_zero:
         load_best(cli)
 

@@ -45,6 +45,8 @@ class TransformersClassification(Classification):
     def take_tokenizer(self) -> None:
         if self.hparams.network["init_args"].get("config"):
             raise SpecError(f"pretrained: {self.pretrained} says what its network is; leave the network's config out")
+        if self.transfer.weights:
+            raise SpecError(f"pretrained: {self.pretrained} has the initial weights; leave transfer.weights out")
         self.folder = fetched(self.pretrained)
         with one_line_errors(self.folder) as transformers:
             tokenizer = transformers.AutoTokenizer.from_pretrained(

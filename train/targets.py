@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from model_defs.answer_diff import pixels
+from model_defs.build import SpecError
 from model_defs.postprocess import CORNERS
 from model_defs.vision import ImageSample
 
@@ -50,8 +51,10 @@ class ClassTargets(Targets):
 
 
 class BoxTargets(Targets):
-    """`[{"label", "box", and perhaps "mask"}, ...]` in pixels of the picture -> what torchvision's detectors take, in pixels of
-    the sample: `boxes` (n, 4), `labels` (n,) int64 from 1 on, and perhaps `masks` (n, h, w) uint8."""
+    """`[{"label", "box"}, ...]` in pixels of the picture -> what torchvision's detectors take, in pixels of the sample: `boxes`
+    (n, 4) and `labels` (n,) int64 from 1 on."""
+
+    has_masks = False
 
     def __call__(self, sample: ImageSample, truth: list[dict]) -> tuple[ImageSample, dict[str, Tensor]]:
         size = height, width = sample.pixels.shape[1:]
@@ -61,12 +64,24 @@ class BoxTargets(Targets):
             "boxes": tv_tensors.BoundingBoxes(corners * scale, format="XYXY", canvas_size=size),
             "labels": torch.tensor([1 + self.class_ids[found["label"]] for found in truth], dtype=torch.int64),
         }
-        if truth and "mask" in truth[0]:
-            masks = np.stack([resized(pixels(found["mask"]) > 127, size) for found in truth])
-            target["masks"] = tv_tensors.Mask(torch.from_numpy(masks).byte())
+        if self.has_masks:
+            if any("mask" not in found for found in truth):
+                raise SpecError("this task learns masks, and the data has none; give --data.masks=true")
+            masks = [resized(pixels(found["mask"]) > 127, size) for found in truth]
+            target["masks"] = tv_tensors.Mask(torch.from_numpy(np.array(masks, dtype=np.uint8).reshape(-1, *size)))
         sample, target = augmented(self.augment, sample, target)
         is_visible = (target["boxes"][:, 2:] - target["boxes"][:, :2] >= 1).all(dim=1)  # at least a pixel wide and high
         return sample, {name: value.as_subclass(Tensor)[is_visible] for name, value in target.items()}
+
+
+class InstanceTargets(BoxTargets):
+    """`[{"label", "box", "mask"}, ...]` -> as `BoxTargets`, and `masks` (n, h, w) uint8.
+
+    Raises:
+        SpecError: an object has no mask.
+    """
+
+    has_masks = True
 
 
 class MaskTargets(Targets):

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from train.__main__ import main, train
+from train.cli import newest_interrupted
 
 SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3"]
 
@@ -67,3 +68,28 @@ def test_an_artifact_of_the_user_s_data_is_not_replaced_by_the_config_s(tmp_path
     assert json.loads((own.folder / "model.json").read_text())["labels"] == ["down", "up"]
     again = train("intents", [*SHORT, f"--data.root={tmp_path / 'moods.csv'}"], *given)
     assert again.data == own.data
+
+
+def test_only_the_newest_training_is_resumed(tmp_path):
+    def write(version, *files):
+        (tmp_path / version / "checkpoints").mkdir(parents=True)
+        for file in files:
+            (tmp_path / version / "checkpoints" / file).touch()
+
+    assert newest_interrupted(tmp_path) is None
+    write("version_9", "last.ckpt", "epoch=1.ckpt")
+    write("version_10")  # it ended before it began: its data could not be read
+    assert newest_interrupted(tmp_path) == tmp_path / "version_9/checkpoints/last.ckpt"
+    write("version_11", "epoch=4.ckpt")  # it was finished, so the one before it is abandoned
+    assert newest_interrupted(tmp_path) is None
+
+
+def test_a_training_cannot_resume_with_another_network(tmp_path):
+    given, last = (tmp_path / "artifacts", tmp_path / "runs"), tmp_path / "runs/intents/version_0/checkpoints/last.ckpt"
+    train("intents", [*SHORT, "--last.seconds=0"], *given)
+    saved = next(last.parent.glob("epoch*.ckpt"))
+    saved.rename(last)
+    with pytest.raises(
+        SystemExit, match=r"last\.ckpt is of another network; give the config and data of that training, or no --re"
+    ):
+        main(["intents", *SHORT, "--resume", "--model.network.init_args.dim=8"], *given)

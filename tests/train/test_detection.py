@@ -8,7 +8,7 @@ import pytest
 from handlers.base import load
 from model_defs.artifact import Artifact
 from model_defs.metrics import measure
-from train.__main__ import train
+from train.__main__ import main, train
 
 FEW = ["--trainer.max_epochs=1", "--data.pictures=32", "--data.batch_size=4"]
 
@@ -40,3 +40,9 @@ def test_mask_r_cnn_learns_from_masks(tmp_path):
     artifact = train("instances", few, tmp_path / "artifacts", tmp_path / "runs")
     assert list(artifact.metrics) == ["mask_average_precision"]
     load(artifact.folder, {"class_path": "handlers.vision.InstanceSegmenter", "threads": 1}).warm_up(1)
+
+
+def test_data_without_masks_is_refused_where_masks_are_learned(tmp_path):
+    few = ["--data.pictures=10", "--data.masks=false", "--model.transform.init_args.size=64"]
+    with pytest.raises(SystemExit, match="this task learns masks, and the data has none; give --data.masks=true"):
+        main(["instances", *few], tmp_path / "artifacts", tmp_path / "runs")

@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 
 from model_defs.postprocess import png_base64
 from model_defs.vision import ImageSample
-from train.targets import VOID, BoxTargets, ClassTargets, MaskTargets, pad_maps
+from train.targets import VOID, BoxTargets, ClassTargets, InstanceTargets, MaskTargets, pad_maps
 
 LABELS = ["cat", "dog"]
 BOX = {"xmin": 10, "ymin": 20, "xmax": 50, "ymax": 60}
@@ -40,13 +40,15 @@ def test_boxes_are_scaled_with_the_picture_and_labels_begin_with_one(sample):
 
 def test_a_picture_without_objects_has_empty_targets(sample):
     _, target = BoxTargets(LABELS)(sample, [])
-    assert target["boxes"].shape == (0, 4) and target["labels"].shape == (0,)
+    assert target["boxes"].shape == (0, 4) and target["labels"].shape == (0,) and "masks" not in target
+    changed, target = InstanceTargets(LABELS, v2.RandomHorizontalFlip(1.0))(sample, [])
+    assert target["boxes"].shape == (0, 4) and target["masks"].shape == (0, *changed.pixels.shape[1:])
 
 
 @pytest.mark.parametrize("augment", [v2.RandomHorizontalFlip(1.0), v2.RandomVerticalFlip(1.0), v2.RandomCrop((30, 16), (0, 0))])
 def test_boxes_and_masks_stay_on_what_they_mark_whatever_the_augmentation(sample, augment):
     torch.manual_seed(0)
-    changed, target = BoxTargets(LABELS, v2.Compose([augment]))(sample, [{"label": "cat", "box": BOX, "mask": mask()}])
+    changed, target = InstanceTargets(LABELS, v2.Compose([augment]))(sample, [{"label": "cat", "box": BOX, "mask": mask()}])
     left, top, right, bottom = (int(value) for value in target["boxes"][0])
     inside = torch.zeros(changed.pixels.shape[1:], dtype=torch.bool)
     inside[top:bottom, left:right] = True

@@ -16,7 +16,7 @@ from model_defs.metrics import as_label_masks
 from model_defs.postprocess import CORNERS, png_base64
 from train.data.example import DataError, Example
 from train.data.examples import Examples
-from train.data.splits import SPELLINGS, Splits
+from train.data.splits import SPELLINGS, Splits, split_folders
 from train.data.synthetic.shapes import scene
 from train.data.vision import SUFFIXES, png_bytes
 
@@ -55,17 +55,22 @@ class CocoFolder(AnnotatedImages):
     def read_root(self) -> Splits:
         if (self.root / COCO).exists():
             return {"train": self.annotated(self.root, self.root / COCO)}
-        found: Splits = {}
-        for name, spellings in COCO_SPELLINGS.items():
-            for folder in (self.root / spelling for spelling in spellings if (self.root / spelling).is_dir()):
-                files = (folder / COCO, self.root / "annotations" / f"instances_{folder.name}.json")
-                file = next((file for file in files if file.exists()), None)
-                if file is None:
-                    raise DataError(f"{folder}: no {COCO} in it, and no {files[1]}")
-                found.setdefault(name, self.annotated(folder, file))
+        found = split_folders(self.root, COCO_SPELLINGS)
+        files = {name: self.annotations(folder) for name, folder in found.items()}
         if not {"train", "test"} <= found.keys():
             raise DataError(f"{self.root}: no train/ and test/ with {COCO} in them; say where the data lies with DATA=<folder>")
-        return found
+        return {name: self.annotated(folder, files[name]) for name, folder in found.items()}
+
+    def annotations(self, folder: Path) -> Path:
+        """
+        Raises:
+            DataError: the folder's annotations are in neither place.
+        """
+        files = (folder / COCO, self.root / "annotations" / f"instances_{folder.name}.json")
+        file = next((file for file in files if file.exists()), None)
+        if file is None:
+            raise DataError(f"{folder}: no {COCO} in it, and no {files[1]}")
+        return file
 
     def annotated(self, folder: Path, file: Path) -> list[Example]:
         """The pictures in `folder` with their objects from `file`.
@@ -143,21 +148,16 @@ class MaskFolder(AnnotatedImages):
 
     def read_root(self) -> Splits:
         try:
-            labels = (self.root / "labels.txt").read_text(encoding="utf-8").split("\n")
+            labels = (self.root / "labels.txt").read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError:
             raise DataError(f"{self.root}: no labels.txt in it; the masks' numbers need names, one a line, from 1 on") from None
         names = {0: None, UNKNOWN: None} | {value: name.strip() for value, name in enumerate(labels, start=1) if name.strip()}
         if (self.root / "images").is_dir():
             return {"train": self.masked(self.root, names)}
-        found = {
-            name: self.masked(self.root / spelling, names)
-            for name, spellings in COCO_SPELLINGS.items()
-            for spelling in spellings
-            if (self.root / spelling).is_dir()
-        }
+        found = split_folders(self.root, COCO_SPELLINGS)
         if not {"train", "test"} <= found.keys():
             raise DataError(f"{self.root}: no train/ and test/ with images/ and masks/ in them, and no images/ and masks/")
-        return found
+        return {name: self.masked(folder, names) for name, folder in found.items()}
 
     def masked(self, folder: Path, names: dict[int, str | None]) -> list[Example]:
         """The pictures in `folder` with their masks.

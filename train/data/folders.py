@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.data.example import DataError, Example
-from train.data.splits import SPELLINGS, Splits
+from train.data.splits import Splits, split_folders
 
 
 def has_class_folders(root: Path, suffixes: set[str]) -> bool:
     """Whether `class_folders` can read `root`: it has `train/`, or two folders that hold files with these suffixes."""
-    if (root / "train").is_dir():
+    if "train" in split_folders(root):
         return True
     if not root.is_dir():
         return False
@@ -25,17 +25,12 @@ def class_folders(root: Path, suffixes: set[str]) -> Splits:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; say where the data lies with DATA=<folder>")
-    if not (root / "train").is_dir():
+    found = split_folders(root)
+    if "train" not in found:
         return {"train": list(in_classes(root, suffixes))}
-    found = {
-        name: list(in_classes(root / spelling, suffixes))
-        for name, spellings in SPELLINGS.items()
-        for spelling in spellings
-        if (root / spelling).is_dir()
-    }
     if "test" not in found:
-        raise DataError(f"{root}: has train/ and no test/; put some of each class into {root / 'test'}/<class>/")
-    return found
+        raise DataError(f"{root}: has {found['train'].name}/ and no test/; put some of each class into {root / 'test'}/<class>/")
+    return {name: list(in_classes(folder, suffixes)) for name, folder in found.items()}
 
 
 def in_classes(root: Path, suffixes: set[str]) -> Iterator[Example]:

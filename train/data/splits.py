@@ -3,17 +3,26 @@
 import random
 import re
 from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
 
 from train.data.example import Example
 
 Splits = dict[str, list[Example]]  # the examples of "train", "validation" and "test"
 
-SPELLINGS = {  # split: how its folder or file may be called, the first that exists counts
-    "train": ("train",),
+SPELLINGS = {  # split: how its folder or file may be called; the first that exists counts
+    "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
-    "test": ("test",),
+    "test": ("test", "testing"),
 }
 TEST_SHARE = 0.2  # of the examples, where the data has no test split
+
+
+def split_folders(root: Path, spellings: Mapping[str, tuple[str, ...]] = SPELLINGS) -> Mapping[str, Path]:
+    """split -> its folder, for the splits that `root` has. "Train" and "TRAIN" are spellings of "train"."""
+    folders = {entry.name.lower(): entry for entry in sorted(root.iterdir()) if entry.is_dir()} if root.is_dir() else {}
+    found = {split: [folders[name] for name in names if name in folders] for split, names in spellings.items()}
+    return {split: existing[0] for split, existing in found.items() if existing}
 
 
 def hold_out(splits: Splits, name: str, share: float, seed: int) -> Splits:

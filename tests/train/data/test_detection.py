@@ -140,6 +140,11 @@ def test_a_folder_of_pictures_and_masks_is_read_by_its_pixel_values(tmp_path):
             assert unknown["label"] is None and (pixels(unknown["mask"])[10:20] == 255).all()
 
 
+def test_a_byte_order_mark_is_not_part_of_the_first_label(tmp_path):
+    masked(tmp_path, value=1, names="\ufeffroad\nsky\n")
+    assert ready(MaskFolder(root=str(tmp_path))).labels == ["road"]
+
+
 def test_masks_that_do_not_fit_are_named(tmp_path):
     masked(tmp_path / "one", value=9)
     with pytest.raises(DataError, match=r"0\.png: has a number without a line in labels\.txt; known are \[0, 1, 2, 255\]"):

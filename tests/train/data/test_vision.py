@@ -112,6 +112,16 @@ def test_hidden_files_are_left_out(tmp_path):
     assert sum(ready(ImageFolder(root=str(tmp_path))).counts().values()) == 6
 
 
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("TRAIN", "test")])
+def test_splits_may_have_other_spellings(names, tmp_path):
+    for part in names:
+        for label in ("cat", "dog"):
+            for index in range(4):
+                picture(tmp_path / part / label / f"{index}.png", index)
+    data = ready(ImageFolder(root=str(tmp_path)))
+    assert data.labels == ["cat", "dog"] and data.counts() == {"train": 6, "validation": 2, "test": 8}
+
+
 @pytest.mark.parametrize("name", ["val", "validation"])
 def test_a_folder_s_own_validation_split_is_kept(name, tmp_path):
     for part, count in (("train", 4), (name, 3), ("test", 2)):
