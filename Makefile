@@ -133,8 +133,9 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
+# Extras stay in the locks: to the pip of Python 3.11, a pinned `ray` does not pin `ray[serve]`.
 # torchtext has no wheel for Linux on ARM, so its lock is for x86_64 Linux alone.
-COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train bench dev; do $(COMPILE) --universal --group pyproject.toml:$$group -o requirements/$$group.txt; done
 	@for extra in onnxruntime openvino ncnn transformers graphs; do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
