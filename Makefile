@@ -4,7 +4,8 @@
 #   DATA=folder     where a training's data lies
 #   VERSION=2.0     of an archive; without it the newest that model_store/ has, or 1.0
 #   GOAL=...        what `make tune` is after: throughput, latency, or a bound such as "p99<50ms"
-#   NAME=name       of the model that `make new` makes, TASK=task its kind: train/tasks.yaml lists them
+#   NAME=name       of the model that `make new` makes, TASK=task its kind: train/tasks.yaml lists them; or that `make import` makes
+#   FROM=model.pth  a model that you have, for `make import`; LABELS=, TRY= and EXPECT= are files: docs/import.md
 #   EXTRAS="..."    what `make setup` installs besides: onnxruntime, openvino, ncnn, transformers, graphs
 #   ARGS="..."      goes to the command behind the target; ARGS=--help says what that takes
 
@@ -22,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak lint fix lock clean FORCE
+.PHONY: help setup new import artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,9 @@ artifacts: $(MODEL:%=artifacts/%/model.json)
 
 new: $(VENV)/.train ## write a config and a recipe to begin a model of your own with: NAME=flowers TASK=image-classification
 	@$(PYTHON) -m train.template "$$NAME" "$$TASK"
+
+import: $(VENV)/.train ## make a model that you have into an artifact: NAME=pets FROM=model.pth LABELS=classes.txt TRY=photos/ EXPECT=answers.json; alone it lists the kinds
+	@$(PYTHON) -m importers "$$NAME" "$$FROM" --labels "$$LABELS" --try "$$TRY" --expect "$$EXPECT" $(ARGS)
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3"
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
@@ -145,14 +149,18 @@ $(VENV)/.%: requirements/%.txt
 artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS),FORCE)) | $(VENV)/.train
 	@$(PYTHON) -m train $* $(TRAIN)
 
+# An imported model has no config: its artifact is there, or `make import` makes it.
+imported = $(and $(wildcard artifacts/$(1)/model.json),$(if $(wildcard train/configs/$(1).yaml),,yes))
+
 define packaging
+$(if $(call imported,$(1)),artifacts/$(1)/model.json: ;)
 $(call archive,$(1)): artifacts/$(1)/model.json archive/recipes/$(1).yaml $(CODE) | $(VENV)/.train
 	@$(PYTHON) -m archive $(1) --version $$(patsubst model_store/$(1)-%.mar,%,$$@)
 endef
 $(foreach model,$(MODEL),$(eval $(call packaging,$(model))))
 
 train/configs/%.yaml:
-	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml)))" >&2; exit 1
+	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml))); a model that you have: make import NAME=$* FROM=model.pth" >&2; exit 1
 
 archive/recipes/%.yaml:
 	@echo "error: no $@; there are: $(basename $(notdir $(wildcard archive/recipes/*.yaml)))" >&2; exit 1

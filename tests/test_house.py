@@ -11,10 +11,11 @@ import pytest
 
 from handlers.settings import Settings
 
-PACKAGES = ("model_defs", "train", "handlers", "archive", "serving", "bench")
+PACKAGES = ("model_defs", "train", "importers", "handlers", "archive", "serving", "bench")
 ALLOWED = {
     "model_defs": set(),
     "train": {"model_defs"},
+    "importers": {"model_defs"},
     "handlers": {"model_defs"},
     "archive": {"model_defs", "handlers"},
     "serving": {"model_defs"},

@@ -63,3 +63,13 @@ def test_a_changed_config_or_given_data_trains_anew(make):
 
 def test_a_model_that_is_not_there_says_which_are(make):
     assert "no train/configs/y.yaml; there are: x" in make("train", "MODEL=y")
+
+
+def test_an_imported_model_needs_no_config_to_be_served(make):
+    (make.folder / AGES[0]).unlink()
+    said = make("serve", "MODEL=x")
+    assert "-m archive x --version 1.0" in said and "-m serving start x" in said and "-m train" not in said
+
+
+def test_a_model_that_is_not_there_leads_to_make_import(make):
+    assert "make import NAME=y FROM=model.pth" in make("archive", "MODEL=y")
