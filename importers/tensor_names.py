@@ -20,8 +20,8 @@ COMMON = ("resnet", "mobilenet", "efficientnet", "vit", "convnext", "densenet", 
 
 
 class Weightless(TorchFunctionMode):
-    """Within it `torch.empty`, which makes weights, gives tensors without memory. The device "meta" for all would not do: RegNet
-    computes its widths with tensors."""
+    """Within it `torch.empty`, which makes weights, gives tensors without memory. RegNet needs it: it computes its widths with
+    tensors, which the device "meta" for all of them does not allow."""
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -36,7 +36,8 @@ def shapes(tensors: dict[str, Tensor]) -> Shapes:
 @cache
 def shapes_of(name: str, options: tuple[tuple[str, Any], ...]) -> Shapes:
     """Those of a network of torchvision's."""
-    with Weightless():
+    device = Weightless() if name.startswith("regnet") else torch.device("meta")
+    with device:
         return shapes(torchvision.models.get_model(name, weights=None, **dict(options)).state_dict())
 
 
