@@ -11,13 +11,12 @@ from importers import labels, tensor_names
 from importers.found import Found, ImportRefused, Question
 from importers.preprocessing import chosen, described
 from importers.tensor_names import Shapes, fits, shapes, shapes_of
-from model_defs.build import build, did_you_mean
+from model_defs.build import build
 from model_defs.postprocess import top
 from model_defs.vision import Normalize
 
 CLASSES = 1000  # that torchvision builds a classifier for
 AUXILIARY = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
-SIZES = ("crop_size", "resize_size", "mean", "std", "interpolation")
 
 
 def find(question: Question) -> Found | None:
@@ -128,12 +127,3 @@ def usual_of(keywords: dict[str, Any]) -> dict[str, Any]:
         "crop": keywords["crop_size"],
         "interpolation": keywords["interpolation"].value if "interpolation" in keywords else "bilinear",
     } | {name: list(keywords[name]) for name in ("mean", "std") if name in keywords}
-
-
-def check_name(name: str, known: list[str]) -> None:
-    """
-    Raises:
-        ImportRefused: torchvision has no such network.
-    """
-    if name not in known:
-        raise ImportRefused(f"--network {name}: torchvision has no such network{did_you_mean(name, known)}")
