@@ -5,6 +5,7 @@
 #   VERSION=2.0     the version of an archive; without it, the newest one in model_store/, or 1.0
 #   GOAL=...        the goal of `make tune`: throughput, latency, or a bound such as "p99<50ms"
 #   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
+#   FROM=model.pth  a model that you have, for `make import`; LABELS=, TRY= and EXPECT= are files: docs/import.md
 #   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs, torchtext
 #   BASE=torchtext  train with torchtext, in its own environment
 #   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
@@ -30,7 +31,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup new artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-torchtext chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-torchtext chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -f docs/targets.awk Makefile
@@ -47,6 +48,9 @@ artifacts: $(MODEL:%=artifacts/%/model.json)
 
 new: $(VENV)/.train ## write a config and a recipe for a model of your own: NAME=flowers TASK=image-classification
 	@$(PYTHON) -m train.template "$$NAME" "$$TASK"
+
+import: $(VENV)/.train ## make a model that you have into an artifact: NAME=pets FROM=model.pth LABELS=classes.txt TRY=photos/ EXPECT=answers.json; alone it lists the kinds
+	@$(PYTHON) -m importers "$$NAME" "$$FROM" --labels "$$LABELS" --try "$$TRY" --expect "$$EXPECT" $(ARGS)
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3", BASE=torchtext
 train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
@@ -165,14 +169,18 @@ $(TORCHTEXT)/.torchtext: requirements/torchtext.txt
 artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS)$(BASE),FORCE)) | $(if $(BASE),$(TORCHTEXT)/.torchtext,$(VENV)/.train)
 	@$(if $(BASE),$(TORCHTEXT)/bin/python,$(PYTHON)) -m train $* $(TRAIN)
 
+# An imported model has no config: its artifact is there, or `make import` makes it.
+imported = $(and $(wildcard artifacts/$(1)/model.json),$(if $(wildcard train/configs/$(1).yaml),,yes))
+
 define packaging
+$(if $(call imported,$(1)),artifacts/$(1)/model.json: ;)
 $(call archive,$(1)): artifacts/$(1)/model.json archive/recipes/$(1).yaml $(CODE) | $(VENV)/.train
 	@$(PYTHON) -m archive $(1) --version $$(patsubst model_store/$(1)-%.mar,%,$$@)
 endef
 $(foreach model,$(MODEL),$(eval $(call packaging,$(model))))
 
 train/configs/%.yaml:
-	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml)))" >&2; exit 1
+	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml))); a model that you have: make import NAME=$* FROM=model.pth" >&2; exit 1
 
 archive/recipes/%.yaml:
 	@echo "error: no $@; there are: $(basename $(notdir $(wildcard archive/recipes/*.yaml)))" >&2; exit 1

@@ -13,10 +13,11 @@ import yaml
 from handlers.settings import Settings
 from tests.unpicklers import unpicklers
 
-PACKAGES = ("model_defs", "train", "handlers", "archive", "serving", "bench")
+PACKAGES = ("model_defs", "train", "importers", "handlers", "archive", "serving", "bench")
 ALLOWED = {
     "model_defs": set(),
     "train": {"model_defs"},
+    "importers": {"model_defs"},
     "handlers": {"model_defs"},
     "archive": {"model_defs", "handlers"},
     "serving": {"model_defs"},

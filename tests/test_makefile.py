@@ -77,3 +77,13 @@ def test_torchtext_is_installed_and_trains_in_its_own_environment(make):
 
 def test_an_unknown_base_is_one_clear_line(make):
     assert "BASE=torch1: give BASE=torchtext, or leave it out" in make("train", "MODEL=x", "BASE=torch1")
+
+
+def test_an_imported_model_needs_no_config_to_be_served(make):
+    (make.folder / AGES[0]).unlink()
+    said = make("serve", "MODEL=x")
+    assert "-m archive x --version 1.0" in said and "-m serving start x" in said and "-m train" not in said
+
+
+def test_a_model_that_is_not_there_leads_to_make_import(make):
+    assert "make import NAME=y FROM=model.pth" in make("archive", "MODEL=y")

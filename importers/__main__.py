@@ -1,0 +1,92 @@
+"""Make a model that exists into an artifact and a recipe: what `make import` runs.
+
+    python -m importers pets model.pth --labels classes.txt --try photos/
+
+The source is read and never run. What was found is said before anything is written.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from importers import answers, expect, inputs, kinds, write
+from importers.expect import shown
+from importers.found import ImportRefused, Question
+from model_defs.errors import BundleError
+from model_defs.exact_image import INTERPOLATIONS
+
+MOST_SHOWN = 5
+TOLERANCE = 1e-3
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m importers", description="Make a model that exists into an artifact.")
+    made.add_argument("name", nargs="?", default="", help="of the new model")
+    made.add_argument("source", nargs="?", default="", help="the file or folder that holds it")
+    made.add_argument("--labels", default="", help="a line per label, or a JSON file; torchvision: torchvision's own")
+    made.add_argument("--try", dest="inputs", default="", help="one input, or a folder of some; class folders give a test set")
+    made.add_argument("--expect", default="", help="own answers: a JSON file, or predict.py:answer, which runs once")
+    made.add_argument("--tolerance", type=float, default=TOLERANCE, help="how far a score may lie from your own (%(default)s)")
+    made.add_argument("--network", default="", help="a name of torchvision's, where the tensors do not tell")
+    made.add_argument("--key", default=None, help="of the checkpoint's part that is the network")
+    made.add_argument("--transform-input", action="store_true", help="as torchvision's own inception_v3 and googlenet need")
+    made.add_argument("--resize", type=int, help="pixels of the shorter side")
+    made.add_argument("--squash", type=int, help="pixels of both sides, whatever the picture's shape")
+    made.add_argument("--crop", type=int, help="pixels of the square in the middle")
+    made.add_argument("--interpolation", choices=INTERPOLATIONS, help="of the resizing")
+    made.add_argument("--mean", type=float, nargs="+", help="of each channel, in 0..1")
+    made.add_argument("--std", type=float, nargs="+", help="of each channel, in 0..1")
+    made.add_argument("--upright", action="store_true", help="turn a picture as its EXIF says")
+    return made
+
+
+def main(arguments: list[str]) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is looked up elsewhere
+    flags = parser().parse_args(arguments)
+    if not flags.name and not flags.source:
+        print(kinds.listed())
+        return
+    try:
+        run(flags, Path())
+    except BundleError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    except (OSError, MemoryError, RecursionError) as error:
+        sys.exit(f"error: {error or type(error).__name__}")
+
+
+def run(flags: argparse.Namespace, project: Path) -> list[Path]:
+    """Import what the flags say into the project's folder, and return the paths written.
+
+    Raises:
+        BundleError: the model cannot be imported as asked.
+    """
+    if not flags.source or not flags.name:
+        raise ImportRefused("say which: make import NAME=pets FROM=model.pth LABELS=classes.txt TRY=photos/")
+    if not flags.inputs:
+        raise ImportRefused("an archive proves itself by inputs; give one of yours, or a folder: TRY=photos/")
+    write.check(flags.name, project)
+    question = Question(flags.name, Path(flags.source), flags.labels, flags)
+    found = kinds.find(question)
+    print("\n".join(found.lines), flush=True)
+    tried = inputs.read(flags.inputs, found.labels, found.inputs == "texts")
+    given = answers.alone(found, tried)
+    for each, answer in list(zip(tried, given, strict=True))[:MOST_SHOWN]:
+        print(f"{each.file}: {shown(answer)}")
+    compared = "not compared"
+    if flags.expect:
+        owners = expect.expected(flags.expect, tried)
+        largest = expect.compare(found, tried, given, owners, flags.tolerance)
+        compared = f"with {Path(flags.expect).name}: {len(owners)} of {len(tried)} inputs, scores within {largest:.1e}"
+        print(f"as your own code answers: {len(owners)} inputs, scores within {largest:.1e}")
+    else:
+        print("is that what your own code says? EXPECT=answers.json or EXPECT=predict.py:answer compares it")
+    if moved := answers.changed_by_neighbours(found, tried, given):
+        print(f"an answer depends on its neighbours in a batch ({moved}): the recipe says batchSize: 1")
+    paths = write.write(question, found, tried, given, compared, project, bool(moved))
+    print(f"made {paths[0]}/ and {paths[1]}; next: make serve MODEL={flags.name}")
+    return paths
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

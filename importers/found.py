@@ -1,0 +1,91 @@
+"""What an importer is asked, what it finds, and how it refuses."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from model_defs import weights_file
+from model_defs.errors import BundleError
+from model_defs.transform import Transform
+from model_defs.weights_file import WeightsFile
+
+NOT_NETWORK = ("loss", "criterion", "loss_fn", "loss_func", "train_acc", "val_acc", "test_acc")  # parts of a Lightning module
+
+
+class ImportRefused(BundleError):
+    """The model cannot be imported as asked; the message says why, and the way out."""
+
+
+@dataclass
+class Question:
+    """What the person gave.
+
+    Args:
+        name: of the new model.
+        source: FROM, a file or a folder.
+        labels: LABELS, a file, or "torchvision" for the labels of torchvision's own weights; "" if left out.
+        flags: the other flags, as `importers/__main__.py` lists them.
+    """
+
+    name: str
+    source: Path
+    labels: str
+    flags: Namespace
+
+    @cached_property
+    def weights(self) -> WeightsFile | None:
+        """The tensors of the source without common prefixes, or None if it is a folder."""
+        if self.source.is_dir():
+            return None
+        return stripped(weights_file.read(self.source, self.flags.key))
+
+
+@dataclass
+class Found:
+    """A model that can be served.
+
+    Args:
+        lines: what was found, to be said before anything is written.
+        network: the `{class_path, init_args}` of `built`.
+        built: with its weights, in evaluation mode.
+        transform: the `{class_path, init_args}` of `reads`.
+        reads: one input's bytes -> what the network takes.
+        labels: in the order of the outputs.
+        handler: the recipe's `class_path`.
+        answer: (output, sample) -> what the wire says.
+        inputs: "pictures", "sounds" or "texts".
+        metric: of `model_defs/metrics.py`.
+        variants: other transforms that such a model may have been trained with, by the flags that choose them.
+    """
+
+    lines: list[str]
+    network: dict[str, Any]
+    built: nn.Module
+    transform: dict[str, Any]
+    reads: Transform
+    labels: list[str]
+    handler: str
+    answer: Callable[[Tensor, Any], Any]
+    inputs: str
+    metric: str = "accuracy"
+    variants: dict[str, Transform] = field(default_factory=dict)
+
+
+def stripped(found: WeightsFile) -> WeightsFile:
+    """The file with the losses' tensors set aside and the common prefixes, `module.` or `model.`, taken off."""
+    aside = [name for name in found.tensors if name.partition(".")[0] in NOT_NETWORK]
+    tensors = {name: tensor for name, tensor in found.tensors.items() if name not in aside}
+    prefix = ""
+    while tensors and "." in (first := next(iter(tensors))):
+        part = f"{first.partition('.')[0]}."
+        if not all(name.startswith(part) for name in tensors):
+            break
+        tensors = {name.removeprefix(part): tensor for name, tensor in tensors.items()}
+        prefix += part
+    kind = found.kind + (f", all under {prefix!r}" if prefix else "") + (f"; left out: {', '.join(aside[:5])}" if aside else "")
+    return WeightsFile(kind, tensors, found.extras, found.named)

@@ -1,0 +1,87 @@
+"""How a picture is read for an imported network: what is usual for it, changed by flags, and said aloud."""
+
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from typing import Any
+
+from importers.found import ImportRefused
+from model_defs.build import build
+from model_defs.exact_image import INTERPOLATIONS
+from model_defs.transform import Transform
+from model_defs.vision import IMAGENET
+
+CLASS_PATH = "model_defs.exact_image.ExactImageTransform"
+MOST_SIDE = 4096  # pixels
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Torchvision's `Resize`, `CenterCrop` and `Normalize`.
+
+    Args:
+        resize: the shorter side, or height and width.
+        crop: the side of the square in the middle; None takes all.
+        upright: whether a picture is turned as its EXIF says.
+    """
+
+    resize: int | tuple[int, int] = 256
+    crop: int | None = 224
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = tuple(IMAGENET[0])
+    std: tuple[float, ...] = tuple(IMAGENET[1])
+    upright: bool = False
+
+    def spec(self) -> dict[str, Any]:
+        """The transform's `{class_path, init_args}`. Mean and deviation are the network's."""
+        resize = list(self.resize) if isinstance(self.resize, tuple) else self.resize
+        arguments = {"resize": resize, "crop": self.crop, "interpolation": self.interpolation, "upright": self.upright}
+        return {"class_path": CLASS_PATH, "init_args": arguments}
+
+    def variants(self) -> dict[str, Transform]:
+        """Transforms that people use, by the flags that choose them; this one is not among them."""
+        side = self.crop or max(self.resize)
+        others = {
+            "--resize 256": replace(self, resize=256, crop=side),
+            "--resize 232": replace(self, resize=232, crop=side),
+            f"--squash {side}": replace(self, resize=(side, side), crop=None),
+            f"--resize {side}": replace(self, resize=side, crop=side),
+            "--upright": replace(self, upright=True),
+            **{f"--interpolation {name}": replace(self, interpolation=name) for name in ("bilinear", "bicubic", "nearest")},
+        }
+        return {flags: build(other.spec()) for flags, other in others.items() if other != self}
+
+
+def chosen(flags: Namespace, usual: dict[str, Any]) -> Preprocessing:
+    """What is usual for the network, with what the flags say otherwise.
+
+    Raises:
+        ImportRefused: a flag's value that no picture can be read with.
+    """
+    seen = Preprocessing(**{name: tuple(value) if isinstance(value, list) else value for name, value in usual.items()})
+    if flags.squash:
+        seen = replace(seen, resize=(flags.squash, flags.squash), crop=None)
+    changed = {name: getattr(flags, name) for name in ("resize", "crop", "interpolation") if getattr(flags, name) is not None}
+    changed |= {name: tuple(getattr(flags, name)) for name in ("mean", "std") if getattr(flags, name)}
+    seen = replace(seen, **changed, upright=flags.upright)
+    sides = [*(seen.resize if isinstance(seen.resize, tuple) else [seen.resize]), seen.crop or 1]
+    if not all(1 <= side <= MOST_SIDE for side in sides):
+        raise ImportRefused(f"a picture of {max(sides)} pixels: give --resize, --crop and --squash from 1 to {MOST_SIDE}")
+    if seen.interpolation not in INTERPOLATIONS:
+        raise ImportRefused(f"--interpolation {seen.interpolation}: take one of {', '.join(INTERPOLATIONS)}")
+    if len(seen.mean) != 3 or len(seen.std) != 3 or not all(seen.std):
+        raise ImportRefused("--mean and --std take three numbers each, of which no deviation is 0: --mean 0.5 0.5 0.5")
+    return seen
+
+
+def described(seen: Preprocessing, source: str, flags: Namespace) -> list[str]:
+    """The lines that say how pictures are read."""
+    is_changed = any((flags.squash, flags.resize, flags.crop, flags.interpolation, flags.mean, flags.std))
+    size = f"squashed to {seen.resize[0]} x {seen.resize[1]}" if isinstance(seen.resize, tuple) else f"shorter side {seen.resize}"
+    middle = f", the middle {seen.crop}" if seen.crop else ""
+    numbers = "ImageNet's mean" if list(seen.mean) == IMAGENET[0] else f"mean {list(seen.mean)}, deviation {list(seen.std)}"
+    from_where = "your flags; the rest " + source if is_changed else f"{source}; --resize, --crop, --squash ... to say otherwise"
+    turned = "turned pictures are held upright" if seen.upright else "turned pictures stay turned (--upright to turn them)"
+    return [
+        f"pictures: {size}{middle}, {seen.interpolation}, {numbers}   ({from_where})",
+        f"as Pillow's convert('RGB') reads them: {turned}, transparency is dropped",
+    ]

@@ -1,0 +1,150 @@
+"""Write what was found as an ordinary artifact, `artifacts/<name>/`, and as `archive/recipes/<name>.yaml`."""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from importers.found import Found, ImportRefused, Question
+from importers.inputs import Input
+from model_defs import artifact as files
+from model_defs.artifact import Artifact, Sample
+from model_defs.metrics import measure
+
+ARTIFACTS, CONFIGS, RECIPES = Path("artifacts"), Path("train/configs"), Path("archive/recipes")
+DEFAULT = "default.yaml"  # where the recipes have one, a recipe says only what differs
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+SOURCE = "imported"
+MOST_SAMPLES, MOST_CALIBRATION = 8, 256
+FEW = 8  # so few inputs with a label are both the test set and the calibration
+CALIBRATION_SHARE = 4  # of more of them, every fourth is for the calibration
+SETTINGS = """minWorkers: 1
+maxWorkers: 2
+batchSize: 8
+maxBatchDelay: 1         # ms; under load the queue fills batches without waiting
+responseTimeout: 30      # s
+startupTimeout: 120      # s
+deviceType: gpu          # the CPU where there is none
+"""
+
+
+def check(name: str, project: Path) -> None:
+    """
+    Raises:
+        ImportRefused: no name for a model, or that of a model that was trained here.
+    """
+    if not NAME.fullmatch(name):
+        raise ImportRefused(f"NAME={name}: a name is a letter, then letters, digits and underscores, 63 at most: NAME=pets")
+    if (config := project / CONFIGS / f"{name}.yaml").exists():
+        raise ImportRefused(f"NAME={name}: {config} trains a model of that name; take another name")
+    model = project / ARTIFACTS / name / files.MODEL
+    if model.exists() and json.loads(model.read_bytes()).get("data", {}).get("source") != SOURCE:
+        raise ImportRefused(f"NAME={name}: {model} was not imported; take another name, or remove what is there")
+
+
+def write(
+    question: Question, found: Found, inputs: list[Input], answers: list[Any], compared: str, project: Path, is_alone: bool
+) -> list[Path]:
+    """Write the artifact and the recipe, and return their paths. An artifact of an earlier import is replaced.
+
+    Args:
+        compared: with what the answers were compared, in words.
+        is_alone: whether an answer depends on its neighbours, so that the recipe says `batchSize: 1`.
+
+    Raises:
+        ImportRefused: the recipe that is there is for another kind of model.
+    """
+    recipe = project / RECIPES / f"{question.name}.yaml"
+    is_new = check_recipe(recipe, found)
+    final = project / ARTIFACTS / question.name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{question.name}-", dir=final.parent) as work:
+        folder = Path(work, question.name)
+        write_artifact(folder, question, found, inputs, answers, compared)
+        if final.exists():
+            shutil.rmtree(final)
+        folder.rename(final)
+    if is_new:
+        recipe.parent.mkdir(parents=True, exist_ok=True)
+        recipe.write_text(recipe_of(found, (recipe.parent / DEFAULT).exists(), is_alone), encoding="utf-8")
+    return [final, recipe]
+
+
+def check_recipe(recipe: Path, found: Found) -> bool:
+    """Whether the recipe is to be written; for the error see `write`."""
+    if not recipe.exists():
+        return True
+    try:
+        handler = yaml.safe_load(recipe.read_text(encoding="utf-8"))["handler"]["class_path"]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError):
+        handler = "no handler"
+    if handler != found.handler:
+        raise ImportRefused(f"{recipe} has {handler}; this model needs {found.handler}: change it, or remove the file")
+    return False
+
+
+def recipe_of(found: Found, has_default: bool, is_alone: bool) -> str:
+    settings = "" if has_default else SETTINGS
+    if is_alone:
+        line = "batchSize: 1             # an answer depends on its neighbours in a batch\n"
+        settings = settings.replace("batchSize: 8\n", line) if settings else line
+    return f"{settings}handler:\n  class_path: {found.handler}\n  runtime: eager\n"
+
+
+def write_artifact(
+    folder: Path, question: Question, found: Found, inputs: list[Input], answers: list[Any], compared: str
+) -> None:
+    digits = len(str(len(inputs) - 1))
+    answered = [
+        (Sample(f"{index:0{digits}}{Path(each.file).suffix.lower()}", each.truth, answer), each.payload)
+        for index, (each, answer) in enumerate(zip(inputs, answers, strict=True))
+    ]
+    labelled = [pair for pair in answered if pair[0].truth is not None]
+    calibration = labelled if len(labelled) <= FEW else labelled[::CALIBRATION_SHARE]
+    test = labelled if len(labelled) <= FEW else [pair for pair in labelled if pair not in calibration]
+    artifact = Artifact(
+        name=question.name,
+        network=found.network,
+        transform=found.transform,
+        labels=found.labels,
+        metrics={found.metric: measure(found.metric)([each.answer for each, _ in test], [each.truth for each, _ in test])}
+        if test
+        else {},
+        data={"source": SOURCE, "file": question.source.name, "sha256": digest(question.source), "compared": compared}
+        | ({"examples": {"test": len(test), "calibration": len(calibration)}} if test else {}),
+        versions=files.versions(),
+        folder=folder,
+    )
+    artifact.write(found.built, found.reads)
+    files.write_samples(folder / files.SAMPLES, samples(answered))
+    if test:
+        files.write_test_set(folder / files.TEST, test)
+        kept = calibration[:: math.ceil(len(calibration) / MOST_CALIBRATION)]
+        files.write_calibration(folder / files.CALIBRATION, [(each.file, payload) for each, payload in kept])
+
+
+def samples(answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
+    """The first input of each label, or the first inputs where no label is known; at most a few."""
+    first: dict[Any, tuple[Sample, bytes]] = {}
+    for sample, payload in answered:
+        first.setdefault(sample.file if sample.truth is None else sample.truth, (sample, payload))
+    return sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES]
+
+
+def digest(source: Path) -> str:
+    """The SHA-256 of a file, or of a folder's files and their names."""
+    whole = hashlib.sha256()
+    for file in [source] if source.is_file() else sorted(each for each in source.rglob("*") if each.is_file()):
+        if source.is_dir():
+            whole.update(f"{file.relative_to(source).as_posix()}\0".encode())
+        with file.open("rb") as opened:
+            if source.is_file():
+                return hashlib.file_digest(opened, "sha256").hexdigest()
+            whole.update(hashlib.file_digest(opened, "sha256").digest())
+    return whole.hexdigest()
