@@ -1,14 +1,16 @@
-"""Change settings in a recipe's text; its comments and order stay."""
+"""Change settings in a model's recipe; its comments and the order of its keys stay."""
 
 import io
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from archive import recipe
 from bench.candidates import Candidate
-from handlers.runtimes import RUNTIMES
+from handlers import runtimes
 
 MARK = "make tune"  # begins the comment of a tuning; the next tuning removes it
+SETTINGS = ("runtime", "precision", "channels_last", "threads", "lone_threads", "decoders")
 
 
 def changed(text: str, candidate: Candidate) -> str:
@@ -16,12 +18,19 @@ def changed(text: str, candidate: Candidate) -> str:
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 130, True
     tree = yaml.load(text)
-    tree.update(candidate.recipe())
-    if "cuda" not in RUNTIMES[candidate.runtime].devices:
-        tree["deviceType"] = "cpu"
-    for name in ("runtime", "precision", "channels_last", "threads", "lone_threads", "decoders"):
+    on_gpu = "cuda" in runtimes.find(candidate.runtime).devices
+    keys = candidate.recipe() | ({} if on_gpu else {"deviceType": "cpu"})
+    for index, (key, value) in enumerate(keys.items()):
+        if key in tree:
+            tree[key] = value
+        else:
+            tree.insert(index, key, value)  # above `handler:`, as in the default recipe
+    # What the default recipe sets would replace a default that is left out here.
+    stated = candidate.handler().keys() | recipe.parsed(recipe.DEFAULT).values.get("handler", {}).keys()
+    for name in SETTINGS:
         tree["handler"].pop(name, None)
-    tree["handler"].update(candidate.handler())
+        if name in stated:
+            tree["handler"][name] = getattr(candidate, name)
     file = io.StringIO()
     yaml.dump(tree, file)
     return file.getvalue()

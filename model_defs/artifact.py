@@ -24,14 +24,20 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from model_defs.build import SpecError, build, find_class
+from model_defs.build import build
+from model_defs.bundle_format import EXPECTED, MODEL, SAMPLES, WEIGHTS
+from model_defs.errors import BundleError
+from model_defs.imports import distributions, imports, modules, third_party
 from model_defs.transform import Transform
 
-MODEL, WEIGHTS, SAMPLES, REPORT = "model.json", "weights.safetensors", "samples", "report"
-TEST, CALIBRATION = "test.zip", "calibration.zip"
-EXPECTED = "expected.json"
+TEST, CALIBRATION, REPORT = "test.zip", "calibration.zip", "report"  # not archived
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
-RECORDED_IF_USED = ("tokenizers", "torchtext", "transformers")
+RECORDED_IF_USED = ("torchtext",)
+NAMED = 3  # tensors that an error about the weights names
+
+
+class ArtifactError(BundleError):
+    """The artifact is malformed; the message names the file and what to do."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -65,9 +71,13 @@ class Artifact(msgspec.Struct):
         """
         Raises:
             FileNotFoundError: the folder has no artifact.
-            msgspec.ValidationError: its `model.json` has another form.
+            ArtifactError: its `model.json` has another form.
         """
-        artifact = msgspec.json.decode((Path(folder) / MODEL).read_bytes(), type=cls)
+        file = Path(folder) / MODEL
+        try:
+            artifact = msgspec.json.decode(file.read_bytes(), type=cls)
+        except msgspec.DecodeError as error:
+            raise ArtifactError(f"{file}: {error}; train the model again") from None
         artifact.folder = Path(folder)
         return artifact
 
@@ -91,25 +101,24 @@ class Artifact(msgspec.Struct):
         """The network with its weights, in evaluation mode, on the CPU.
 
         Raises:
-            SpecError: `model.json` names a class that does not exist.
+            SpecError: the network's class is unknown, or does not take these arguments.
+            ArtifactError: the weights are missing or malformed, or they are not exactly those of the network.
         """
-        network = build(self.checked(self.network))
-        network.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+        network, file = build(self.network), self.folder / WEIGHTS
+        try:
+            weights = safetensors.torch.load_file(file)
+        except (FileNotFoundError, safetensors.SafetensorError) as error:
+            raise ArtifactError(f"{file} cannot be read: {error}; train the model again") from None
+        if wrong := mismatch(weights, network.state_dict()):
+            raise ArtifactError(f"{file} is not of {self.network['class_path']}: {wrong}; train the model again")
+        network.load_state_dict(weights)
         return network.eval()
 
     def build_transform(self) -> Transform:
         """The transform with what it learned. For the error see `build_network`."""
-        transform = build(self.checked(self.transform))
+        transform = build(self.transform)
         transform.load(self.folder)
         return transform
-
-    def checked(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """The spec, if its class exists. Bundles before 0.2 had other names for the classes."""
-        try:
-            find_class(spec["class_path"])
-        except SpecError as error:
-            raise SpecError(f"{self.folder / MODEL}: {error}; if a bundle before 0.2 wrote it, train the model again") from None
-        return spec
 
     def samples(self) -> list[tuple[Sample, bytes]]:
         """The sample inputs, each with its bytes."""
@@ -165,7 +174,29 @@ def as_json(samples: list[Sample]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(samples), indent=1)
 
 
-def versions() -> dict[str, str]:
-    """The versions of Python and of each library that can change an answer."""
-    used = [*RECORDED, *(name for name in RECORDED_IF_USED if name in sys.modules)]
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in used}
+def mismatch(given: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """How the tensors differ from those of the network, in words; empty if names and shapes are the same."""
+    shapes = [name for name in given.keys() & expected.keys() if given[name].shape != expected[name].shape]
+    kinds = {
+        "it lacks": [*expected.keys() - given.keys()],
+        "the network does not have": [*given.keys() - expected.keys()],
+        "of another shape": [f"{name} {tuple(given[name].shape)}, not {tuple(expected[name].shape)}" for name in shapes],
+    }
+    return "; ".join(f"{kind} {listed(sorted(names))}" for kind, names in kinds.items() if names)
+
+
+def listed(names: list[str]) -> str:
+    """The first few of the names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def versions(*class_paths: str) -> dict[str, str]:
+    """The versions of Python, of the libraries that every model is decoded and computed with, and of those that the modules of
+    these classes import: what can change an answer."""
+    reached = modules(class_path.rpartition(".")[0] for class_path in class_paths)
+    packages = third_party(name for file in reached.values() for name in imports(file.read_bytes()))
+    needed = {name for package in packages for name in distributions(package)}
+    used = {name for name in RECORDED_IF_USED if name in sys.modules}
+    libraries = [*RECORDED, *sorted((needed | used) - {*RECORDED})]
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in libraries}

@@ -16,11 +16,12 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from model_defs.bundle_format import TOLERANCE
 from serving import processes, server
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
-from serving.registry import TOLERANCE, Registry
+from serving.registry import Registry
 from serving.state import HEADERS, StateDir
 from serving.verify import archives_of
 from serving.verify import verify as verify_archive
@@ -170,14 +171,14 @@ def verify(home: StateDir, arguments: argparse.Namespace) -> int | None:
     chosen = [archive if archive.exists() else store / archive.name for archive in arguments.archives] or archives_of(store)
     if not chosen:
         raise ServerError(f"no archives in {store}/; make archive makes some")
-    table, faults = Table("archive", "version", "size", "SHA-256", "trained with", "verdict"), []
+    table, faults = Table("archive", "version", "size", "SHA-256", "trained with", "built by", "verdict"), []
     for archive in chosen:
         try:
             verified = verify_archive(archive)
-            row = verified.sha256[:12], verified.data[:12] or "-", "good"
+            row = verified.sha256[:12], verified.data[:12] or "-", verified.bundle or "-", "good"
         except ServerError as error:
             faults.append(error)
-            row = "-", "-", "bad"
+            row = "-", "-", "-", "bad"
         model, _, version = archive.stem.rpartition("-")
         size = f"{archive.stat().st_size / 1e6:.1f} MB" if archive.exists() else "-"
         table.add_row(model, version, size, *row)

@@ -9,13 +9,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from model_defs.bundle_format import BILL, CODE, MANIFEST, MODEL, SAMPLES, SAMPLES_FILE, SCHEMA
 from serving.errors import UnsafeArchive
 
-# In the archive; `archive/build.py` writes them.
-MANIFEST, SCHEMA, BILL, MODEL, SAMPLES = (
-    "MAR-INF/MANIFEST.json", "model-config.schema.json", "bom.cdx.json", "model.json", "samples/expected.json"
-)  # fmt: skip
-CODE = ("handlers", "model_defs")  # the folders with Python files; the entry lies outside them
 MOST_JSON, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; the YAML reader needs minutes for 50 KB of brackets
 MOST_ALIASES = 16  # in a recipe's YAML: each alias can double the size of what it stands for
 
@@ -31,6 +27,7 @@ class ManifestModel(msgspec.Struct, forbid_unknown_fields=True):
 
 class Manifest(msgspec.Struct):
     model: ManifestModel
+    bundleVersion: str = ""  # of the bundle that built the archive; version 0.1 did not say it
 
 
 class Digest(msgspec.Struct):
@@ -56,8 +53,12 @@ class Sample(msgspec.Struct):
     file: str
 
 
-def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> str:
-    """Check the archive, and return the fingerprint of the data that its model was trained with, "" if it has none.
+def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> tuple[str, str]:
+    """Check the archive.
+
+    Returns:
+        The fingerprint of the data that its model was trained with, and the version of the bundle that built it; each is "" if
+        the archive does not have it.
 
     Args:
         digests: the SHA-256 of each entry by its name.
@@ -67,13 +68,14 @@ def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> 
         UnsafeArchive: the archive is not the one that its file name says, has other files than its bill of materials, a recipe
             that its code does not know, or no samples.
     """
-    model = read_json(archive, MANIFEST, Manifest).model
+    manifest = read_json(archive, MANIFEST, Manifest)
+    model = manifest.model
     if file_name != f"{model.modelName}-{model.modelVersion}.mar":
         raise UnsafeArchive(f"this is {model.modelName} {model.modelVersion}, its manifest says")
     for name in (SCHEMA, BILL):
         if name not in digests:
             raise UnsafeArchive(
-                f"no {name} in it: it was built by an older bundle or by something else; remove it and build it anew: "
+                f"no {name} in it: it was built by {built_by(manifest)} or by something else; remove it and build it anew: "
                 f"make archive MODEL={model.modelName} VERSION={model.modelVersion}"
             )
     for name in digests:
@@ -84,13 +86,18 @@ def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> 
         raise UnsafeArchive(f"{MANIFEST} names the handler {model.handler!r}, which is not there")
     if wrong := fault_of_recipe(read_recipe(archive, model.configFile), read_json(archive, SCHEMA, dict[str, Any])):
         raise UnsafeArchive(f"{model.configFile}: {wrong}")
-    samples = read_json(archive, SAMPLES, list[Sample])
+    samples = read_json(archive, SAMPLES_FILE, list[Sample])
     if not samples:
-        raise UnsafeArchive(f"no samples to prove it by: {SAMPLES} is empty")
+        raise UnsafeArchive(f"no samples to prove it by: {SAMPLES_FILE} is empty")
     for sample in samples:
-        if f"samples/{sample.file}" not in digests:
-            raise UnsafeArchive(f"{SAMPLES} names {sample.file!r}, which is not there")
-    return str(read_json(archive, MODEL, Model).data.get("sha256", ""))
+        if f"{SAMPLES}/{sample.file}" not in digests:
+            raise UnsafeArchive(f"{SAMPLES_FILE} names {sample.file!r}, which is not there")
+    return str(read_json(archive, MODEL, Model).data.get("sha256", "")), manifest.bundleVersion
+
+
+def built_by(manifest: Manifest) -> str:
+    """The bundle that built the archive, in words."""
+    return f"bundle {manifest.bundleVersion}" if manifest.bundleVersion else "an older bundle"
 
 
 def read_json(archive: zipfile.ZipFile, name: str, kind: Any) -> Any:

@@ -5,19 +5,15 @@ somebody who can write both the archive and `SHA256SUMS`. No code of the archive
 """
 
 import hashlib
-import re
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from model_defs.bundle_format import SUMS, SumsError, read_sums
 from serving import manifest, zip_check
 from serving.errors import ServerError, UnsafeArchive
-
-SUMS = "SHA256SUMS"
-LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
-MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
 
 class Verified(msgspec.Struct):
@@ -26,10 +22,12 @@ class Verified(msgspec.Struct):
     Args:
         sha256: of the archive.
         data: the fingerprint of the data that its model was trained with, "" if training recorded none.
+        bundle: the version of the bundle that built it, "" if the archive does not say it.
     """
 
     sha256: str
     data: str
+    bundle: str = ""
 
 
 def archives_of(store: Path) -> list[Path]:
@@ -55,7 +53,7 @@ def verify(archive: Path) -> Verified:
         try:
             digests = zip_check.check(file)
             with zipfile.ZipFile(file) as opened:
-                return Verified(digest, manifest.check(opened, digests, archive.name))
+                return Verified(digest, *manifest.check(opened, digests, archive.name))
         except UnsafeArchive as error:
             raise UnsafeArchive(f"{archive}: {error}") from None
 
@@ -73,17 +71,7 @@ def sums(store: Path) -> dict[str, str]:
     Raises:
         ServerError: the file is malformed.
     """
-    file, known = store / SUMS, {}
     try:
-        with file.open("rb") as opened:
-            text = opened.read(MOST_SUMS + 1)
-    except FileNotFoundError:
-        return {}
-    if len(text) > MOST_SUMS:
-        raise ServerError(f"{file} is longer than {MOST_SUMS >> 20} MiB; remove it and build the archives anew: make archive")
-    for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
-        match = LINE.fullmatch(line)
-        if not match or known.setdefault(match[2], match[1]) != match[1]:
-            wrong = f"{match[2]!r} stands there twice" if match else "no SHA-256 and file name"
-            raise ServerError(f"{file}:{number}: {wrong}; mend or remove the line")
-    return known
+        return read_sums(store / SUMS)
+    except SumsError as error:
+        raise ServerError(str(error)) from None

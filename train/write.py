@@ -32,7 +32,7 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
         labels=task.labels,
         metrics={},
         data=described(data),
-        versions=files.versions(),
+        versions=files.versions(task.spec["class_path"], task.hparams.transform["class_path"]),
         folder=folder,
     )
     artifact.write(task.network, task.transform)
