@@ -118,7 +118,7 @@ def test_a_runtime_is_a_module_of_its_name():
 
 
 def test_a_runtime_that_is_not_there_names_the_nearest():
-    with pytest.raises(RuntimeUnavailable, match=r"no runtime 'onnxruntme'; did you mean 'onnxruntime'?"):
+    with pytest.raises(RuntimeUnavailable, match=r"no runtime 'onnxruntme'; did you mean 'onnxruntime'\?"):
         runtimes.find("onnxruntme")
 
 
@@ -134,15 +134,20 @@ def test_every_runtime_that_runs_files_has_an_exporter():
 
 @needs("onnxruntime")
 @pytest.mark.parametrize(
-    "module", ["handlers.runtimes.onnxruntime", "archive.exporters.onnxruntime", "archive.exporters.openvino"]
+    ("module", "is_quiet"),
+    [
+        ("os", False),  # the test can tell
+        ("handlers.runtimes.onnxruntime", True),
+        ("archive.exporters.onnxruntime", True),
+        ("archive.exporters.openvino", True),
+    ],
 )
-def test_onnx_runtime_writes_nothing_into_the_home_folder(module, picture_artifact, tmp_path):
+def test_onnx_runtime_writes_nothing_into_the_home_folder(module, is_quiet, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
-    code = f"import {module}, onnxruntime; onnxruntime.InferenceSession; import time; time.sleep(1)"
-    subprocess.run([sys.executable, "-c", code], env=kept | {"HOME": str(home), "TMPDIR": str(tmp_path)}, check=True)
-    assert not list(home.rglob("*"))
+    subprocess.run([sys.executable, "-c", f"import {module}, onnxruntime"], env=kept | {"HOME": str(home)}, check=True)
+    assert (not list(home.rglob("*"))) == is_quiet
 
 
 @pytest.mark.parametrize(
