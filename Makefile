@@ -11,12 +11,14 @@
 MODEL   ?= digits sounds intents
 VENV    ?= .venv
 PYTHON  := $(VENV)/bin/python
-CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py)
+CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py archive/*/*.py)
 PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
 MAKEFLAGS += --no-builtin-rules
 # A model's archive. An older version is never built again: it is what a rollback brings back.
 newest  = $(patsubst model_store/$(1)-%.mar,%,$(lastword $(shell ls model_store/$(1)-[0-9]*.mar 2>/dev/null | sort -V)))
 archive = model_store/$(1)-$(or $(VERSION),$(call newest,$(1)),1.0).mar
+# The code that an archive holds, as its last build listed it. Without that list it depends on all code.
+listed  = $(patsubst model_store/%.mar,model_store/.deps/%.d,$(call archive,$(1)))
 unexport PYTHONPATH PYTHONHOME
 # OpenMP's threads spin while they wait: beside another program on the same cores, a training took ten times as long.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -146,7 +148,8 @@ artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)
 	@$(PYTHON) -m train $* $(TRAIN)
 
 define packaging
-$(call archive,$(1)): artifacts/$(1)/model.json archive/recipes/$(1).yaml $(CODE) | $(VENV)/.train
+-include $(call listed,$(1))
+$(call archive,$(1)): artifacts/$(1)/model.json archive/recipes/$(1).yaml archive/recipes/default.yaml $(if $(wildcard $(call listed,$(1))),,$(CODE)) | $(VENV)/.train
 	@$(PYTHON) -m archive $(1) --version $$(patsubst model_store/$(1)-%.mar,%,$$@)
 endef
 $(foreach model,$(MODEL),$(eval $(call packaging,$(model))))
@@ -155,6 +158,6 @@ train/configs/%.yaml:
 	@echo "error: no $@; there are: $(basename $(notdir $(wildcard train/configs/*.yaml)))" >&2; exit 1
 
 archive/recipes/%.yaml:
-	@echo "error: no $@; there are: $(basename $(notdir $(wildcard archive/recipes/*.yaml)))" >&2; exit 1
+	@echo "error: no $@; there are: $(filter-out default,$(basename $(notdir $(wildcard archive/recipes/*.yaml))))" >&2; exit 1
 
 .PRECIOUS: artifacts/%/model.json $(VENV)/.% .venv-bench/%/.installed

@@ -18,14 +18,13 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a folder in artifacts/ and a recipe in archive/recipes/")
     parser.add_argument("--version", default="1.0", help="of the archive (default: %(default)s)")
-    parser.add_argument(
-        "--artifacts", type=Path, default=Path("artifacts"), help="where the artifacts lie (default: %(default)s)"
-    )
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="where artifacts are (default: %(default)s)")
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where archives go (default: %(default)s)")
     arguments = parser.parse_args()
 
+    from archive import make_rule
     from archive.build import build, sha256
-    from handlers import comparison
+    from handlers import comparison_report
     from model_defs.errors import BundleError
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
@@ -34,7 +33,8 @@ def main() -> None:
             made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
         except BundleError as error:
             sys.exit(f"error: {error}")
-        if compared := comparison.read_packed(made):
+        make_rule.write(made)
+        if compared := comparison_report.read_packed(made):
             print(f"{model}: {compared}")
         size = made.stat().st_size / 1e6  # MB
         print(f"{made}: {size:.1f} MB, sha256 {sha256(made)[:12]}...; it answers its samples as in training")

@@ -1,13 +1,12 @@
-"""The bill of materials in an archive: which model it is, each file with its digest, each library that the packed code needs.
+"""The bill of materials in an archive: which model it is, each file with its digest, each library that the packed code imports.
 
-CycloneDX 1.6, without a time and with a serial number made of what it says: the same archive beside the same libraries
-gives the same bytes. Reads the code, never runs it; knows nothing of how an archive is packed or tried out.
+CycloneDX 1.6, without a time and with a serial number computed from its content: the same archive and the same versions of its
+libraries give the same bytes. The packed code is read, never run.
 """
 
-import ast
 import hashlib
 import json
-import sys
+import tomllib
 import uuid
 import zipfile
 from collections.abc import Iterable
@@ -19,24 +18,49 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-FILE = "bom.cdx.json"  # at the archive's root
-WORKER = {"torchserve", "pyyaml"}  # what TorchServe's worker needs whatever it serves; its wheel does not ask for YAML
+from archive.errors import ArchiveError
+from model_defs.bundle_format import BILL as FILE
+from model_defs.bundle_format import MODEL
+from model_defs.imports import distributions, imports, third_party
+
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+WORKER = {"torchserve", "pyyaml"}  # what TorchServe's worker needs, whatever it serves; its wheel does not require YAML
 
 
 def add(archive: Path, name: str, version: str) -> None:
-    """Add the bill, as the last entry, to an archive that is otherwise whole."""
+    """Add the bill, as the last entry, to an archive that is otherwise complete.
+
+    Raises:
+        ArchiveError: the packed code imports a package that is not installed.
+    """
     with zipfile.ZipFile(archive, "a") as file:
-        digests, imported = {}, set()
+        digests, direct = {}, set(WORKER)
         for entry in file.namelist():
             content = file.read(entry)
             digests[entry] = hashlib.sha256(content).hexdigest()
             if entry.endswith(".py"):
-                imported |= imports(content)
-        direct = distributions(imported) | WORKER
-        written = bill(name, version, json.loads(file.read("model.json")), digests, direct, libraries(direct))
-        entry = zipfile.ZipInfo(FILE)  # which dates it to 1980
+                direct |= imported(entry, content)
+        written = bill(name, version, json.loads(file.read(MODEL)), digests, direct, libraries(direct))
+        entry = zipfile.ZipInfo(FILE)  # ZipInfo's default date is 1980
         entry.external_attr = 0o644 << 16
         file.writestr(entry, written)
+
+
+def imported(entry: str, code: bytes) -> set[str]:
+    """The distributions that a packed module imports.
+
+    Raises:
+        ArchiveError: one is not installed. It is not left out: the bill must not depend on what else is installed.
+    """
+    found = set()
+    for package in third_party(imports(code)):
+        known = distributions(package)
+        if not known:
+            raise ArchiveError(
+                f"{entry} imports {package}, which is not installed: install it, or move what needs it into a module of its own"
+            )
+        found |= known
+    return found
 
 
 def bill(
@@ -58,13 +82,14 @@ def bill(
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
+            "tools": {"components": [{"type": "application", "name": bundle()["name"], "version": bundle_version()}]},
             "component": {
                 "type": "machine-learning-model",
                 "bom-ref": "model",
                 "name": name,
                 "version": version,
                 "modelCard": {"modelParameters": architecture, "quantitativeAnalysis": {"performanceMetrics": metrics}},
-            }
+            },
         },
         "components": [
             {"type": "file", "bom-ref": f"file:{file}", "name": file, "hashes": [{"alg": "SHA-256", "content": digest}]}
@@ -82,31 +107,18 @@ def bill(
 
 
 def dataset(data: dict[str, Any]) -> dict[str, Any]:
-    """What the model was trained with, as `model.json` says it: the source, the fingerprint, the examples in each split."""
+    """What the model was trained with, from `model.json`: the source, the fingerprint, the number of examples per split."""
     counts = {f"examples:{split}": count for split, count in data.get("examples", {}).items()}
     facts = {"sha256": data.get("sha256", "unknown")} | counts
     properties = [{"name": name, "value": str(value)} for name, value in facts.items()]
     return {"type": "dataset", "name": data.get("source", "unknown"), "contents": {"properties": properties}}
 
 
-def imports(code: bytes) -> set[str]:
-    """The top-level names that a module imports, anywhere in it, but for Python's own."""
-    nodes = list(ast.walk(ast.parse(code)))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    whole = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.partition(".")[0] for name in plain | whole} - sys.stdlib_module_names
-
-
-def distributions(modules: Iterable[str]) -> set[str]:
-    """What pip installed these modules from; the archive's own packages, and what is not there, come from nothing."""
-    known = metadata.packages_distributions()
-    return {canonicalize_name(distribution) for module in modules for distribution in known.get(module, ())}
-
-
 def libraries(roots: Iterable[str]) -> dict[str, set[str]]:
-    """These distributions and all that they require on this machine and Python -> what each requires itself.
+    """These distributions and all that they require on this machine -> what each requires itself.
 
-    One that is required but not installed is left out: the samples were answered without it.
+    A requirement of an extra counts only if somebody asks for that extra. A requirement that is not installed is left out: the
+    samples were answered without it.
     """
     needed: dict[str, set[str]] = {}
     waiting, seen = [(root, "") for root in roots], set()
@@ -126,7 +138,7 @@ def libraries(roots: Iterable[str]) -> dict[str, set[str]]:
 
 @cache
 def version_of(library: str) -> str | None:
-    """The version that is installed, if one is."""
+    """The installed version; None if the library is not installed."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
@@ -134,4 +146,16 @@ def version_of(library: str) -> str | None:
 
 
 def purl(library: str) -> str:
+    """The library's package URL: github.com/package-url/purl-spec."""
     return f"pkg:pypi/{library}@{version_of(library).replace('+', '%2B')}"
+
+
+@cache
+def bundle() -> dict[str, Any]:
+    """The `[project]` section of the bundle's own `pyproject.toml`."""
+    return tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+
+
+def bundle_version() -> str:
+    """The bundle's version, without the commit: a commit that changes nothing in an archive must not change its bytes."""
+    return bundle()["version"]

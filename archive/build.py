@@ -1,7 +1,4 @@
-"""Artifact and recipe -> `model_store/<model>-<version>.mar`: staged, tried out, archived, the same bytes each time.
-
-What a model is stands in `model_defs`; what its settings mean, in `handlers`.
-"""
+"""Artifact and recipe -> `model_store/<model>-<version>.mar`: stage, export, prove, pack. The same inputs give the same bytes."""
 
 import fcntl
 import hashlib
@@ -12,23 +9,24 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import torch
 
 from archive import bom, export, runtime_check
 from archive import recipe as recipes
 from archive.errors import ArchiveError
+from archive.recipe_schema import ENTRY, schema
 from handlers import base
 from handlers.base import Handler
-from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
+from model_defs.bundle_format import MANIFEST, MODEL, RECIPE, SCHEMA, SUMS, read_sums
+from model_defs.imports import modules
 
-ENTRY = "torchserve.py"  # in `handlers/`; at the root of the archive, where TorchServe looks for it
-SCHEMA = "model-config.schema.json"  # at the archive's root: what this code takes as a recipe
-SUMS = "SHA256SUMS"
+REFERENCE = "eager"  # the runtime that every archive holds, next to its own
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
@@ -37,17 +35,18 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
 
     Raises:
         RecipeError: a key or a value that would not do what it says.
-        ArchiveError: no artifact, a runtime that answers otherwise than the eager network, or the archiver failed.
-        RuntimeUnavailable: the runtime cannot do here what the recipe asks.
+        ArchiveError: no artifact, a package that is not installed, a runtime that answers otherwise than the eager network, or a
+            failure of the archiver.
+        SumsError: `SHA256SUMS` is malformed.
+        RuntimeUnavailable: the runtime cannot do what the recipe asks on this machine.
         WrongAnswer: the handler does not answer the samples as they were answered in training.
     """
     checked = recipes.read(recipe)
-    if not (artifact / "model.json").exists():
+    if not (artifact / MODEL).exists():
         raise ArchiveError(f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it")
-    if checked.deviceType != "cpu" and RUNTIMES[checked.handler.runtime].devices == ("cpu",):
-        raise ArchiveError(f"{recipe}: runtime {checked.handler.runtime} runs on the CPU only; write deviceType: cpu")
     store.mkdir(parents=True, exist_ok=True)
-    # A folder of its own for each build: the archiver empties <tmp>/<model> first, whoever's it is.
+    read_sums(store / SUMS)  # a malformed one is reported now, not after minutes of work
+    # Each build has its own folder, because the archiver empties <tmp>/<model> first, even if another build uses it.
     with tempfile.TemporaryDirectory(prefix=f".{artifact.name}-", dir=store) as work:
         staged, trained = Path(work, "staged"), Artifact.read(artifact)
         prove(trained, assemble(trained, checked.handler, staged), checked.batchSize)
@@ -55,15 +54,14 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
 
 
 def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:
-    """Stage what goes into the archive beside the recipe; the handler over it, as it will serve. For the errors see `build`."""
-    stage(artifact.folder, staged)
+    """Stage the archive's files, the recipe apart, and load the handler over them as a worker does. Errors: see `build`."""
+    stage(artifact, settings, staged)
     export.export(artifact, settings, staged)
-    device = "cuda:0" if settings.precision == "fp16" and torch.cuda.is_available() else "cpu"
-    return base.load(staged, msgspec.to_builtins(settings), device)
+    return base.load(staged, msgspec.to_builtins(settings), export.device_of(settings))
 
 
 def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = runtime_check.MOST_HELD_OUT) -> None:
-    """Compare the handler with the eager network, write the figures beside it, and answer the samples in batches of each size.
+    """Compare the handler with the eager network, stage the figures, and answer the samples in batches of each size.
 
     Args:
         batch_size: the largest.
@@ -91,28 +89,35 @@ def pack(name: str, staged: Path, recipe: Path, store: Path, version: str) -> Pa
     return final
 
 
-def stage(artifact: Path, staged: Path) -> None:
-    """A folder that looks as the archive will: the artifact's files, and the code that reads them."""
-    # copyfile leaves the times behind: the archiver cannot zip a file dated before 1980, as some images and stores have them.
-    shutil.copytree(artifact, staged, ignore=shutil.ignore_patterns(TEST, CALIBRATION, REPORT), copy_function=shutil.copyfile)
-    for package in ("handlers", "model_defs"):
-        source = Path(sys.modules[package].__file__).parent
-        for module in sorted(source.rglob("*.py")):
-            if module.name != ENTRY:
-                target = staged / package / module.relative_to(source)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(module, target)
-    (staged / SCHEMA).write_text(json.dumps(recipes.schema(), indent=1), encoding="utf-8")
+def stage(artifact: Artifact, settings: Settings, staged: Path) -> None:
+    """Make a folder that looks as the unpacked archive will: the artifact's files, and the code that reads them."""
+    # copyfile does not copy the times: the archiver cannot zip a file dated before 1980, and some images and stores have such.
+    left_out = shutil.ignore_patterns(TEST, CALIBRATION, REPORT)
+    shutil.copytree(artifact.folder, staged, ignore=left_out, copy_function=shutil.copyfile)
+    code = needed(artifact, settings)
+    for module, file in code.items():
+        if module != f"handlers.{ENTRY}":
+            target = staged / file.relative_to(Path(base.__file__).parents[1])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    (staged / SCHEMA).write_text(json.dumps(schema(code), indent=1), encoding="utf-8")
+
+
+def needed(artifact: Artifact, settings: Settings) -> dict[str, Path]:
+    """The modules of the archive, by dotted name: what this model, its handler, its runtime and TorchServe's entry reach."""
+    classes = artifact.network["class_path"], artifact.transform["class_path"], settings.class_path
+    runtimes = {f"handlers.runtimes.{name}" for name in (REFERENCE, settings.runtime)}
+    return modules({f"handlers.{ENTRY}", *runtimes, *(class_path.rpartition(".")[0] for class_path in classes)})
 
 
 def run_archiver(name: str, version: str, staged: Path, recipe: Path, temporary: Path) -> Path:
     """torch-model-archiver's own archive of the staged folder."""
-    config = temporary / "model-config.yaml"
-    shutil.copyfile(recipe, config)
+    config = temporary / RECIPE
+    config.write_text(recipes.complete(recipe), encoding="utf-8")
     command = [
         sys.executable, "-m", "model_archiver.model_packaging",
         "--model-name", name, "--version", version, "--runtime", "python", "--archive-format", "zip-store",
-        "--handler", Path(base.__file__).with_name(ENTRY), "--extra-files", staged, "--config-file", config,
+        "--handler", Path(base.__file__).with_name(f"{ENTRY}.py"), "--extra-files", staged, "--config-file", config,
         "--export-path", temporary,
     ]  # fmt: skip
     done = subprocess.run(command, env=os.environ | {"TMPDIR": str(temporary)}, capture_output=True, text=True, check=False)
@@ -123,27 +128,46 @@ def run_archiver(name: str, version: str, staged: Path, recipe: Path, temporary:
 
 
 def normalise(made: Path, normalised: Path) -> None:
-    """The same entries without the time and place of their making: sorted, undated, uncompressed (zlib's output differs from
-    version to version, and TorchServe unpacks stored files faster)."""
+    """Write the same entries sorted, without dates and without compression, and the bundle's version into the manifest.
+
+    zlib's output differs between versions, and TorchServe unpacks stored files faster.
+    """
     with zipfile.ZipFile(made) as source, zipfile.ZipFile(normalised, "w", zipfile.ZIP_STORED) as target:
         for name in sorted(name for name in source.namelist() if not name.endswith("/")):
             content = source.read(name)
-            if name == "MAR-INF/MANIFEST.json":
-                content = json.dumps(json.loads(content) | {"createdOn": ""}, indent=2, sort_keys=True).encode()
+            if name == MANIFEST:
+                changes = {"createdOn": "", "bundleVersion": bom.bundle_version()}
+                content = json.dumps(json.loads(content) | changes, indent=2, sort_keys=True).encode()
             entry = zipfile.ZipInfo(name, ZIP_EPOCH)
             entry.external_attr = 0o644 << 16
             target.writestr(entry, content)
 
 
 def record(archive: Path) -> None:
-    """Set the archive's line in `SHA256SUMS`, which `sha256sum --check` reads; several builds may do so at once."""
-    with (archive.parent / SUMS).open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        sums = {name: digest for digest, name in (line.split(maxsplit=1) for line in file.read().splitlines())}
-        sums[archive.name] = sha256(archive)
-        file.truncate(0)
-        file.write("".join(f"{sums[name]}  {name}\n" for name in sorted(sums) if (archive.parent / name).exists()))
+    """Set the archive's line in `SHA256SUMS`, which `sha256sum --check` reads; several builds may do so at once.
+
+    Raises:
+        SumsError: the file is malformed.
+    """
+    file = archive.parent / SUMS
+    with locked(file):
+        sums = read_sums(file) | {archive.name: sha256(archive)}
+        lines = [f"{sums[name]}  {name}\n" for name in sorted(sums) if (archive.parent / name).exists()]
+        new = file.with_name(f".{SUMS}.new")
+        new.write_text("".join(lines), encoding="utf-8")
+        new.replace(file)  # a reader sees the old file or the new one, never a part
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the lock of a file that its holders replace; the file is made if there is none."""
+    while True:
+        with file.open("a") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            # While this process waited, another may have put a new file in this one's place. Then the lock is on the old one.
+            if file.exists() and os.path.samestat(os.fstat(opened.fileno()), file.stat()):
+                yield
+                return
 
 
 def sha256(file: Path) -> str:

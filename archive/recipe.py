@@ -1,12 +1,9 @@
-"""A recipe is TorchServe's own `model-config.yaml`, verbatim; here it is checked, because TorchServe does not.
+"""Read a recipe: `archive/recipes/<model>.yaml` over `default.yaml`, which together are TorchServe's `model-config.yaml`.
 
-TorchServe 0.12 ignores a key that it does not know and takes its default for a value of the wrong type, with at most a line
-in the log (ModelConfig.java). Knows nothing of artifacts or of how an archive is written.
+It is checked here because TorchServe 0.12 does not: it ignores a key that it does not know, and takes its default for a value
+of the wrong type, with at most a line in the log (ModelConfig.java).
 """
 
-import importlib
-import inspect
-import pkgutil
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,11 +12,13 @@ import msgspec
 import yaml
 from msgspec import UNSET, Meta, UnsetType
 
-import handlers
-from handlers.base import Handler
+from handlers import runtimes
+from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.build import did_you_mean
 from model_defs.errors import BundleError
+
+DEFAULT = Path(__file__).with_name("recipes") / "default.yaml"  # what every model's own recipe changes or leaves
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
@@ -32,8 +31,8 @@ class RecipeError(BundleError):
 class Recipe(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The keys of `model-config.yaml` that TorchServe 0.12 reads, and ours under `handler`.
 
-    The required ones are those whose absence does harm without a word: as many workers as cores, 100 ms of waiting for a
-    batch, and two minutes in which a hung worker counts as busy.
+    A key is required where TorchServe's default does silent harm: as many workers as cores, 100 ms of waiting for a batch, two
+    minutes in which a hung worker counts as busy.
     """
 
     minWorkers: Count
@@ -61,77 +60,99 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     maxNumSequence: Count | UnsetType = UNSET
 
 
-def read(path: Path) -> Recipe:
-    """
+class Source(msgspec.Struct):
+    """One YAML file: what it holds, and the line of each key by the key's path as msgspec writes it, `$.handler.precision`."""
+
+    path: Path
+    values: dict[str, Any]
+    lines: dict[str, int]
+
+    def at(self, key: str) -> str:
+        """`file:line` of the key, or of the file's first line if the key is not in it."""
+        return f"{self.path}:{self.lines.get(key, 1)}"
+
+
+def read(path: Path, default: Path = DEFAULT) -> Recipe:
+    """The recipe in `path`, completed by `default`.
+
     Raises:
-        RecipeError: no such file, no YAML, an unknown or repeated key, a missing one, a wrong type or value.
+        RecipeError: no such file, not YAML, an unknown or repeated key, a missing one, a wrong type or value, or a runtime that
+            does not have what is asked of it.
     """
+    own, shared = parsed(path), parsed(default)
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        known = sorted(recipe.stem for recipe in path.parent.glob("*.yaml"))
-        raise RecipeError(f"{path}: no such recipe{did_you_mean(path.stem, known)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not YAML: {error}") from None
-    if not isinstance(tree, yaml.MappingNode):
-        raise RecipeError(f"{path}:1: a recipe is keys and values, such as `batchSize: 8`")
-    lines = lines_of(tree, path)
-    try:
-        recipe = msgspec.convert(yaml.safe_load(text), Recipe)
+        recipe = msgspec.convert(merged(shared.values, own.values), Recipe)
     except msgspec.ValidationError as error:
-        raise RecipeError(explained(str(error), path, lines)) from None
+        raise RecipeError(explained(str(error), own, shared)) from None
     if recipe.minWorkers > recipe.maxWorkers:
+        wrong = "$.maxWorkers" if "$.maxWorkers" in own.lines else "$.minWorkers"
         raise RecipeError(
-            f"{path}:{lines['$.maxWorkers']}: maxWorkers {recipe.maxWorkers} is less than minWorkers "
+            f"{source_of(wrong, own, shared).at(wrong)}: maxWorkers {recipe.maxWorkers} is less than minWorkers "
             f"{recipe.minWorkers}; TorchServe would take neither"
         )
+    check_runtime(recipe, own, shared)
     return recipe
 
 
-def schema() -> dict[str, Any]:
-    """What this code takes as a recipe, as a JSON schema: its handlers and what each one's `init_args` may be included.
+def complete(path: Path, default: Path = DEFAULT) -> str:
+    """The recipe as the archive holds it: one YAML file with the keys of both, `default`'s order first."""
+    return yaml.safe_dump(merged(parsed(default).values, parsed(path).values), sort_keys=False, allow_unicode=True)
 
-    It travels in the archive, so that a server can tell a recipe that the packed code does not know without running it.
+
+def parsed(path: Path) -> Source:
     """
-    whole = msgspec.json.schema(Recipe)
-    section = whole["$defs"][Settings.__name__]
-    known = handler_classes()
-    section["properties"]["class_path"]["enum"] = sorted(known)
-    section["allOf"] = [
-        {
-            "if": {"properties": {"class_path": {"const": class_path}}},
-            "then": {"properties": {"init_args": arguments(known[class_path])}},
-        }
-        for class_path in sorted(known)
-    ]
-    return whole
+    Raises:
+        RecipeError: no such file, not YAML, or not keys and values.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree, values = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except FileNotFoundError:
+        known = sorted(recipe.stem for recipe in path.parent.glob("*.yaml") if recipe.name != DEFAULT.name)
+        raise RecipeError(f"{path}: no such recipe{did_you_mean(path.stem, known)}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
+        raise RecipeError(f"{path}: not YAML: {error}") from None
+    if not isinstance(tree, yaml.MappingNode):
+        raise RecipeError(f"{path}:1: a recipe is keys and values, such as `batchSize: 8`")
+    return Source(path, values, lines_of(tree, path))
 
 
-def handler_classes() -> dict[str, type[Handler]]:
-    """The classes that a recipe can name: those in `handlers` that say what they accept."""
-    for module in pkgutil.iter_modules(handlers.__path__):
-        if module.name != "torchserve":  # the entry, not a part of the package in the archive
-            importlib.import_module(f"handlers.{module.name}")
-    waiting, known = [Handler], {}
-    while waiting:
-        for found in waiting.pop().__subclasses__():
-            waiting.append(found)
-            if found.__module__.startswith("handlers.") and hasattr(found, "accepts"):
-                known[f"{found.__module__}.{found.__name__}"] = found
-    return known
+def merged(shared: dict, own: dict) -> dict:
+    """`shared` with the keys of `own`, mappings merged key by key."""
+    inner = {key for key in shared.keys() & own.keys() if isinstance(shared[key], dict) and isinstance(own[key], dict)}
+    return shared | own | {key: merged(shared[key], own[key]) for key in inner}
 
 
-def arguments(handler: type[Handler]) -> dict[str, Any]:
-    """The schema of a handler's `init_args`: what its constructor takes beyond what every handler is given."""
-    given = inspect.signature(Handler).parameters
-    own = {name: each for name, each in inspect.signature(handler).parameters.items() if name not in given}
-    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
-    return {"properties": {name: {} for name in own}, "additionalProperties": is_open}
+def check_runtime(recipe: Recipe, own: Source, shared: Source) -> None:
+    """
+    Raises:
+        RecipeError: no such runtime, or one that does not have the precision or the device.
+    """
+    settings = recipe.handler
+
+    def wrong(key: str, reason: str) -> RecipeError:
+        return RecipeError(f"{source_of(key, own, shared).at(key)}: {reason}")
+
+    try:
+        runtime = runtimes.find(settings.runtime)
+    except RuntimeUnavailable as error:
+        raise wrong("$.handler.runtime", str(error)) from None
+    if settings.precision not in runtime.precisions:
+        hint = did_you_mean(settings.precision, runtime.precisions)
+        raise wrong("$.handler.precision", f"runtime {settings.runtime} has no precision {settings.precision!r}{hint}")
+    if recipe.deviceType != "cpu" and runtime.devices == ("cpu",):
+        raise wrong("$.deviceType", f"runtime {settings.runtime} runs on the CPU only; write deviceType: cpu")
+    if recipe.deviceType == "cpu" and "cpu" not in runtime.devices:
+        raise wrong("$.deviceType", f"runtime {settings.runtime} runs on GPUs only; write deviceType: gpu")
+
+
+def source_of(key: str, own: Source, shared: Source) -> Source:
+    """The file that a user changes for this key: their own, unless only the default has it."""
+    return shared if key in shared.lines and key not in own.lines else own
 
 
 def lines_of(tree: yaml.MappingNode, path: Path, at: str = "$") -> dict[str, int]:
-    """The line of each key by its path, as msgspec writes it: `$.handler.precision`."""
+    """The line of each key by its path."""
     lines = {at: tree.start_mark.line + 1}
     for key, value in tree.value:
         name, line = f"{at}.{key.value}", key.start_mark.line + 1
@@ -143,13 +164,17 @@ def lines_of(tree: yaml.MappingNode, path: Path, at: str = "$") -> dict[str, int
     return lines
 
 
-def explained(complaint: str, path: Path, lines: dict[str, int]) -> str:
-    """msgspec's complaint -> one that names the line, and the nearest right key."""
+def explained(complaint: str, own: Source, shared: Source) -> str:
+    """msgspec's complaint as one that names the file, the line and the nearest right key."""
     reason, _, at = complaint.partition(" - at ")
     at = re.sub(r"\[.*", "", at.strip("`") or "$")
     if match := re.search(r"unknown field `(.*)`", reason):
-        known = (Settings if at == "$.handler" else Recipe).__struct_fields__
-        return f"{path}:{lines[f'{at}.{match[1]}']}: unknown key {match[1]!r}{did_you_mean(match[1], known)}"
+        key, known = f"{at}.{match[1]}", (Settings if at == "$.handler" else Recipe).__struct_fields__
+        return f"{source_of(key, own, shared).at(key)}: unknown key {match[1]!r}{did_you_mean(match[1], known)}"
     if match := re.search(r"missing required field `(.*)`", reason):
-        return f"{path}:{lines[at]}: {match[1]!r} is missing; say it, since what stands in for it does harm unseen"
-    return f"{path}:{lines.get(at, 1)}: {at.removeprefix('$.')!r}: {reason[0].lower()}{reason[1:]}"
+        if match[1] in ("handler", "class_path"):
+            return (
+                f"{own.at(at)}: 'class_path' is missing: name a handler: `handler: {{class_path: handlers.text.TextClassifier}}`"
+            )
+        return f"{own.at(at)}: {match[1]!r} is missing; say it, since what stands in for it does harm unseen"
+    return f"{source_of(at, own, shared).at(at)}: {at.removeprefix('$.')!r}: {reason[0].lower()}{reason[1:]}"

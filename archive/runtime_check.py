@@ -1,6 +1,6 @@
-"""Whether a runtime answers as the eager fp32 network does: measured on the samples and the test set, refused outside the bounds.
+"""Compare a runtime's answers with the eager fp32 network's, on the samples and the test set; refuse it outside the bounds.
 
-Sees answers as the wire has them, not tensors: decoding, batching and rounding are those of serving.
+The comparison uses the answers as callers get them, not tensors: decoding, batching and rounding are those of serving.
 """
 
 import math
@@ -13,21 +13,20 @@ import msgspec
 from rich.progress import track
 
 from archive.errors import ArchiveError
-from handlers import base
+from handlers import base, runtimes
 from handlers.base import Handler
 from handlers.comparison_report import Comparison
 from handlers.request import RawRequest
-from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.answer_diff import is_number
 from model_defs.artifact import Artifact, Sample
 from model_defs.metrics import loss, measure
 
-MOST_HELD_OUT = 1000  # of the test set, evenly spread
+MOST_HELD_OUT = 1000  # inputs of the test set, evenly spread
 
 
 def is_reference(settings: Settings) -> bool:
-    """Whether the recipe asks for the eager fp32 network, with which the others are compared."""
+    """Whether the recipe asks for the eager fp32 network, with which all others are compared."""
     return settings.runtime == "eager" and settings.precision == "fp32" and not settings.channels_last
 
 
@@ -37,7 +36,7 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = M
     Args:
         artifact: with its test set.
         handler: with the runtime in question.
-        batch_size: of the recipe; the inputs are sent in batches of so many.
+        batch_size: of the recipe; the inputs are sent in batches of this size.
         most: inputs of the test set to compare on.
 
     Raises:
@@ -57,17 +56,19 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = M
     eager = base.load(artifact.folder, {"class_path": settings.class_path, "init_args": settings.init_args})
     pairs = answer_both(eager, handler, samples + held_out, batch_size)
     metric, truths = next(iter(artifact.metrics), "accuracy"), [sample.truth for sample, _ in held_out]
+    within = None if all(has_labels(answer) for pair in pairs for answer in pair) else settings.tolerance
     made = Comparison(
         runtime=settings.runtime,
         precision=settings.precision,
-        libraries={name: metadata.version(name) for name in ("torch", *RUNTIMES[settings.runtime].packages)},
+        libraries={name: metadata.version(name) for name in ("torch", *runtimes.find(settings.runtime).packages)},
         samples=len(samples),
         held_out=len(held_out),
-        largest_difference=float(f"{max(difference(*pair) for pair in pairs):.2g}"),
-        agreement=statistics.fmean(label(one) == label(other) for one, other in pairs),
+        largest_difference=float(f"{max(distance(*pair) for pair in pairs):.2g}"),
+        agreement=statistics.fmean(is_alike(*pair, within) for pair in pairs),
         metric=metric,
         eager=measure(metric)([one for one, _ in pairs[len(samples) :]], truths),
         served=measure(metric)([other for _, other in pairs[len(samples) :]], truths),
+        within=within,
     )
     refuse_outside_bounds(made, settings)
     return made
@@ -76,7 +77,8 @@ def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = M
 def refuse_outside_bounds(made: Comparison, settings: Settings) -> None:
     """
     Raises:
-        ArchiveError: at fp32 another first label, or a score beyond the tolerance; below it, too much of the metric lost.
+        ArchiveError: at fp32, an input that is not answered alike, or a number beyond the tolerance; at a lower precision, too
+            much of the metric lost.
     """
     if made.precision == "fp32":
         is_within, bound = (
@@ -93,7 +95,7 @@ def refuse_outside_bounds(made: Comparison, settings: Settings) -> None:
 
 
 def answer_both(one: Handler, other: Handler, inputs: list[tuple[Sample, bytes]], batch_size: int) -> list[tuple[Any, Any]]:
-    """What the two answer each input, decoded."""
+    """Each input's two answers, decoded from JSON."""
     starts = range(0, len(inputs), batch_size)
     what = f"comparing {other.settings.runtime} {other.settings.precision} with eager"
     pairs = []
@@ -106,6 +108,11 @@ def answer_both(one: Handler, other: Handler, inputs: list[tuple[Sample, bytes]]
 
 
 def answers(handler: Handler, rows: list[RawRequest]) -> list[Any]:
+    """The handler's answers to one batch, decoded.
+
+    Raises:
+        ArchiveError: an input was refused.
+    """
     given = handler.answer(rows).answers
     for row, answer in zip(rows, given, strict=True):
         if answer.code != 200:
@@ -113,27 +120,32 @@ def answers(handler: Handler, rows: list[RawRequest]) -> list[Any]:
     return [msgspec.json.decode(answer.body) for answer in given]
 
 
-def difference(one: Any, other: Any) -> float:
-    """The largest difference of two numbers in the same place, relative where they are above 1; 1 where the answers are not of
-    one shape. Of ranked labels it is that of a label's score, over the labels that both answers list."""
+def distance(one: Any, other: Any) -> float:
+    """The largest difference between two numbers at the same position, relative for numbers above 1.
+
+    1 if the answers do not have the same shape. Answers with labels are compared label by label, over the labels that both list.
+    """
     if one == other:
         return 0.0
     if is_number(one) and is_number(other):
         return abs(one - other) / max(1.0, abs(one))
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return max((difference(one[key], other[key]) for key in one), default=0.0)
-    if is_ranked(one) and is_ranked(other):
+        return max((distance(one[key], other[key]) for key in one), default=0.0)
+    if has_labels(one) and has_labels(other):
         scores = {entry["label"]: entry["score"] for entry in one}
         return max((abs(entry["score"] - scores[entry["label"]]) for entry in other if entry["label"] in scores), default=1.0)
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return max(map(difference, one, other), default=0.0)
+        return max(map(distance, one, other), default=0.0)
     return 1.0
 
 
-def is_ranked(answer: Any) -> bool:
+def has_labels(answer: Any) -> bool:
+    """Whether the answer is a list of labels with scores; an empty one is, when nothing was found in an image."""
     return isinstance(answer, list) and all(isinstance(entry, dict) and entry.keys() >= {"label", "score"} for entry in answer)
 
 
-def label(answer: Any) -> str | None:
-    """The first; None where nothing was found in a picture, or an answer has no labels."""
-    return answer[0]["label"] if answer and is_ranked(answer) else None
+def is_alike(one: Any, other: Any, within: float | None) -> bool:
+    """Whether the first labels are the same, or, where answers have no labels, all numbers are `within` so much of each other."""
+    if within is None:
+        return [entry["label"] for entry in one[:1]] == [entry["label"] for entry in other[:1]]
+    return distance(one, other) <= within

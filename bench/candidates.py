@@ -8,30 +8,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from handlers.runtimes import RUNTIMES
+from handlers import runtimes
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-ON_CPU = (
-    ("eager", "fp32", False),
-    ("eager", "fp32", True),
-    ("eager", "bf16", True),
-    ("torchscript", "fp32", True),
-    ("torchscript", "bf16", True),
-    ("onnxruntime", "fp32", False),
-    ("onnxruntime", "int8", False),
-    ("openvino", "fp32", False),
-    ("openvino", "bf16", False),
-    ("openvino", "int8", False),
-    ("ncnn", "fp32", False),
-)
-ON_GPU = (
-    ("eager", "fp32", False),
-    ("eager", "fp16", True),
-    ("eager", "bf16", True),
-    ("torchscript", "fp16", True),
-    ("compile", "fp16", True),
-    ("compile", "bf16", True),
-)
 BATCHES = (1, 2, 4, 16, 32)
 DELAYS = (5,)  # ms, beside 1: what is gained by waiting longer is measured, and as a rule nothing
 
@@ -74,9 +53,20 @@ class Candidate(msgspec.Struct, frozen=True):
         )
 
 
+REFERENCE = Candidate("eager", "fp32", False)
+
+
 def networks(has_gpu: bool) -> list[Candidate]:
-    """One for each runtime and precision; where there is a GPU, of those that use it."""
-    return [Candidate(*each) for each in (ON_GPU if has_gpu else ON_CPU)]
+    """The eager fp32 network, and one candidate for each runtime and precision that may be faster on the GPU, or on the CPU."""
+    # fp32 leaves a GPU's tensor cores idle; a CPU has no fast fp16.
+    device, slow = ("cuda", "fp32") if has_gpu else ("cpu", "fp16")
+    found = [REFERENCE]
+    for name in runtimes.names():
+        runtime = runtimes.find(name)
+        if device in runtime.devices and (has_gpu or not runtime.takes_minutes_to_start):
+            precisions = [precision for precision in runtime.precisions if precision != slow]
+            found += [Candidate(name, precision, runtime.lays_out_channels_last) for precision in precisions]
+    return found
 
 
 def layouts(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
@@ -90,7 +80,7 @@ def layouts(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
 
 def refinements(one: Candidate, cores: int = CORES) -> Iterator[Candidate]:
     """The same layout with other batches, delays and decoders, one change each."""
-    if one.threads < cores and RUNTIMES[one.runtime].has_lone_threads:
+    if one.threads < cores and runtimes.find(one.runtime).has_lone_threads:
         yield msgspec.structs.replace(one, lone_threads=cores)
     for batch in BATCHES:
         yield msgspec.structs.replace(one, batch=batch)

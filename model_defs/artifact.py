@@ -15,7 +15,6 @@ Knows nothing of how the weights were found, nor of requests.
 
 import json
 import platform
-import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -27,13 +26,18 @@ import torch
 from torch import Tensor, nn
 
 from model_defs.build import build
+from model_defs.bundle_format import EXPECTED, MODEL, SAMPLES, WEIGHTS
+from model_defs.errors import BundleError
+from model_defs.imports import distributions, imports, modules, third_party
 from model_defs.transform import Transform
 
-MODEL, WEIGHTS, SAMPLES, REPORT = "model.json", "weights.safetensors", "samples", "report"
-TEST, CALIBRATION = "test.zip", "calibration.zip"
-EXPECTED = "expected.json"
+TEST, CALIBRATION, REPORT = "test.zip", "calibration.zip", "report"  # not archived
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
-RECORDED_IF_USED = ("tokenizers", "transformers")
+NAMED = 3  # tensors that an error about the weights names
+
+
+class ArtifactError(BundleError):
+    """The artifact is malformed; the message names the file and what to do."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -66,10 +70,14 @@ class Artifact(msgspec.Struct):
     def read(cls, folder: Path | str) -> "Artifact":
         """
         Raises:
-            FileNotFoundError: no artifact there.
-            msgspec.ValidationError: `model.json` is not one.
+            FileNotFoundError: there is no artifact.
+            ArtifactError: `model.json` is malformed.
         """
-        artifact = msgspec.json.decode((Path(folder) / MODEL).read_bytes(), type=cls)
+        file = Path(folder) / MODEL
+        try:
+            artifact = msgspec.json.decode(file.read_bytes(), type=cls)
+        except msgspec.DecodeError as error:
+            raise ArtifactError(f"{file}: {error}; train the model again") from None
         artifact.folder = Path(folder)
         return artifact
 
@@ -90,9 +98,20 @@ class Artifact(msgspec.Struct):
         (self.folder / MODEL).write_text(text, encoding="utf-8")
 
     def build_network(self) -> nn.Module:
-        """The network with its weights, in evaluation mode, on the CPU."""
-        network = build(self.network)
-        network.load_state_dict(safetensors.torch.load_file(self.folder / WEIGHTS))
+        """The network with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            SpecError: the network's class is unknown, or does not take these arguments.
+            ArtifactError: the weights are missing or malformed, or they are not exactly those of the network.
+        """
+        network, file = build(self.network), self.folder / WEIGHTS
+        try:
+            weights = safetensors.torch.load_file(file)
+        except (FileNotFoundError, safetensors.SafetensorError) as error:
+            raise ArtifactError(f"{file} cannot be read: {error}; train the model again") from None
+        if wrong := mismatch(weights, network.state_dict()):
+            raise ArtifactError(f"{file} is not of {self.network['class_path']}: {wrong}; train the model again")
+        network.load_state_dict(weights)
         return network.eval()
 
     def build_transform(self) -> Transform:
@@ -155,7 +174,27 @@ def expected(samples: list[Sample]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(samples), indent=1)
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of each library that can change an answer."""
-    used = [*RECORDED, *(name for name in RECORDED_IF_USED if name in sys.modules)]
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in used}
+def mismatch(given: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """How the tensors differ from those of the network, in words; empty if names and shapes are the same."""
+    shapes = [name for name in given.keys() & expected.keys() if given[name].shape != expected[name].shape]
+    kinds = {
+        "it lacks": [*expected.keys() - given.keys()],
+        "the network does not have": [*given.keys() - expected.keys()],
+        "of another shape": [f"{name} {tuple(given[name].shape)}, not {tuple(expected[name].shape)}" for name in shapes],
+    }
+    return "; ".join(f"{kind} {listed(sorted(names))}" for kind, names in kinds.items() if names)
+
+
+def listed(names: list[str]) -> str:
+    """The first few of the names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def versions(*class_paths: str) -> dict[str, str]:
+    """The versions of Python, of the libraries that every model is decoded and computed with, and of those that the modules of
+    these classes import: what can change an answer."""
+    reached = modules(class_path.rpartition(".")[0] for class_path in class_paths)
+    packages = third_party(name for file in reached.values() for name in imports(file.read_bytes()))
+    libraries = [*RECORDED, *sorted({name for package in packages for name in distributions(package)} - {*RECORDED})]
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in libraries}

@@ -13,6 +13,23 @@ from typing import Any
 from model_defs.errors import BundleError
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args, **kwargs
+RENAMED = {  # class paths that artifacts and recipes had before version 0.2.0
+    "handlers.fusion.PictureTextClassifier": "handlers.image_text.ImageTextClassifier",
+    "model_defs.audio.Sound": "model_defs.audio.AudioTransform",
+    "model_defs.fusion.Joined": "model_defs.image_text.LateFusion",
+    "model_defs.fusion.PictureAndText": "model_defs.image_text.ImageTextTransform",
+    "model_defs.graph.Graph": "model_defs.graph.GraphTransform",
+    "model_defs.lstm.WordSequence": "model_defs.lstm.WordSequenceTransform",
+    "model_defs.sequence.Recurrent": "model_defs.sequence.RecurrentForecaster",
+    "model_defs.sequence.Series": "model_defs.sequence.SeriesTransform",
+    "model_defs.table.Columns": "model_defs.table.TableTransform",
+    "model_defs.table.Perceptron": "model_defs.table.MLPClassifier",
+    "model_defs.table.Regressor": "model_defs.table.MLPRegressor",
+    "model_defs.text.Words": "model_defs.text.NgramTransform",
+    "model_defs.transformer.Pieces": "model_defs.transformer.SubwordTransform",
+    "model_defs.vision.Letterbox": "model_defs.vision.LetterboxTransform",
+    "model_defs.vision.Picture": "model_defs.vision.ImageTransform",
+}
 
 
 class SpecError(BundleError, ValueError):
@@ -30,8 +47,11 @@ def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> ty
     """The class at `class_path`, which must lie in one of the packages `within`.
 
     Raises:
-        SpecError: another package, no such module, or no such class.
+        SpecError: another package, no such module, no such class, or a class that has another name now.
     """
+    if new := RENAMED.get(str(class_path)):
+        todo = "write that into the recipe" if new.startswith("handlers.") else "train the model again"
+        raise SpecError(f"{class_path!r} is now called {new!r}: {todo}")
     module_name, _, name = str(class_path).rpartition(".")
     if module_name.partition(".")[0] not in within:
         raise SpecError(f"{class_path!r} is outside {' and '.join(within)}: only classes from there travel in an archive")

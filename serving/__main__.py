@@ -22,10 +22,11 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from model_defs.bundle_format import TOLERANCE
 from serving import config, server
 from serving.client import BYTES, TYPES, Client
 from serving.evaluate import evaluate
-from serving.registry import TOLERANCE, Registry
+from serving.registry import Registry
 from serving.state import FOLDER, HEADERS, ServerError, StateDir
 from serving.verify import archives_of, audit
 
@@ -170,12 +171,13 @@ def verify(home: StateDir, arguments: argparse.Namespace) -> int | None:
     audited = audit(chosen or archives_of(store))
     if not audited:
         raise ServerError(f"no archives in {store}/; make archive makes some")
-    table = Table("archive", "version", "size", "SHA-256", "trained with", "verdict")
+    table = Table("archive", "version", "size", "SHA-256", "trained with", "built by", "verdict")
     for each in audited:
         model, _, version = each.archive.stem.rpartition("-")
         size = f"{each.archive.stat().st_size / 1e6:.1f} MB" if each.archive.exists() else "-"
         digest, data = (each.trusted.sha256[:12], each.trusted.data[:12] or "-") if each.trusted else ("-", "-")
-        table.add_row(model, version, size, digest, data, "good" if each.trusted else "bad")
+        bundle = each.trusted.bundle if each.trusted else ""
+        table.add_row(model, version, size, digest, data, bundle or "-", "good" if each.trusted else "bad")
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
     faults = [each.fault for each in audited if each.fault]
     for fault in faults:

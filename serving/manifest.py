@@ -9,13 +9,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from model_defs.bundle_format import BILL, CODE, MANIFEST, MODEL, SAMPLES, SAMPLES_FILE, SCHEMA
 from serving.zip_check import UnsafeArchive
 
-# In the archive; `archive/build.py` writes them.
-MANIFEST, SCHEMA, BILL, MODEL, SAMPLES = (
-    "MAR-INF/MANIFEST.json", "model-config.schema.json", "bom.cdx.json", "model.json", "samples/expected.json"
-)  # fmt: skip
-CODE = ("handlers", "model_defs")  # the folders that Python files may lie in, the entry apart
 MOST_PAPER, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; YAML's reader takes minutes for 50 KB of brackets
 MOST_ALIASES = 16  # in a recipe's YAML: each can double what it stands for
 
@@ -31,6 +27,7 @@ class Named(msgspec.Struct, forbid_unknown_fields=True):
 
 class Manifest(msgspec.Struct):
     model: Named
+    bundleVersion: str = ""  # of the bundle that built the archive; version 0.1 did not say it
 
 
 class Digest(msgspec.Struct):
@@ -56,8 +53,8 @@ class Sample(msgspec.Struct):
     file: str
 
 
-def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> str:
-    """The fingerprint of the data.
+def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> tuple[str, str]:
+    """The fingerprint of the data, and the version of the bundle that built the archive; empty where the archive does not say it.
 
     Args:
         digests: the SHA-256 of each entry by its name.
@@ -67,13 +64,14 @@ def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> st
         UnsafeArchive: the archive is another one than its name says, holds other files than its bill of materials says, a recipe that
             its code does not know, or no samples to prove it by.
     """
-    named = paper(whole, MANIFEST, Manifest).model
+    manifest = paper(whole, MANIFEST, Manifest)
+    named = manifest.model
     if file_name != f"{named.modelName}-{named.modelVersion}.mar":
         raise UnsafeArchive(f"this is {named.modelName} {named.modelVersion}, its manifest says")
     for name in (SCHEMA, BILL):
         if name not in digests:
             raise UnsafeArchive(
-                f"no {name} in it: it was built by an older bundle or by something else; remove it and build it anew: "
+                f"no {name} in it: it was built by {built_by(manifest)} or by something else; remove it and build it anew: "
                 f"make archive MODEL={named.modelName} VERSION={named.modelVersion}"
             )
     for name in digests:
@@ -84,13 +82,18 @@ def check(whole: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> st
         raise UnsafeArchive(f"{MANIFEST} names the handler {named.handler!r}, which is not there")
     if wrong := fault_of_recipe(recipe_in(whole, named.configFile), paper(whole, SCHEMA, dict[str, Any])):
         raise UnsafeArchive(f"{named.configFile}: {wrong}")
-    samples = paper(whole, SAMPLES, list[Sample])
+    samples = paper(whole, SAMPLES_FILE, list[Sample])
     if not samples:
-        raise UnsafeArchive(f"no samples to prove it by: {SAMPLES} is empty")
+        raise UnsafeArchive(f"no samples to prove it by: {SAMPLES_FILE} is empty")
     for sample in samples:
-        if f"samples/{sample.file}" not in digests:
-            raise UnsafeArchive(f"{SAMPLES} names {sample.file!r}, which is not there")
-    return str(paper(whole, MODEL, Model).data.get("sha256", ""))
+        if f"{SAMPLES}/{sample.file}" not in digests:
+            raise UnsafeArchive(f"{SAMPLES_FILE} names {sample.file!r}, which is not there")
+    return str(paper(whole, MODEL, Model).data.get("sha256", "")), manifest.bundleVersion
+
+
+def built_by(manifest: Manifest) -> str:
+    """The bundle that built the archive, in words."""
+    return f"bundle {manifest.bundleVersion}" if manifest.bundleVersion else "an older bundle"
 
 
 def paper(whole: zipfile.ZipFile, name: str, kind: Any) -> Any:

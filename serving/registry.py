@@ -12,15 +12,13 @@ import msgspec
 import yaml
 
 from model_defs.answer_diff import difference
+from model_defs.bundle_format import COMPARISON, MANIFEST, SAMPLES, SAMPLES_FILE, TOLERANCE
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
-from serving.manifest import MANIFEST, SAMPLES
 from serving.state import ServerError, StateDir, replace
 from serving.verify import sums, verify
 
-TOLERANCE = 1e-3  # of a number, unless the archive's recipe says otherwise
 DRAINING = 60  # seconds at most that an old version stays, to answer what it has taken in
-COMPARISON = "comparison.json"  # in an archive whose runtime is not the eager network: how the two compare
 
 
 class RegisteredModel(msgspec.Struct):
@@ -138,10 +136,10 @@ class Registry:
             ServerError: an answer differs.
         """
         with zipfile.ZipFile(self.archive(model, version)) as file:
-            if SAMPLES not in file.namelist():
+            if SAMPLES_FILE not in file.namelist():
                 raise ServerError(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
-            samples = json.loads(file.read(SAMPLES))
-            bodies = [file.read(f"samples/{sample['file']}") for sample in samples]
+            samples = json.loads(file.read(SAMPLES_FILE))
+            bodies = [file.read(f"{SAMPLES}/{sample['file']}") for sample in samples]
         tolerance = self.tolerance(model, version)
         for sample, body in zip(samples, bodies, strict=True):
             answer = self.client.predict(model, body, TYPES.get(Path(sample["file"]).suffix, BYTES), version)

@@ -6,20 +6,16 @@ code is run.
 """
 
 import hashlib
-import re
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from model_defs.bundle_format import SUMS, SumsError, read_sums
 from serving import manifest, zip_check
 from serving.state import ServerError
 from serving.zip_check import UnsafeArchive
-
-SUMS = "SHA256SUMS"
-LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
-MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
 
 class Trusted(msgspec.Struct):
@@ -28,10 +24,12 @@ class Trusted(msgspec.Struct):
     Args:
         sha256: of the archive.
         data: the fingerprint of what its model was trained with; empty where training left none.
+        bundle: the version of the bundle that built it; empty where the archive does not say it.
     """
 
     sha256: str
     data: str
+    bundle: str = ""
 
 
 class Audited(msgspec.Struct):
@@ -75,7 +73,7 @@ def verify(archive: Path) -> Trusted:
         try:
             digests = zip_check.check(file)
             with zipfile.ZipFile(file) as whole:
-                return Trusted(digest, manifest.check(whole, digests, archive.name))
+                return Trusted(digest, *manifest.check(whole, digests, archive.name))
         except UnsafeArchive as error:
             raise ServerError(f"{archive}: {error}") from None
 
@@ -91,19 +89,9 @@ def sums(store: Path) -> dict[str, str]:
     """`SHA256SUMS`: the digest of each archive by its file name.
 
     Raises:
-        ServerError: it is none.
+        ServerError: the file is malformed.
     """
-    file, known = store / SUMS, {}
     try:
-        with file.open("rb") as opened:
-            text = opened.read(MOST_SUMS + 1)
-    except FileNotFoundError:
-        return {}
-    if len(text) > MOST_SUMS:
-        raise ServerError(f"{file} is longer than {MOST_SUMS >> 20} MiB; remove it and build the archives anew: make archive")
-    for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
-        match = LINE.fullmatch(line)
-        if not match or known.setdefault(match[2], match[1]) != match[1]:
-            wrong = f"{match[2]!r} stands there twice" if match else "no SHA-256 and file name"
-            raise ServerError(f"{file}:{number}: {wrong}; mend or remove the line")
-    return known
+        return read_sums(store / SUMS)
+    except SumsError as error:
+        raise ServerError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Which runtimes this machine can try."""
+"""Which runtimes this machine can run."""
 
 import importlib.util
 import os
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from handlers.runtimes import RUNTIMES
+from handlers import runtimes
 
+RUNTIMES = {name: runtimes.find(name) for name in runtimes.names()}
 INSTALLED = [
     name
     for name, runtime in RUNTIMES.items()
@@ -18,15 +19,15 @@ INSTALLED = [
 
 
 def missing(runtime: str) -> str:
-    """Why a test of it is left out."""
+    """Why a test of the runtime is skipped."""
     return "there is no C++ compiler" if runtime == "compile" else f"not installed: make setup EXTRAS={runtime}"
 
 
 def needs(runtime: str) -> pytest.MarkDecorator:
-    """Leaves a test out where the runtime is not installed."""
+    """A mark that skips a test if the runtime is not installed."""
     return pytest.mark.skipif(runtime not in INSTALLED, reason=missing(runtime))
 
 
 def each(names: Iterable[str]) -> list:
-    """These runtimes, for `parametrize`; those that are not installed are left out."""
+    """These runtimes, for `parametrize`; those that are not installed are skipped."""
     return [pytest.param(name, marks=needs(name)) for name in names]

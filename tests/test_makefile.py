@@ -6,7 +6,16 @@ import subprocess
 
 import pytest
 
-AGES = ("train/configs/x.yaml", "archive/recipes/x.yaml", "requirements/train.txt", ".venv/.train", "artifacts/x/model.json")
+AGES = (
+    "train/configs/x.yaml",
+    "archive/recipes/default.yaml",
+    "archive/recipes/x.yaml",
+    "handlers/one.py",
+    "handlers/other.py",
+    "requirements/train.txt",
+    ".venv/.train",
+    "artifacts/x/model.json",
+)
 
 
 @pytest.fixture
@@ -52,6 +61,33 @@ def test_nothing_is_done_twice(make):
     archived(make, "1.0", newer=True)
     said = make("serve", "MODEL=x")
     assert "-m archive" not in said and "-m train" not in said and "-m serving start x" in said
+
+
+def test_an_archive_is_built_again_for_its_own_code_alone(make):
+    archived(make, "1.0", newer=True)
+    listed = make.folder / "model_store/.deps/x-1.0.d"
+    listed.parent.mkdir()
+    listed.write_text("model_store/x-1.0.mar: handlers/one.py\nhandlers/one.py:\n")
+    os.utime(make.folder / "handlers/other.py")
+    assert "-m archive x" not in make("archive", "MODEL=x")
+    os.utime(make.folder / "handlers/one.py")
+    assert "-m archive x" in make("archive", "MODEL=x")
+
+
+@pytest.mark.parametrize("file", ["handlers/other.py", "archive/recipes/default.yaml", "archive/recipes/x.yaml"])
+def test_an_archive_without_a_list_of_its_code_depends_on_all_code(make, file):
+    archived(make, "1.0", newer=True)
+    assert "-m archive x" not in make("archive", "MODEL=x")
+    os.utime(make.folder / file)
+    assert "-m archive x" in make("archive", "MODEL=x")
+
+
+def test_a_listed_file_that_is_gone_is_a_reason_to_build_again(make):
+    archived(make, "1.0", newer=True)
+    listed = make.folder / "model_store/.deps/x-1.0.d"
+    listed.parent.mkdir()
+    listed.write_text("model_store/x-1.0.mar: handlers/gone.py\nhandlers/gone.py:\n")
+    assert "-m archive x" in make("archive", "MODEL=x")
 
 
 def test_a_changed_config_or_given_data_trains_anew(make):

@@ -32,7 +32,7 @@ def write(folder: Path, cli: CLI) -> Artifact:
         labels=task.labels,
         metrics={},
         data={"source": type(data).__name__, "sha256": data.fingerprint(), "examples": data.counts()},
-        versions=files.versions(),
+        versions=files.versions(task.spec["class_path"], task.hparams.transform["class_path"]),
         folder=folder,
     )
     artifact.write(task.network, task.transform)

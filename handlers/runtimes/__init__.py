@@ -1,34 +1,49 @@
-"""What can run a network, by the name that a recipe gives it."""
+"""What can run a network: one module per runtime, named as in recipes and imported when it is asked for."""
+
+import importlib
+import inspect
+import pkgutil
 
 import torch
 
-from handlers.runtimes.compiled import Compiled
-from handlers.runtimes.eager import Eager
-from handlers.runtimes.ncnn import Ncnn
-from handlers.runtimes.onnx import OnnxRuntime
-from handlers.runtimes.openvino import OpenVino
 from handlers.runtimes.runtime import Runtime, RuntimeUnavailable
-from handlers.runtimes.torchscript import TorchScript
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
+from model_defs.build import did_you_mean
 
-RUNTIMES: dict[str, type[Runtime]] = {
-    "eager": Eager,
-    "torchscript": TorchScript,
-    "compile": Compiled,
-    "onnxruntime": OnnxRuntime,
-    "openvino": OpenVino,
-    "ncnn": Ncnn,
-}
+BASE = "runtime"  # the one module here that is not a runtime
+
+
+def names() -> list[str]:
+    """The runtimes that are here; an archive holds `eager` and the one of its recipe."""
+    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - {BASE})
+
+
+def find(name: str) -> type[Runtime]:
+    """The class that the runtime's module defines.
+
+    Raises:
+        RuntimeUnavailable: there is no such runtime.
+    """
+    if name not in names():
+        raise RuntimeUnavailable(f"no runtime {name!r}{did_you_mean(name, names())}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    own = [value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__]
+    (runtime,) = [value for value in own if issubclass(value, Runtime)]
+    return runtime
 
 
 def load(artifact: Artifact, settings: Settings, device: str, threads: int) -> Runtime:
     """The runtime that the settings name, with the artifact's network in it.
 
+    Args:
+        device: "cpu", "cuda:0" ...
+        threads: CPU threads of one operation.
+
     Raises:
-        RuntimeUnavailable: it cannot do here what the settings ask.
+        RuntimeUnavailable: it cannot do what the settings ask on this machine.
     """
-    runtime = RUNTIMES[settings.runtime]
+    runtime = find(settings.runtime)
     runtime.check(settings, device)
     for file in runtime.files:
         if not (artifact.folder / file).exists():

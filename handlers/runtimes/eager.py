@@ -1,4 +1,4 @@
-"""PyTorch itself: the network as it was trained, layer by layer."""
+"""PyTorch itself: runs the network as it was trained, layer by layer."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -13,7 +13,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Eager(Runtime):
-    """The weights stay fp32; a lower precision is autocast's, which leaves in fp32 what would suffer."""
+    """The weights stay fp32. A lower precision is autocast's, which leaves in fp32 the operations that need it."""
 
     precisions = tuple(DTYPES)
     devices = ("cpu", "cuda")
@@ -22,7 +22,7 @@ class Eager(Runtime):
     def __init__(self, artifact: Artifact, settings: Settings, device: str, threads: int):
         self.device, self.dtype = torch.device(device), DTYPES[settings.precision]
         if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)  # else a library may open a context on GPU 0
+            torch.cuda.set_device(self.device)  # otherwise a library may open a context on GPU 0
         self.layout = torch.channels_last if settings.channels_last else torch.preserve_format
         self.network = self.prepared(artifact.build_network().to(self.device, memory_format=self.layout), artifact)
 
@@ -32,13 +32,14 @@ class Eager(Runtime):
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
         with torch.inference_mode(), self.autocast():
-            outputs = self.network(*map(self.placed, inputs))
+            outputs = self.network(*map(self.on_device, inputs))
         return outputs.float().cpu()
 
     def autocast(self) -> AbstractContextManager:
-        # Switched off it still costs a text as much as a layer does.
+        # Autocast that is switched off still costs a text model as much as one of its layers.
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
-    def placed(self, tensor: Tensor) -> Tensor:
-        layout = self.layout if tensor.dim() == 4 else torch.preserve_format  # the others have no channels
+    def on_device(self, tensor: Tensor) -> Tensor:
+        """The tensor on the runtime's device, in its layout."""
+        layout = self.layout if tensor.dim() == 4 else torch.preserve_format  # only (B, C, H, W) has channels
         return tensor.to(self.device, non_blocking=True, memory_format=layout)

@@ -1,8 +1,8 @@
-"""ncnn on the CPU, over `network.param` and `network.bin`: the fastest here for 3 x 3 convolutions in fp32.
+"""ncnn on the CPU, over `network.param` and `network.bin`: the fastest runtime here for 3 x 3 convolutions in fp32.
 
 It computes them by Winograd's minimal filtering ("Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308), with two
-to five times fewer multiplications than the others need. It has no batches: a batch's samples go through the network one by one,
-which costs a convolutional network on a CPU nothing.
+to five times fewer multiplications than the other runtimes. It has no batches: the samples of a batch go through the network
+one by one, which costs a convolutional network on a CPU nothing.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Ncnn(Exported):
     packages = ("ncnn",)
     files = ("network.param", "network.bin")
 
-    def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
+    def loaded(self, files: list[Path], settings: Settings, device: str, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
         import ncnn
 
         network = ncnn.Net()
@@ -43,7 +43,7 @@ class Ncnn(Exported):
             return np.array(output)
 
         def run(inputs: tuple[Tensor, ...]) -> Tensor:
-            (batch,) = inputs
+            (batch,) = inputs  # (B, C, H, W)
             return torch.from_numpy(np.stack([output(sample) for sample in batch.float().numpy()]))
 
         return run

@@ -10,14 +10,17 @@ from torch import Tensor
 from handlers.runtimes.runtime import Exported, RuntimeUnavailable
 from handlers.settings import Settings
 
-HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not int8 in the file
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # the precision of the operations that are not int8 in the file
 
 
 @cache
 def core():
-    """The process's one `openvino.Core`, which stays. Each sets its thread another stack for signals and takes it away when it
-    ends; where several end in another order than the reverse of their coming, none is left, and the next signal, be it a
-    child's end or the alarm of a deadline, kills the process (seen with 2026.4)."""
+    """The process's only `openvino.Core`, which is never destroyed.
+
+    Each Core installs an alternate signal stack (sigaltstack) on its thread and removes it on destruction. Unless Cores are
+    destroyed in reverse order, no stack is left, and the next signal (SIGCHLD, or a deadline's SIGALRM) kills the process. Seen
+    with 2026.4.
+    """
     import openvino
 
     return openvino.Core()
@@ -28,7 +31,7 @@ class OpenVino(Exported):
     packages = ("openvino",)
     files = ("network.xml", "network.bin")
 
-    def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
+    def loaded(self, files: list[Path], settings: Settings, device: str, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
         if settings.precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeUnavailable(
                 "this CPU has no bf16 arithmetic, and OpenVINO would take fp32 instead; write precision: fp32"
@@ -37,7 +40,7 @@ class OpenVino(Exported):
             "INFERENCE_PRECISION_HINT": HINTS[settings.precision],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # every worker would pin its threads to the same cores
+            "ENABLE_CPU_PINNING": False,  # otherwise every worker pins its threads to the same cores
         }
         request = core().compile_model(files[0], "CPU", chosen).create_infer_request()
 

@@ -1,6 +1,7 @@
-"""What every runtime is: a callable from a batch of inputs to the network's outputs, which owns device, precision and threads.
+"""The base classes of all runtimes. A runtime is a callable from a batch of inputs to the network's outputs.
 
-There is no silent second choice: what is missing is an error that names what installs it.
+It owns device, precision and threads. It never falls back to something else: what is missing is an error that says what
+installs it.
 """
 
 import importlib.util
@@ -15,44 +16,46 @@ from model_defs.errors import BundleError
 
 
 class RuntimeUnavailable(BundleError):
-    """The runtime cannot do here what the recipe asks; the message says what is missing and what to do."""
+    """The runtime cannot do what the recipe asks on this machine; the message says what is missing and what to do."""
 
 
 class Runtime:
-    """The base of every runtime; a subclass says what it needs.
+    """The base of every runtime; a subclass states what it needs.
 
     Args:
         artifact: or the unpacked archive, which also holds the exported `files`.
         settings: the recipe's `handler:` section.
         device: "cpu", "cuda:0" ...
-        threads: CPU threads for one operation, but for a lone request where the settings say `lone_threads`.
+        threads: CPU threads of one operation; `lone_threads` of the settings replaces it for a request that comes alone.
     """
 
-    precisions: tuple[str, ...]  # of the recipe's `precision`
-    devices: tuple[str, ...] = ("cpu",)
-    lays_out_channels_last = False  # whether the recipe's `channels_last` means anything to it
-    has_lone_threads = False  # whether the recipe's `lone_threads` does
-    packages: tuple[str, ...] = ()  # that serving needs beyond what every archive does
-    files: tuple[str, ...] = ()  # beside the weights, written by archive/export.py
+    precisions: tuple[str, ...]  # what the recipe's `precision` may be
+    devices: tuple[str, ...] = ("cpu",)  # "cpu", "cuda" or both
+    lays_out_channels_last = False  # whether the recipe's `channels_last` has an effect
+    has_lone_threads = False  # whether the recipe's `lone_threads` has one
+    takes_minutes_to_start = False  # on a CPU; `make tune` leaves it out there
+    packages: tuple[str, ...] = ()  # what serving imports beyond what every archive does; an extra of the runtime's name has them
+    files: tuple[str, ...] = ()  # what the exporter in `archive/exporters/`, of the runtime's name, writes next to the weights
 
     def __init__(self, artifact: Artifact, settings: Settings, device: str, threads: int):
         raise NotImplementedError
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """What `collate` gave, the batch first -> what the network makes of it, float32 on the CPU."""
+        """What `collate` gave, each tensor (B, ...) -> the network's output (B, ...), float32 on the CPU."""
         raise NotImplementedError
 
     @classmethod
     def check(cls, settings: Settings, device: str) -> None:
         """
         Raises:
-            RuntimeUnavailable: a precision, a device or a layout that this runtime has not, or a package that is not installed.
+            RuntimeUnavailable: the runtime does not have this precision, device or setting, or a package is not installed.
         """
         name, kind = settings.runtime, device.partition(":")[0]
         if settings.precision not in cls.precisions:
             raise RuntimeUnavailable(f"precision {settings.precision}: runtime {name} has {', '.join(cls.precisions)}")
         if kind not in cls.devices:
-            raise RuntimeUnavailable(f"runtime {name} does not run on {device}; write deviceType: cpu into the recipe")
+            todo = "write deviceType: cpu into the recipe" if "cpu" in cls.devices else "it needs a GPU, and there is none here"
+            raise RuntimeUnavailable(f"runtime {name} does not run on {device}; {todo}")
         if settings.precision == "fp16" and kind == "cpu":
             raise RuntimeUnavailable("precision fp16 is for GPUs, and this is a CPU; take bf16, or fp32")
         if settings.lone_threads and not cls.has_lone_threads:
@@ -63,27 +66,28 @@ class Runtime:
 
 
 class Exported(Runtime):
-    """The base of those that run exported `files`; a request that comes alone may have a number of threads of its own."""
+    """The base of runtimes that run exported `files`; a request that comes alone may have its own number of threads."""
 
     has_lone_threads = True
 
     def __init__(self, artifact: Artifact, settings: Settings, device: str, threads: int):
         files = [artifact.folder / file for file in self.files]
-        self.batches = self.loaded(files, settings, threads)
-        self.lone = self.loaded(files, settings, settings.lone_threads) if settings.lone_threads else self.batches
+        self.batches = self.loaded(files, settings, device, threads)
+        lone_threads = settings.lone_threads
+        self.lone = self.loaded(files, settings, device, lone_threads) if lone_threads else self.batches
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return (self.lone if len(inputs[0]) == 1 else self.batches)(inputs)
 
-    def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
-        """The network in these files, run by so many threads: from a batch of inputs to its outputs, as in `__call__`."""
+    def loaded(self, files: list[Path], settings: Settings, device: str, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
+        """The network in these files on this device, run by this many CPU threads, as a function like `__call__`."""
         raise NotImplementedError
 
 
 def require(runtime: str, packages: tuple[str, ...]) -> None:
     """
     Raises:
-        RuntimeUnavailable: one of them is not installed.
+        RuntimeUnavailable: one of the packages is not installed.
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from archive.bom import FILE, imports, libraries
+from archive.bom import FILE, add, libraries
 from archive.build import build
+from archive.errors import ArchiveError
+from model_defs.bundle_format import MANIFEST
 from model_defs.vision import ImageTransform, SmallCNN
 from tests.conftest import png, write
 
@@ -61,7 +64,7 @@ def test_it_says_which_model_trained_with_what_and_how_good(bill):
     assert card["quantitativeAnalysis"]["performanceMetrics"] == [{"type": "accuracy", "value": "0.9"}]
 
 
-def test_the_libraries_are_those_that_the_packed_code_imports_and_what_they_require(bill):
+def test_the_libraries_are_the_imported_ones_and_their_requirements(bill):
     listed = {part["name"]: part for part in bill["components"] if part["type"] == "library"}
     assert {"torch", "pillow", "msgspec", "safetensors", "torchserve", "pyyaml"} <= set(listed)
     assert {"jinja2", "markupsafe"} <= set(listed)  # of torch, and of that
@@ -80,13 +83,21 @@ def test_every_dependency_is_listed_itself(bill):
     assert [ref.partition("@")[0] for ref in jinja["dependsOn"]] == ["pkg:pypi/markupsafe"]
 
 
-def test_requirements_of_other_machines_and_extras_not_asked_for_are_left_out():
+def test_requirements_of_other_machines_and_unused_extras_are_left_out():
     needed = libraries({"jsonargparse"})
     assert set(libraries({"pytest"})["pytest"]) >= {"pluggy", "iniconfig"}
     assert "colorama" not in libraries({"pytest"})  # on Windows only
     assert "docstring-parser" not in needed["jsonargparse"]  # of its extra `signatures`
 
 
-def test_imports_are_found_wherever_they_stand():
-    code = b"import os\nimport torch.nn as nn\nfrom PIL import Image\nfrom . import near\ndef f():\n    import captum\n"
-    assert imports(code) == {"torch", "PIL", "captum"}
+def test_it_says_which_bundle_made_the_archive(bill, built):
+    version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
+    assert bill["metadata"]["tools"]["components"] == [{"type": "application", "name": "torchserve-bundle", "version": version}]
+    assert json.loads(built.read(MANIFEST))["bundleVersion"] == version
+
+
+def test_code_that_imports_what_is_not_installed_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a-1.0.mar", "w") as file:
+        file.writestr("handlers/a.py", "def f():\n    import a_package_that_nobody_has\n")
+    with pytest.raises(ArchiveError, match=r"handlers/a\.py imports a_package_that_nobody_has, which is not installed"):
+        add(tmp_path / "a-1.0.mar", "a", "1.0")

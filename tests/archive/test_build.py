@@ -10,9 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from archive.build import SUMS, ArchiveError, build
+from archive.build import ArchiveError, build, record
 from handlers.base import WrongAnswer
+from model_defs.bundle_format import SUMS, SumsError
 
 RECIPE = Path("archive/recipes/digits.yaml")
 
@@ -30,11 +32,14 @@ def test_the_same_inputs_give_the_same_bytes(picture_artifact, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_an_archive_holds_the_model_the_code_and_the_recipe_and_no_report(picture_artifact, store):
+def test_an_archive_holds_model_code_and_complete_recipe_and_no_report(picture_artifact, store):
     with zipfile.ZipFile(build(picture_artifact, RECIPE, store)) as archive:
         names = set(archive.namelist())
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
-        assert archive.read("model-config.yaml") == RECIPE.read_bytes()
+        assert yaml.safe_load(archive.read("model-config.yaml")) == {
+            "minWorkers": 1, "maxWorkers": 2, "batchSize": 8, "maxBatchDelay": 1, "responseTimeout": 30, "startupTimeout": 120,
+            "deviceType": "gpu", "handler": {"runtime": "eager", "class_path": "handlers.vision.ImageClassifier"},
+        }  # fmt: skip
     assert {"torchserve.py", "model.json", "weights.safetensors", "samples/expected.json"} <= names
     assert {"handlers/base.py", "model_defs/vision.py"} <= names
     assert not {name for name in names if name.startswith("report/") or name == "test.zip"}
@@ -80,7 +85,7 @@ def test_several_builds_at_once_do_not_meet(picture_artifact, store):
     assert sorted(file.name for file in store.iterdir()) == [SUMS, "pictures-1.0.mar", "pictures-2.0.mar"]
 
 
-def test_weights_that_answer_differently_are_refused_and_the_old_archive_stays(picture_artifact, store):
+def test_weights_that_answer_differently_leave_the_old_archive(picture_artifact, store):
     old = build(picture_artifact, RECIPE, store).read_bytes()
     expected = picture_artifact / "samples" / "expected.json"
     samples = json.loads(expected.read_text())
@@ -89,6 +94,37 @@ def test_weights_that_answer_differently_are_refused_and_the_old_archive_stays(p
     with pytest.raises(WrongAnswer, match="training says"):
         build(picture_artifact, RECIPE, store)
     assert (store / "pictures-1.0.mar").read_bytes() == old
+
+
+def test_a_malformed_line_of_the_sums_is_named_before_anything_is_built(picture_artifact, store):
+    store.mkdir()
+    (store / SUMS).write_text("\n")
+    with pytest.raises(SumsError, match="SHA256SUMS:1: no SHA-256 and file name"):
+        build(picture_artifact, RECIPE, store)
+    assert [file.name for file in store.iterdir()] == [SUMS]
+
+
+READ = """
+import sys
+from pathlib import Path
+lengths = set()
+while not Path(sys.argv[2]).exists():
+    lengths.add(len(Path(sys.argv[1]).read_bytes().splitlines()))
+print(*sorted(lengths))
+"""
+
+
+def test_whoever_reads_the_sums_meanwhile_sees_all_of_them(store, tmp_path):
+    store.mkdir()
+    for number in range(100):
+        (store / f"m{number}-1.0.mar").write_bytes(b"%d" % number)
+        record(store / f"m{number}-1.0.mar")
+    command = [sys.executable, "-c", READ, store / SUMS, tmp_path / "done"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        for _ in range(200):
+            record(store / "m7-1.0.mar")
+        (tmp_path / "done").touch()
+        assert reader.communicate(timeout=60)[0] == "100\n"
 
 
 def test_no_artifact_says_what_makes_one(store, tmp_path):

@@ -11,10 +11,9 @@ import pytest
 from archive.errors import ArchiveError
 from archive.export import export, varying_axes
 from handlers import runtimes
-from handlers.runtimes import RUNTIMES
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from tests.runtimes import each, needs
+from tests.runtimes import RUNTIMES, each, needs
 
 EXPORTED = {name: runtime.precisions for name, runtime in RUNTIMES.items() if runtime.files}
 QUANTISING = [name for name, precisions in EXPORTED.items() if "int8" in precisions]

@@ -1,9 +1,10 @@
-"""archive/runtime_check.py: a runtime is measured beside the eager network, and one that answers otherwise is not archived."""
+"""archive/runtime_check.py: a runtime is compared with the eager network, and one that answers otherwise is not archived."""
 
 import json
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
@@ -12,7 +13,11 @@ from archive.build import build
 from archive.errors import ArchiveError
 from handlers import base, comparison_report
 from handlers.comparison_report import Comparison
-from model_defs.artifact import Artifact
+from model_defs.artifact import TEST, Artifact, write_test_set
+from model_defs.bundle_format import COMPARISON
+from model_defs.json_input import body
+from model_defs.sequence import RecurrentForecaster, SeriesTransform, forecast
+from tests.conftest import write
 
 SECTION = {"class_path": "handlers.vision.ImageClassifier", "threads": 1}
 
@@ -23,8 +28,7 @@ def recipe(tmp_path):
 
     def write(device: str = "cpu", **settings):
         file = tmp_path / "recipe.yaml"
-        bundled = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text())
-        file.write_text(yaml.safe_dump(bundled | {"deviceType": device, "batchSize": 2, "handler": SECTION | settings}))
+        file.write_text(yaml.safe_dump({"deviceType": device, "batchSize": 2, "handler": SECTION | settings}))
         return file
 
     return write
@@ -58,7 +62,7 @@ def test_the_tolerance_of_the_samples_follows_what_was_measured(picture_artifact
         archive.extractall(tmp_path / "unpacked")
     section = SECTION | {"precision": "bf16", "tolerance": 1e-6}
     base.load(tmp_path / "unpacked", section).warm_up(1)
-    (tmp_path / "unpacked" / comparison_report.FILE).unlink()
+    (tmp_path / "unpacked" / COMPARISON).unlink()
     with pytest.raises(base.WrongAnswer):
         base.load(tmp_path / "unpacked", section).warm_up(1)
 
@@ -81,15 +85,10 @@ def test_a_lower_precision_may_lose_as_much_of_the_metric_as_the_recipe_says(pic
     assert runtime_check.compare(Artifact.read(picture_artifact), handler, batch_size=4).served == 0
 
 
-def test_without_a_test_set_nothing_is_compared_and_the_error_says_what_writes_one(picture_artifact):
+def test_without_a_test_set_the_error_says_what_writes_one(picture_artifact):
     (picture_artifact / "test.zip").unlink()
     with pytest.raises(ArchiveError, match=r"no test\.zip with inputs .*make train MODEL=pictures"):
         measured(picture_artifact, precision="bf16")
-
-
-def test_a_runtime_of_the_cpu_needs_a_recipe_of_the_cpu(picture_artifact, recipe, tmp_path):
-    with pytest.raises(ArchiveError, match="runs on the CPU only; write deviceType: cpu"):
-        build(picture_artifact, recipe("gpu", runtime="onnxruntime"), tmp_path / "store")
 
 
 def test_a_test_input_that_is_refused_ends_the_comparison(picture_artifact):
@@ -117,4 +116,51 @@ def test_a_test_input_that_is_refused_ends_the_comparison(picture_artifact):
     ],
 )
 def test_answers_of_any_shape_are_apart_by_their_numbers(one, other, apart):
-    assert runtime_check.difference(one, other) == pytest.approx(apart)
+    assert runtime_check.distance(one, other) == pytest.approx(apart)
+
+
+@pytest.fixture
+def forecaster(tmp_path) -> Path:
+    """An artifact whose answers have no labels."""
+    series = SeriesTransform()
+    series.mean, series.deviation, series.season, series.history, series.horizon = 2.0, 1.5, 4, 8, 6
+    payloads = {f"{length}.json": body([float(value % 5) for value in range(length)]) for length in (4, 6, 9, 11)}
+    folder = write(tmp_path / "series", RecurrentForecaster, series, payloads, lambda output, _: forecast(output), width=8)
+    artifact = Artifact.read(folder)
+    artifact.metrics = {"mean_absolute_error": 0.0}
+    artifact.write(artifact.build_network(), artifact.build_transform())
+    test_set = [(msgspec.structs.replace(sample, truth=sample.answer), payload) for sample, payload in artifact.test_set()]
+    write_test_set(folder / TEST, test_set)
+    return folder
+
+
+def test_answers_without_labels_agree_if_their_numbers_do(forecaster):
+    section = {"class_path": "handlers.sequences.Forecaster", "threads": 1, "runtime": "torchscript"}
+    made = runtime_check.compare(Artifact.read(forecaster), base.load(forecaster, section), batch_size=4)
+    assert made.agreement == 1 and made.within == 1e-3 and made.largest_difference < 1e-5
+    assert "the same within 0.001 in 100.00% of 8 answers, numbers at most" in str(made)
+
+
+def test_numbers_that_are_apart_do_not_agree(forecaster):
+    section = {"class_path": "handlers.sequences.Forecaster", "threads": 1, "runtime": "torchscript"}
+    handler = base.load(forecaster, section)
+    runtime = handler.runtime
+    handler.runtime = lambda inputs: 1.5 * runtime(inputs)
+    with pytest.raises(ArchiveError, match=r"the same within 0\.001 in 0\.00% of 8 answers, numbers at most 0\.\d+ apart"):
+        runtime_check.compare(Artifact.read(forecaster), handler, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "within", "is_alike"),
+    [
+        ([{"label": "a", "score": 0.5}], [{"label": "a", "score": 0.1}], None, True),
+        ([{"label": "a", "score": 0.5}], [{"label": "b", "score": 0.5}], None, False),
+        ([], [], None, True),
+        ([], [{"label": "a", "score": 0.5}], None, False),
+        ({"value": 1.0}, {"value": 1.0005}, 1e-3, True),
+        ({"value": 1.0}, {"value": 1.5}, 1e-3, False),
+        ([0.25, 0.5], [0.25, 0.75], 1e-3, False),
+    ],
+)
+def test_alike_is_the_first_label_or_all_numbers(one, other, within, is_alike):
+    assert runtime_check.is_alike(one, other, within) == is_alike

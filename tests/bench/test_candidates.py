@@ -1,7 +1,7 @@
 import pytest
 
 from bench.candidates import Candidate, layouts, networks, refinements
-from handlers.runtimes import RUNTIMES
+from handlers import runtimes
 
 ONE = Candidate("eager", "fp32", False)
 
@@ -9,8 +9,16 @@ ONE = Candidate("eager", "fp32", False)
 @pytest.mark.parametrize("has_gpu", [False, True])
 def test_each_network_is_one_that_its_runtime_has(has_gpu):
     for one in networks(has_gpu):
-        assert one.precision in RUNTIMES[one.runtime].precisions
-        assert RUNTIMES[one.runtime].lays_out_channels_last or not one.channels_last
+        runtime = runtimes.find(one.runtime)
+        assert one.precision in runtime.precisions and ("cuda" if has_gpu else "cpu") in runtime.devices
+        assert runtime.lays_out_channels_last or not one.channels_last
+
+
+def test_every_runtime_is_tried_where_it_may_be_the_fastest():
+    on_cpu, on_gpu = ({(one.runtime, one.precision) for one in networks(has_gpu)} for has_gpu in (False, True))
+    assert {name for name, _ in on_cpu} == {*runtimes.names()} - {"compile"}  # it takes minutes to start
+    assert ("openvino", "int8") in on_cpu and not any(precision == "fp16" for _, precision in on_cpu)
+    assert ("compile", "fp16") in on_gpu and {name for name, precision in on_gpu if precision == "fp32"} == {"eager"}
 
 
 def test_two_cores_are_one_worker_of_both_or_two_of_one_or_of_both():

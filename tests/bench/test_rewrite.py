@@ -31,6 +31,14 @@ def test_a_recipe_is_changed_and_the_rest_of_it_kept():
     assert "# ms; under load the queue fills batches without waiting" in changed
 
 
+def test_a_recipe_of_few_keys_gets_the_others_above_its_handler():
+    text = "# about it\nminWorkers: 2   # why\nhandler:\n  class_path: handlers.text.TextClassifier\n"
+    assert rewrite.changed(text, Candidate("ncnn", "fp32", False, workers=3, threads=1, batch=4)) == (
+        "# about it\nminWorkers: 3   # why\nmaxWorkers: 3\nbatchSize: 4\nmaxBatchDelay: 1\ndeviceType: cpu\nhandler:\n"
+        "  class_path: handlers.text.TextClassifier\n  runtime: ncnn\n  threads: 1\n"
+    )
+
+
 def test_what_is_the_default_again_is_left_out():
     tuned = rewrite.changed(RECIPE, Candidate("openvino", "int8", False, threads=2, decoders=2))
     assert yaml.safe_load(rewrite.changed(tuned, Candidate("eager", "fp32", False)))["handler"] == {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from archive.build import build
-from handlers.runtimes import RUNTIMES
+from handlers import runtimes
 from model_defs.answer_diff import difference
 from serving import server
 from serving.client import BYTES, Client
@@ -34,12 +34,12 @@ def home(tmp_path_factory):
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("runtime", each(RUNTIMES))
+@pytest.mark.parametrize("runtime", each(runtimes.names()))
 def test_digits_are_answered_as_in_training_whatever_runs_the_network(runtime, artifacts, home):
     bundled = yaml.safe_load(Path("archive/recipes/digits.yaml").read_text(encoding="utf-8"))
     recipe = home.folder / f"{runtime}.yaml"
     recipe.write_text(yaml.safe_dump(bundled | RECIPE | {"handler": bundled["handler"] | {"runtime": runtime}}))
-    version = f"{list(RUNTIMES).index(runtime) + 1}.0"
+    version = f"{runtimes.names().index(runtime) + 1}.0"
     build(artifacts / "digits", recipe, home.folder.parent / "store", version)
     client = Client.of(home)
     client.register("digits", version, home.workers_log)

@@ -1,24 +1,24 @@
 """handlers/runtimes/: each answers as the eager network does, and says what is missing where it cannot."""
 
 import importlib.util
+import os
 import subprocess
 import sys
-import typing
 
 import msgspec
 import pytest
 import torch
 
-from archive.export import export
+from archive.export import export, exporter
 from handlers import runtimes
-from handlers.runtimes import RUNTIMES
+from handlers.runtimes.onnxruntime import OnnxRuntime
 from handlers.runtimes.openvino import core
 from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
 from model_defs.vision import ImageTransform, SmallCNN
 from tests.conftest import png, wav, write
-from tests.runtimes import each, needs
+from tests.runtimes import RUNTIMES, each, needs
 
 CLASS_PATH = "handlers.vision.ImageClassifier"
 EXPORTED = [name for name, runtime in RUNTIMES.items() if runtime.files]
@@ -112,10 +112,36 @@ def test_the_threads_are_those_asked_for(picture_artifact):
         torch.set_num_threads(before)
 
 
-def test_every_runtime_and_precision_of_the_settings_exists():
-    hints = typing.get_type_hints(Settings)
-    assert set(typing.get_args(hints["runtime"])) == set(RUNTIMES)
-    assert set(typing.get_args(hints["precision"])) == {name for runtime in RUNTIMES.values() for name in runtime.precisions}
+def test_a_runtime_is_a_module_of_its_name():
+    assert runtimes.names() == ["compile", "eager", "ncnn", "onnxruntime", "openvino", "torchscript"]
+    assert runtimes.find("onnxruntime") is OnnxRuntime
+
+
+def test_a_runtime_that_is_not_there_names_the_nearest():
+    with pytest.raises(RuntimeUnavailable, match=r"no runtime 'onnxruntme'; did you mean 'onnxruntime'\?"):
+        runtimes.find("onnxruntme")
+
+
+def test_runtimes_are_imported_only_when_they_are_asked_for():
+    loaded = "import sys, handlers.base; print([name for name in sys.modules if name.startswith('handlers.runtimes.')])"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "['handlers.runtimes.runtime']\n"
+
+
+def test_every_runtime_that_runs_files_has_an_exporter():
+    assert all(importlib.util.find_spec(exporter(name)) for name in EXPORTED)
+
+
+@needs("onnxruntime")
+@pytest.mark.parametrize(
+    "module", ["handlers.runtimes.onnxruntime", "archive.exporters.onnxruntime", "archive.exporters.openvino"]
+)
+def test_onnx_runtime_writes_nothing_into_the_home_folder(module, picture_artifact, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    subprocess.run([sys.executable, "-c", f"import {module}, onnxruntime"], env=kept | {"HOME": str(home)}, check=True)
+    assert (not list(home.rglob("*"))) == is_quiet
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@ import json
 import pickletools
 import zipfile
 
-import msgspec
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from model_defs.artifact import Artifact, Sample, versions, write_samples, write_test_set
+from model_defs.artifact import Artifact, ArtifactError, Sample, versions, write_samples, write_test_set
 from model_defs.text import BagOfWords, NgramTransform
 
 SAMPLES = [
@@ -56,6 +55,44 @@ def test_the_network_comes_back_with_its_weights_ready_to_answer(artifact, netwo
     assert not again.training
     assert again.state_dict().keys() == network.state_dict().keys()
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"more": torch.zeros(1)}, "the network does not have more"),
+        ({"head.1.bias": None}, r"it lacks head\.1\.bias"),
+        ({"head.1.bias": torch.zeros(3)}, r"of another shape head\.1\.bias \(3,\), not \(2,\)"),
+        ({f"layer{index}": torch.zeros(1) for index in range(5)}, "the network does not have layer0, layer1, layer2 and 2 more"),
+    ],
+)
+def test_weights_of_another_network_are_refused_in_one_line(artifact, network, transform, changes, said):
+    artifact.write(network, transform)
+    file = artifact.folder / "weights.safetensors"
+    state = safetensors.torch.load_file(file) | changes
+    safetensors.torch.save_file({name: tensor for name, tensor in state.items() if tensor is not None}, file)
+    with pytest.raises(
+        ArtifactError, match=rf"weights\.safetensors is not of model_defs\.text\.BagOfWords: {said}; train"
+    ) as caught:
+        artifact.build_network()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no tensors"])
+def test_weights_that_cannot_be_read_are_refused_in_one_line(artifact, network, transform, content):
+    artifact.write(network, transform)
+    file = artifact.folder / "weights.safetensors"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"weights\.safetensors cannot be read: .*; train the model again"):
+        artifact.build_network()
+
+
+def test_the_versions_are_of_what_the_model_uses(artifact):
+    """Not of what else this process has imported."""
+    import transformers  # noqa: F401
+
+    assert "transformers" not in versions("model_defs.text.BagOfWords")
+    assert {"transformers", "tokenizers"} <= versions("model_defs.transformer.TransformersClassifier").keys()
 
 
 def test_the_transform_comes_back_with_what_it_learned(artifact, network, transform):
@@ -112,7 +149,7 @@ def test_a_folder_without_an_artifact_is_said_to_have_none(folder, tmp_path):
 @pytest.mark.parametrize("text", ['{"name": "mood"}', '{"name": 3}', "[]"])
 def test_a_model_json_of_another_shape_is_refused(text, tmp_path):
     (tmp_path / "model.json").write_text(text)
-    with pytest.raises(msgspec.ValidationError):
+    with pytest.raises(ArtifactError, match=r"model\.json: .*; train the model again"):
         Artifact.read(tmp_path)
 
 

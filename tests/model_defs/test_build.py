@@ -1,6 +1,6 @@
 import pytest
 
-from model_defs.build import SpecError, build, complete, did_you_mean, find_class
+from model_defs.build import RENAMED, SpecError, build, complete, did_you_mean, find_class
 from model_defs.transform import Transform
 from model_defs.vision import ImageTransform, SmallCNN
 
@@ -15,6 +15,14 @@ from model_defs.vision import ImageTransform, SmallCNN
 )
 def test_the_nearest_name_is_offered_or_all_names(word, known, said):
     assert did_you_mean(word, known) == said
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_class_that_was_renamed_says_its_new_name(old, new):
+    assert find_class(new, ("model_defs", "handlers")).__name__ == new.rpartition(".")[2]
+    todo = "write that into the recipe" if old.startswith("handlers.") else "train the model again"
+    with pytest.raises(SpecError, match=f"{old!r} is now called {new!r}: {todo}"):
+        find_class(old, ("model_defs", "handlers"))
 
 
 def test_a_class_is_found_by_its_path():

@@ -145,9 +145,15 @@ def test_a_schema_that_is_none_or_elsewhere(complaint, schema):
 @pytest.mark.parametrize("name", [SCHEMA, bom.FILE])
 def test_an_archive_of_an_older_bundle_says_what_to_do(complaint, name):
     assert complaint({name: None}, new_bill=False) == (
-        f"digits-2.0.mar: no {name} in it: it was built by an older bundle or by something else; remove it and build it anew: "
+        f"digits-2.0.mar: no {name} in it: it was built by bundle 0.2.0 or by something else; remove it and build it anew: "
         "make archive MODEL=digits VERSION=2.0"
     )
+
+
+def test_an_archive_of_the_first_bundle_does_not_say_its_version(complaint, manifest):
+    del manifest["bundleVersion"]
+    said = complaint({SCHEMA: None, MANIFEST: json.dumps(manifest)})
+    assert "it was built by an older bundle or by something else" in said
 
 
 # --- the bill of materials

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
+from model_defs.bundle_format import MOST_SUMS
 from serving.state import ServerError
-from serving.verify import MOST_SUMS, SUMS, archives_of, audit, sums, verify
+from serving.verify import SUMS, archives_of, audit, sums, verify
 from tests.serving.conftest import archive, sign
 
 

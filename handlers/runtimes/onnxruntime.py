@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU, over `network.onnx`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from torch import Tensor
 from handlers.runtimes.runtime import Exported
 from handlers.settings import Settings
 
-ERRORS = 3  # ONNX Runtime's number for "only errors are logged"
+# Since version 1.29 its import on Linux writes a device id into the home folder and queues telemetry, unless this is set before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+ERRORS = 3  # ONNX Runtime's level for "log errors only"
 
 
 class OnnxRuntime(Exported):
@@ -17,13 +21,13 @@ class OnnxRuntime(Exported):
     packages = ("onnxruntime",)
     files = ("network.onnx",)
 
-    def loaded(self, files: list[Path], settings: Settings, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
+    def loaded(self, files: list[Path], settings: Settings, device: str, threads: int) -> Callable[[tuple[Tensor, ...]], Tensor]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = ERRORS
-        # Threads that spin while they wait took 24% of what decoding could have used; see docs/decisions.md.
+        # Threads that spin while they wait took 24% of the CPU time that decoding could have used; see docs/decisions.md.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(str(files[0]), options, providers=["CPUExecutionProvider"])
         names = [given.name for given in session.get_inputs()]

@@ -1,6 +1,7 @@
-"""torch.compile: inductor writes C++ or Triton kernels of the frozen network, which the machine's own compiler builds.
+"""torch.compile: inductor writes C++ or Triton kernels of the frozen network, and the machine's own compiler builds them.
 
-It compiles when a worker starts, once for one input and once for several, a minute or two: `startupTimeout` must allow for it.
+It compiles when a worker starts, once for one input and once for several. This takes a minute or two, which `startupTimeout`
+must allow for.
 """
 
 import os
@@ -16,6 +17,8 @@ from model_defs.artifact import Artifact
 
 
 class Compiled(Eager):
+    takes_minutes_to_start = True
+
     @classmethod
     def check(cls, settings: Settings, device: str) -> None:
         super().check(settings, device)
@@ -26,5 +29,5 @@ class Compiled(Eager):
     def prepared(self, network: nn.Module, artifact: Artifact):
         import torch._inductor.config as inductor
 
-        inductor.freezing = True  # weights are constants, packed for the CPU
+        inductor.freezing = True  # weights become constants, packed for the CPU
         return torch.compile(network, dynamic=True)
