@@ -65,8 +65,8 @@ def aligned(network: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, T
     inner = {name: tensor for name, tensor in own.items() if name.startswith(WRAPPED)}
     if inner and not tensors.keys() & own.keys():
         own, tensors = inner, {f"{WRAPPED}{name}": tensor for name, tensor in tensors.items()}
-    is_auxiliary = [name for name in tensors if name not in own and name.removeprefix(WRAPPED).startswith(AUXILIARY)]
-    return own, {name: tensor for name, tensor in tensors.items() if name not in is_auxiliary}
+    auxiliary = [name for name in tensors if name not in own and name.removeprefix(WRAPPED).startswith(AUXILIARY)]
+    return own, {name: tensor for name, tensor in tensors.items() if name not in auxiliary}
 
 
 def with_head(

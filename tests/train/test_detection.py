@@ -44,5 +44,5 @@ def test_mask_r_cnn_learns_from_masks(tmp_path):
 
 def test_data_without_masks_is_refused_where_masks_are_learned(tmp_path):
     few = ["--data.pictures=10", "--data.masks=false", "--model.transform.init_args.size=64"]
-    with pytest.raises(SystemExit, match=r"this task learns masks, and the data has none; give --data.masks=true"):
+    with pytest.raises(SystemExit, match=r"this task learns masks, and the data has none; give --data\.masks=true"):
         main(["instances", *few], tmp_path / "artifacts", tmp_path / "runs")
