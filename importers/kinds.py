@@ -60,7 +60,7 @@ def refused(question: Question, modules: list[ModuleType]) -> ImportRefused:
         known |= from_module(module, "known", lambda _: {})(question)
     return ImportRefused(
         f"{question.source}: {question.weights.kind}, {len(given)} tensors that fit no network; "
-        f"{tensor_names.nearest(given, known)}; a network of your own: ARGS='--network my_net.py:MyNet'"
+        f"{tensor_names.nearest(given, known)}"
     )
 
 
