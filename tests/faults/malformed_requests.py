@@ -1,5 +1,7 @@
-"""Requests that no model takes, whatever it is for: JSON, parameters, forms, headers, addresses and tokens that are wrong; and a
-few that look so and are to be answered."""
+"""Requests that no model takes: wrong JSON, parameters, forms, headers, addresses and tokens.
+
+A few only look wrong and must be answered.
+"""
 
 import base64
 import json
@@ -8,13 +10,13 @@ from collections.abc import Iterator
 import hypothesis.strategies as st
 import msgspec
 
-from tests.faults.case import REFUSED, Best, Case
-from tests.faults.drawn import drawn
-from tests.faults.good import BYTES, JSON, TEXT, Offline, multipart
+from tests.faults.hypothesis_examples import examples
+from tests.faults.request_case import REFUSED, Expected, RequestCase
+from tests.faults.valid_requests import BYTES, JSON, TEXT, OfflineModel, multipart
 
 ANSWERED, UNREADABLE, WRONG_KIND, WRONG_VALUE = (frozenset({code}) for code in (200, 400, 415, 422))
-UNPARSED = frozenset({400, 422})  # which of the two depends on whether TorchServe could parse the JSON
-# TorchServe's frontend answers 500 where its library cannot decode a form, and nothing of ours is asked: docs/operations.md.
+UNPARSED = frozenset({400, 422})  # 400 if TorchServe could not parse the JSON
+# TorchServe's frontend answers 500 if its library cannot decode a form. No code of the bundle runs: docs/operations.md.
 UNDECODED = frozenset({400, 415, 422, 500})
 URL_ENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -28,11 +30,11 @@ HUGE_JSON = [
     '{"inputs": ' + "[" * 900 + "]" * 900 + "}",
     '{"inputs": ' + "9" * 5_000 + "}",
     json.dumps({"inputs": list(range(300_000))}),
-    json.dumps({f"key {place}": place for place in range(50_000)}),
+    json.dumps({f"key {index}": index for index in range(50_000)}),
 ]
-NO_BASE64 = ["!!", "YQ", "a b c", "-_-_", "é", "YQ===", "data:image/png;base64,?", "https://example.org/picture.png", "\ud800"]
+NOT_BASE64 = ["!!", "YQ", "a b c", "-_-_", "é", "YQ===", "data:image/png;base64,?", "https://example.org/picture.png", "\ud800"]
 TOP_K = ["-1", "0", '"x"', "1e9", "1001", "null", "true", "2.5", "[]", '{"a": 1}', "NaN", "Infinity", "9" * 400, '"\\ud800"']
-TOP_K_OF_A_FORM = ["-1", "0", "x", "1e9", "", "NaN", "9" * 400]
+TOP_K_IN_FORM = ["-1", "0", "x", "1e9", "", "NaN", "9" * 400]
 HEADERS = [
     {"describe": "True"}, {"Describe": "true"}, {"explain": "true"}, {"EXPLAIN": "1"}, {"content-encoding": "br"},
     {"x-odd": "\xe9\xff"}, {"x-long": "x" * 4_000}, {"User-Agent": "\xff" * 50}, {"accept": "*/*;" * 500},
@@ -42,32 +44,34 @@ ADDRESSES = ["/predictions/no-such-model", "/predictions/{model}/9.9", "/predict
 TOKENS = ["", "Bearer", "Bearer wrong", "Basic eDp4", "Bearer \xff\xfe", "Bearer " + "x" * 4_000]
 
 
-class Wire(msgspec.Struct):
-    """One model's good input, and how it is put to wrong use."""
+class MalformedRequests(msgspec.Struct):
+    """Wrong requests around one valid input of a model."""
 
-    model: Offline
-    best: Best
+    model: OfflineModel
+    expected: Expected
     payload: bytes
 
     @property
-    def own(self) -> dict[str, str]:
+    def own_headers(self) -> dict[str, str]:
         return TEXT if self.model.is_text else BYTES
 
     @property
     def inputs(self) -> str:
-        """As JSON."""
+        """The valid input as a JSON value."""
         return json.dumps(self.payload.decode() if self.model.is_text else base64.b64encode(self.payload).decode())
 
-    def case(self, kind: str, body: bytes | str, statuses: frozenset[int], headers: dict, says: str = "", **rest) -> Case:
+    def case(self, kind: str, body: bytes | str, statuses: frozenset[int], headers: dict, message: str = "", **rest) -> RequestCase:
         sent = body.encode() if isinstance(body, str) else body
-        return Case(kind=kind, model=self.model.name, body=sent, headers=headers, statuses=statuses, says=says, **rest)
+        return RequestCase(
+            kind=kind, model=self.model.name, body=sent, headers=headers, statuses=statuses, message=message, **rest
+        )
 
-    def of_json(self, each: int) -> Iterator[Case]:
-        for value in drawn(VALUES | OBJECTS, each):
+    def json_cases(self, each: int) -> Iterator[RequestCase]:
+        for value in examples(VALUES | OBJECTS, each):
             yield self.case("wrong type in JSON", json.dumps({"inputs": value}), WRONG_VALUE, JSON, "'inputs' is")
-        for value in drawn(VALUES, each):
+        for value in examples(VALUES, each):
             yield self.case("JSON that is no request", json.dumps(value), WRONG_VALUE, JSON, "JSON body")
-        for body in drawn(BROKEN_JSON, each):
+        for body in examples(BROKEN_JSON, each):
             yield self.case("JSON that does not parse", body, UNREADABLE, JSON, "not JSON")
         for body in HUGE_JSON:
             yield self.case("deep or huge JSON", body, UNPARSED, JSON)
@@ -75,17 +79,17 @@ class Wire(msgspec.Struct):
             yield self.case(
                 "duplicate keys", f'{{"inputs": {self.inputs}, "inputs": {second}}}', WRONG_VALUE, JSON, "'inputs' is"
             )
-        yield self.case("duplicate keys", f'{{"inputs": 3, "inputs": {self.inputs}}}', ANSWERED, JSON, best=self.best)
-        for text in NO_BASE64 if not self.model.is_text else []:
+        yield self.case("duplicate keys", f'{{"inputs": 3, "inputs": {self.inputs}}}', ANSWERED, JSON, expected=self.expected)
+        for text in NOT_BASE64 if not self.model.is_text else []:
             yield self.case("wrong base64", json.dumps({"inputs": text}), UNREADABLE, JSON, "base64")
 
-    def of_parameters(self, each: int) -> Iterator[Case]:
+    def parameter_cases(self, each: int) -> Iterator[RequestCase]:
         for value in TOP_K:
             body = f'{{"inputs": {self.inputs}, "parameters": {{"top_k": {value}}}}}'
             yield self.case("wrong parameter in JSON", body, UNPARSED, JSON)
-        for value in TOP_K_OF_A_FORM:
+        for value in TOP_K_IN_FORM:
             yield self.case("wrong parameter in a form", *self.form({"data": self.payload, "top_k": value}, WRONG_VALUE), "top_k")
-        for name in drawn(st.text(min_size=1), each):
+        for name in examples(st.text(min_size=1), each):
             body = f'{{"inputs": {self.inputs}, "parameters": {{{json.dumps(name)}: 1}}}}'
             yield self.case("unknown parameter", body, WRONG_VALUE, JSON, "no parameter")
 
@@ -93,7 +97,7 @@ class Wire(msgspec.Struct):
         body, headers = multipart(fields)
         return body, statuses, headers
 
-    def of_forms(self) -> Iterator[Case]:
+    def form_cases(self) -> Iterator[RequestCase]:
         payload = self.payload
         for fields in ({"top_k": "3"}, {"file": payload}, {"data": payload, "inputs": payload}, {"Data": payload}):
             yield self.case("form with a part missing", *self.form(fields, WRONG_VALUE), "the form has")
@@ -119,32 +123,33 @@ class Wire(msgspec.Struct):
             yield self.case("form that TorchServe cannot decode", body, UNDECODED, sent)
         yield self.case("form-encoded", "wake+me&top_k=3", WRONG_KIND, URL_ENCODED, "form-encoded")
 
-    def of_headers(self) -> Iterator[Case]:
+    def header_cases(self) -> Iterator[RequestCase]:
         for headers in HEADERS:
-            yield self.case("odd header", self.payload, ANSWERED, self.own | headers, best=self.best)
-        yield self.case("header too long", self.payload, REFUSED, self.own | {"x-long": "x" * 20_000}, is_unread=True)
+            yield self.case("odd header", self.payload, ANSWERED, self.own_headers | headers, expected=self.expected)
+        yield self.case("header too long", self.payload, REFUSED, self.own_headers | {"x-long": "x" * 20_000}, is_unread=True)
         wrong = "image/png" if self.model.is_text else "text/plain"
         for kind in ("application/json", "font/woff", "model/gltf-binary", wrong):
             statuses = UNREADABLE if kind == "application/json" else WRONG_KIND
             yield self.case("wrong content type", self.payload, statuses, {"Content-Type": kind})
-        for kind in (self.own["Content-Type"], "application/json", wrong, *URL_ENCODED.values()):
+        for kind in (self.own_headers["Content-Type"], "application/json", wrong, *URL_ENCODED.values()):
             yield self.case("zero length", b"", frozenset({400, 415, 422}), {"Content-Type": kind})
         for path in ADDRESSES:
             yield self.case("wrong address", self.payload, REFUSED, self.own, path=path)
         for token in TOKENS:
-            yield self.case("wrong token", self.payload, REFUSED, self.own | {"Authorization": token})
+            yield self.case("wrong token", self.payload, REFUSED, self.own_headers | {"Authorization": token})
 
 
-def cases(models: list[Offline], each: int, limit: int) -> Iterator[Case]:
+def malformed_requests(models: list[OfflineModel], each: int, limit: int) -> Iterator[RequestCase]:
     """
     Args:
-        each: how many of every kind that is drawn.
+        each: the number of examples of each random kind.
         limit: the largest body, in bytes.
     """
     for model in models:
-        wire = Wire(model, *model.test_set[1])
-        yield from wire.of_json(each)
-        yield from wire.of_parameters(each)
-        yield from wire.of_forms()
-        yield from wire.of_headers()
-        yield wire.case("body beyond the limit", bytes(limit + 1), frozenset({413}), wire.own, is_unread=True)
+        requests = MalformedRequests(model, *model.test_set[1])
+        yield from requests.json_cases(each)
+        yield from requests.parameter_cases(each)
+        yield from requests.form_cases()
+        yield from requests.header_cases()
+        too_large = bytes(limit + 1)
+        yield requests.case("body beyond the limit", too_large, frozenset({413}), requests.own_headers, is_unread=True)

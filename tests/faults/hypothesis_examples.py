@@ -1,17 +1,21 @@
-"""Examples that Hypothesis draws, from a fixed seed: the same ones each time."""
+"""Examples of a Hypothesis strategy, from a fixed seed: the same ones in each run."""
+
+from typing import TypeVar
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+T = TypeVar("T")
 
-def drawn(strategy: st.SearchStrategy, count: int) -> list:
-    """Up to so many."""
-    found = []
+
+def examples(strategy: st.SearchStrategy[T], count: int) -> list[T]:
+    """At most `count` examples."""
+    found: list[T] = []
 
     @seed(0)
     @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(strategy)
-    def collect(example):
+    def collect(example: T) -> None:
         found.append(example)
 
     collect()

@@ -1,4 +1,4 @@
-"""Requests that must be answered: the test sets in every body form of the wire, and every file that the libraries read."""
+"""Requests that a server must answer: inputs of the test sets in every body form that the bundle takes."""
 
 import base64
 import json
@@ -11,14 +11,14 @@ from urllib3.filepost import encode_multipart_formdata
 
 from model_defs.artifact import Artifact
 from model_defs.errors import InputError
-from tests.faults.case import Best, Case
+from tests.faults.request_case import Expected, RequestCase
 
 BYTES = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 
 
-class Offline:
+class OfflineModel:
     """A model without a server: its network, transform and test set."""
 
     def __init__(self, folder: Path):
@@ -28,17 +28,20 @@ class Offline:
         self.is_text = self.name == "intents"
         with zipfile.ZipFile(folder / "test.zip") as file:
             entries = json.loads(file.read("expected.json"))
-            self.test_set = [(Best(**entry["answer"][0]), file.read(entry["file"])) for entry in entries]
+            self.test_set = [(Expected(**entry["answer"][0]), file.read(entry["file"])) for entry in entries]
 
-    def best(self, payload: bytes) -> Best | None:
-        """The answer; None where there is none."""
+    def expected(self, payload: bytes) -> Expected | None:
+        """The right answer; None if the transform refuses the payload."""
         try:
             inputs = self.transform.collate([self.transform(payload)])
         except InputError:
             return None
         with torch.inference_mode():
-            score, place = self.network(*inputs).softmax(-1)[0].max(0)
-        return Best(self.labels[place], float(score))
+            score, class_id = self.network(*inputs).softmax(-1)[0].max(0)
+        return Expected(self.labels[class_id], float(score))
+
+
+# --- body forms: (payload, is_text, top_k) -> body, headers, how many labels come back at most
 
 
 def raw(payload: bytes, is_text: bool, top_k: int) -> tuple[bytes, dict, int]:
@@ -49,7 +52,7 @@ def untyped(payload: bytes, is_text: bool, top_k: int) -> tuple[bytes, dict, int
     return payload, {}, 5
 
 
-def json_body(payload: bytes, is_text: bool, top_k: int) -> tuple[bytes, dict, int]:
+def json_with_parameters(payload: bytes, is_text: bool, top_k: int) -> tuple[bytes, dict, int]:
     inputs = payload.decode() if is_text else base64.b64encode(payload).decode()
     return json.dumps({"inputs": inputs, "parameters": {"top_k": top_k}}).encode(), JSON, top_k
 
@@ -76,10 +79,10 @@ def multipart(fields: dict) -> tuple[bytes, dict]:
     return body, {"Content-Type": content_type}
 
 
-FORMS = {
+BODY_FORMS = {
     "bytes": raw,
     "bytes without a content type": untyped,
-    "JSON with parameters": json_body,
+    "JSON with parameters": json_with_parameters,
     "JSON without": plain_json,
     "form": form,
     "form with parameters": form_with_parameters,
@@ -87,17 +90,16 @@ FORMS = {
 }
 
 
-def in_a_form(model: Offline, form: str, best: Best, payload: bytes, top_k: int) -> Case:
-    body, headers, wanted = FORMS[form](payload, model.is_text, top_k)
-    best = Best(best.label, best.score, min(wanted, len(model.labels)))
-    return Case(kind=f"good: {form}", model=model.name, body=body, headers=headers, best=best)
+def in_body_form(model: OfflineModel, name: str, expected: Expected, payload: bytes, top_k: int) -> RequestCase:
+    body, headers, count = BODY_FORMS[name](payload, model.is_text, top_k)
+    expected = Expected(expected.label, expected.score, min(count, len(model.labels)))
+    return RequestCase(kind=f"good: {name}", model=model.name, body=body, headers=headers, expected=expected)
 
 
-def good(models: list[Offline], count: int, rng: random.Random) -> list[Case]:
-    """All models and body forms in turn, any input of the test sets."""
-    forms = list(FORMS)
-    return [
-        in_a_form(model, forms[place // len(models) % len(forms)], *rng.choice(model.test_set), top_k=rng.randint(1, 1000))
-        for place in range(count)
-        for model in [models[place % len(models)]]
-    ]
+def valid_requests(models: list[OfflineModel], count: int, rng: random.Random) -> list[RequestCase]:
+    """All models and body forms in turn, each with a random input of its model's test set."""
+    names, requests = list(BODY_FORMS), []
+    for index in range(count):
+        model, name = models[index % len(models)], names[index // len(models) % len(names)]
+        requests.append(in_body_form(model, name, *rng.choice(model.test_set), top_k=rng.randint(1, 1000)))
+    return requests

@@ -1,7 +1,6 @@
-"""Picture and sound files, whole, odd and damaged, and what Pillow and libsndfile say of each.
+"""Image and sound files, whole, odd and damaged, and the HTTP statuses that are right for each.
 
-What they say is asked of them alone, with every pixel and every sample decoded: nothing here knows the bundle's decoders, but
-for the limits that they state.
+Pillow and libsndfile decide: they decode every pixel and every sample. Of the bundle's own decoders only the limits are used.
 """
 
 import io
@@ -20,22 +19,24 @@ from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
 from model_defs.image_file import EPS
 from tests.sounds import sound_file
 
-ODD = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+ODD_FILES = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 UNREADABLE, TOO_LARGE, WRONG_KIND, WRONG_VALUE = 400, 413, 415, 422
 BLOCK = 1 << 16  # frames
 
 
 def odd(folder: str) -> list[bytes]:
-    """The odd files of this machine; none where it has none."""
-    return [file.read_bytes() for file in sorted((ODD / folder).glob("*")) if file.is_file()]
+    """The odd files of this machine; an empty list if it has none."""
+    return [file.read_bytes() for file in sorted((ODD_FILES / folder).glob("*")) if file.is_file()]
 
 
-# --- what the libraries say: the statuses that are right
+# --- the right statuses, from what the libraries say
 
 
-def picture(payload: bytes, max_pixels: int) -> frozenset[int]:
-    """200 where Pillow decodes it whole. Formats that the bundle leaves to others: EPS, and IPTC, which may hold one, because
-    Pillow gives them to Ghostscript, a program of its own that no limit reaches."""
+def image_statuses(payload: bytes, max_pixels: int) -> frozenset[int]:
+    """200 if Pillow decodes the whole file.
+
+    The bundle refuses EPS, and IPTC, which may hold EPS: Pillow passes both to Ghostscript, an external program without limits.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -52,23 +53,23 @@ def picture(payload: bytes, max_pixels: int) -> frozenset[int]:
     return frozenset({200})
 
 
-class Onwards(soundfile.SoundFile):
-    """Read without the seek after each block, which fails at the end of FLAC files that do not know their length."""
+class ForwardSoundFile(soundfile.SoundFile):
+    """Reads without a seek after each block. That seek fails at the end of a FLAC file whose header has no length."""
 
     def seekable(self) -> bool:
         return False
 
 
-def sound(payload: bytes, seconds: float) -> frozenset[int]:
-    """200 where libsndfile decodes it whole, and it holds something. The bundle leaves MIDI sample dumps to others: the library
-    prints a line for each of their blocks.
+def sound_statuses(payload: bytes, seconds: float) -> frozenset[int]:
+    """200 if libsndfile decodes the whole file and finds samples.
 
-    Either is right where it is damaged outside of the window of `seconds` that the model hears: that part is not decoded.
+    The bundle refuses MIDI sample dumps, because libsndfile prints a line for each of their blocks. If the damage is outside of
+    the window of `seconds` that the model uses, both answers are right: the bundle does not decode that part.
     """
     if payload.startswith(SDS):
         return frozenset({WRONG_KIND})
     try:
-        with Onwards(io.BytesIO(payload)) as file:
+        with ForwardSoundFile(io.BytesIO(payload)) as file:
             rate, channels = file.samplerate, file.channels
             if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
                 return frozenset({WRONG_VALUE})
@@ -77,16 +78,16 @@ def sound(payload: bytes, seconds: float) -> frozenset[int]:
                 frames += len(block)
                 is_finite = is_finite and bool(np.isfinite(block).all())
                 if frames * channels > MOST_DECODED:
-                    return frozenset({200} if window(payload, seconds) else {TOO_LARGE})
+                    return frozenset({200} if has_window(payload, seconds) else {TOO_LARGE})
     except soundfile.SoundFileError:
-        return frozenset({200, UNREADABLE} if window(payload, seconds) else {UNREADABLE})
+        return frozenset({200, UNREADABLE} if has_window(payload, seconds) else {UNREADABLE})
     if not frames:
         return frozenset({UNREADABLE})
     return frozenset({200} if is_finite else {200, WRONG_VALUE})
 
 
-def window(payload: bytes, seconds: float) -> bool:
-    """Whether libsndfile reads the middle and the end without the rest."""
+def has_window(payload: bytes, seconds: float) -> bool:
+    """Whether libsndfile can read the middle and the end without the rest."""
     try:
         with soundfile.SoundFile(io.BytesIO(payload)) as file:
             wanted = round(seconds * file.samplerate)
@@ -97,7 +98,7 @@ def window(payload: bytes, seconds: float) -> bool:
         return False
 
 
-# --- files made here
+# --- whole files
 
 
 def encoded(pixels: Image.Image, format: str, **options) -> bytes:
@@ -106,15 +107,15 @@ def encoded(pixels: Image.Image, format: str, **options) -> bytes:
     return stream.getvalue()
 
 
-def pictures(payload: bytes) -> list[bytes]:
-    """One picture in many formats."""
-    seen = Image.open(io.BytesIO(payload)).convert("RGB").resize((64, 48))
+def images(payload: bytes) -> list[bytes]:
+    """One image in many formats."""
+    image = Image.open(io.BytesIO(payload)).convert("RGB").resize((64, 48))
     formats = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "ICO", "PPM", "TGA", "AVIF")
-    return [encoded(seen, format) for format in formats if format in Image.SAVE]
+    return [encoded(image, format) for format in formats if format in Image.SAVE]
 
 
 def sounds(payload: bytes) -> list[bytes]:
-    """One sound in many formats, a little longer than what a model hears."""
+    """One sound in many formats, a little longer than a model's window."""
     samples, rate = soundfile.read(io.BytesIO(payload))
     long = np.tile(samples, 3)
     formats = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "GSM610"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"),
@@ -123,7 +124,7 @@ def sounds(payload: bytes) -> list[bytes]:
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
-    """A grey PNG whose header may promise more than there is."""
+    """A grey PNG. Its header may claim more pixels than it has."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -132,8 +133,8 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
-def picture_bombs() -> list[bytes]:
-    """A few kilobytes that are, or say that they are, hundreds of millions of pixels."""
+def image_bombs() -> list[bytes]:
+    """A few kilobytes that decode to hundreds of millions of pixels, or claim to."""
     tiny = Image.new("L", (8, 8))
     gif = bytearray(encoded(tiny, "GIF"))
     gif[6:10] = struct.pack("<HH", 65_535, 65_535)
@@ -147,14 +148,14 @@ def picture_bombs() -> list[bytes]:
             encoded(Image.new("1", (12_000, 12_000)), "PNG")]  # fmt: skip
 
 
-def wide_pictures() -> list[bytes]:
-    """30,000 pixels wide, and within the limit."""
+def wide_images() -> list[bytes]:
+    """30,000 pixels wide, but within the limit of pixels."""
     return [encoded(Image.new("L", (30_000, 1_000), 200), "PNG"), encoded(Image.new("1", (30_000, 1_600)), "TIFF"),
             encoded(Image.new("L", (30_000, 500), 9), "JPEG"), encoded(Image.new("RGBA", (30_000, 300)), "PNG")]  # fmt: skip
 
 
 def sound_bombs() -> list[bytes]:
-    """Silence: kilobytes that become more samples than are decoded, with a header that does not say how many."""
+    """Silence: kilobytes that decode to more samples than the limit, with a header that does not say how many."""
     silence = bytearray(sound_file(np.zeros(MOST_DECODED + BLOCK, np.float32), 655_350, "FLAC"))
     silence[21] &= 0xF0
     silence[22:26] = bytes(4)
@@ -169,21 +170,22 @@ def long_sounds() -> list[bytes]:
             sound_file(silence, 8_000, "FLAC"), sound_file(silence, 8_000, "OGG")]  # fmt: skip
 
 
-# --- how files are damaged
+# --- damaged files
 
 
 def truncated(files: list[bytes]) -> st.SearchStrategy[bytes]:
     return st.builds(lambda file, share: file[: int(share * len(file))], st.sampled_from(files), st.floats(0.001, 0.999))
 
 
-def flipped(files: list[bytes]) -> st.SearchStrategy[bytes]:
-    """One to eight bytes are others: anywhere, or in the first 200, where the headers are."""
-    places = st.one_of(st.floats(0, 0.999), st.integers(0, 199))
-    return st.builds(flip, st.sampled_from(files), st.lists(st.tuples(places, st.integers(1, 255)), min_size=1, max_size=8))
+def with_changed_bytes(files: list[bytes]) -> st.SearchStrategy[bytes]:
+    """One to eight bytes are changed: anywhere, or in the first 200, where the headers are."""
+    positions = st.one_of(st.floats(0, 0.999), st.integers(0, 199))
+    return st.builds(change_bytes, st.sampled_from(files), st.lists(st.tuples(positions, st.integers(1, 255)), min_size=1, max_size=8))
 
 
-def flip(file: bytes, changes: list[tuple[float | int, int]]) -> bytes:
+def change_bytes(file: bytes, changes: list[tuple[float | int, int]]) -> bytes:
+    """XOR bytes of a file. A position is a share of the file's length (float) or an index (int)."""
     damaged = bytearray(file)
-    for place, change in changes:
-        damaged[int(place * len(file)) if isinstance(place, float) else place % len(file)] ^= change
+    for position, change in changes:
+        damaged[int(position * len(file)) if isinstance(position, float) else position % len(file)] ^= change
     return bytes(damaged)
