@@ -65,6 +65,8 @@ def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Pa
             print(f"nothing to resume in {runs / name}/: from the beginning")
         verb = f"resuming {cli.interrupted}" if cli.interrupted else f"training {name}"
         data = f" on {cli.datamodule.given_root}" if cli.datamodule.given_root else ""
+        if cli.is_slow_bf16:
+            print("this CPU has no bfloat16 instructions: training with 32 bits; --trainer.precision=bf16-mixed insists")
         print(f"{verb}{data}; its log: tensorboard --logdir {runs / name}", flush=True)
     fit(cli)
     if not is_first:

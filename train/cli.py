@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentError
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, RichProgressBar
@@ -15,6 +16,7 @@ from model_defs.errors import BundleError
 from train.callbacks import BestCheckpoint, EpochPrinter, LastCheckpoint
 from train.config_check import ConfigError, check_monitors, check_values, one_line, root_cause
 
+CPU_FLAGS = Path("/proc/cpuinfo")
 METRICS, EARLIER = "metrics.csv", "metrics-{}.csv"  # a run's log, and what it logged before it was resumed
 
 
@@ -55,6 +57,10 @@ class TrainingCLI(LightningCLI):
             keys = [action.dest for action in parser._actions]
             raise ConfigError(one_line(error, keys)) from error
         check_values(self.config)
+        asked = any(str(arg).startswith("--trainer.precision") for arg in args)
+        self.is_slow_bf16 = not asked and is_slow_bf16(self.config.trainer)
+        if self.is_slow_bf16:
+            self.config.trainer.precision = "32-true"
 
     def instantiate_classes(self) -> None:
         """
@@ -99,6 +105,18 @@ def as_config_error(error: Exception) -> BundleError:
         return ConfigError(f"{name} needs {package}, which is not installed: .venv/bin/pip install {package}")
     cause = root_cause(error)
     return cause if isinstance(cause, BundleError) else ConfigError(one_line(cause))
+
+
+def is_slow_bf16(trainer: Any) -> bool:
+    """Whether the config asks for bfloat16 on a CPU that has no instructions for it. There a training takes ten times longer."""
+    is_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    return str(trainer.precision).startswith("bf16") and is_cpu and not cpu_has_bf16()
+
+
+def cpu_has_bf16() -> bool:
+    """Linux names the instructions `avx512_bf16` and `amx_bf16` on x86, `bf16` on ARM."""
+    flags = CPU_FLAGS.read_text(encoding="utf-8").split() if CPU_FLAGS.exists() else []
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
 def newest_interrupted(runs: Path) -> Path | None:

@@ -2,17 +2,19 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
+import torch
 
 from train.__main__ import main, train
-from train.cli import newest_interrupted
+from train.cli import build_cli, cpu_has_bf16, newest_interrupted
 
 SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3"]
 
 
 def test_any_key_can_be_given_on_the_command_line(tmp_path):
-    overrides = [*SHORT, "--model.network.init_args.width=4", "--model.transform.init_args.size=8"]
+    overrides = [*SHORT, '--data.classes=["0","1"]', "--model.network.init_args.width=4", "--model.transform.init_args.size=8"]
     small = train("digits", overrides, tmp_path / "artifacts", tmp_path / "runs")
     assert small.network["init_args"]["width"] == 4 and small.transform["init_args"]["size"] == 8
 
@@ -68,6 +70,13 @@ def test_an_artifact_of_the_user_s_data_is_not_replaced_by_the_config_s(tmp_path
     assert json.loads((own.folder / "model.json").read_text())["labels"] == ["down", "up"]
     again = train("intents", [*SHORT, f"--data.root={tmp_path / 'moods.csv'}"], *given)
     assert again.data == own.data
+
+
+def test_bfloat16_is_for_hardware_that_has_it_or_for_who_insists(tmp_path):
+    config = Path("train/configs/cifar10.yaml")
+    is_fast = torch.cuda.is_available() or cpu_has_bf16()
+    assert build_cli(config, tmp_path, []).trainer.precision == ("bf16-mixed" if is_fast else "32-true")
+    assert build_cli(config, tmp_path, ["--trainer.precision=bf16-mixed"]).trainer.precision == "bf16-mixed"
 
 
 def test_only_the_newest_training_is_resumed(tmp_path):

@@ -27,6 +27,6 @@ AUGMENTATIONS = """[
 
 def test_augmentations_and_mixes_can_be_named_in_the_config(tmp_path):
     options = [f"--model.augment={AUGMENTATIONS}", "--model.mix.mixup=0.2", "--model.mix.cutmix=1.0", "--trainer.max_epochs=1"]
-    options += ["--trainer.limit_train_batches=4"]
+    options += ["--trainer.limit_train_batches=4", '--data.classes=["0","1","2"]']
     artifact = train("digits", [*options, "--model.network.init_args.width=4"], tmp_path / "artifacts", tmp_path / "runs")
     assert 0 <= artifact.metrics["accuracy"] <= 1 and artifact.samples()
