@@ -20,6 +20,8 @@ $(error BASE=$(BASE): give BASE=torchtext, or leave it out)
 endif
 CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py archive/*/*.py)
 PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
+# Each lock that is not a role's is an extra's. `make lock EXTRAS=name` makes the first one of a new extra.
+LOCKED  := $(filter-out serve train bench dev torchtext,$(basename $(notdir $(wildcard requirements/*.txt))))
 MAKEFLAGS += --no-builtin-rules
 # A model's archive. An older version is never built again: it is what a rollback brings back.
 newest  = $(patsubst model_store/$(1)-%.mar,%,$(lastword $(shell ls model_store/$(1)-[0-9]*.mar 2>/dev/null | sort -V)))
@@ -33,7 +35,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-torchtext chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -f docs/targets.awk Makefile
@@ -115,8 +117,20 @@ bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## also measure 
 # --- working on the project
 
 # A process of pytest-xdist's that dies is not replaced: after that it may wait for ever.
-test: $(VENV)/.dev ## run all tests in two processes, with servers of their own on free ports; ARGS="-k text"
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(ARGS)
+IN_TWO = $(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart=0
+
+test: $(VENV)/.dev ## run the tests in two processes, with real servers on free ports; ARGS="-k text"
+	@$(IN_TWO) -m "not slow" $(ARGS)
+
+test-fast: $(VENV)/.dev ## run the tests that start no server
+	@$(IN_TWO) -m "not slow and not server" tests/*.py tests/model_defs tests/handlers tests/archive tests/importers tests/train/data $(ARGS)
+
+# The faults need both cores, so they run in one process, after the others.
+test-slow: $(VENV)/.dev ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
+	@$(IN_TWO) -m slow --ignore=tests/faults $(ARGS)
+	@$(PYTHON) -m pytest -m slow tests/faults $(ARGS)
+
+test-all: test test-slow test-torchtext ## run all tests; it takes about half an hour
 
 # Without tests/conftest.py, whose imports this environment does not have.
 test-torchtext: $(TORCHTEXT)/.torchtext ## compare the bundle's text code with torchtext's, in torchtext's environment
@@ -131,11 +145,16 @@ faults: $(VENV)/.dev ## kill, stop, starve, overload and change a server under l
 soak: $(VENV)/.dev ## send a server 20,000 requests and print what its processes hold at the start, middle and end
 	@$(PYTHON) -m pytest tests/faults/test_soak.py --requests=20000 $(ARGS)
 
-lint: $(VENV)/.dev ## look for mistakes and for lines out of format
+coverage: $(VENV)/.dev ## run make test's tests in one process and print which lines they reach
+	@$(PYTHON) -m pytest -m "not slow" --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+lint: $(VENV)/.dev ## find mistakes, wrong types, spelling and format errors
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m codespell_lib
 
-fix: $(VENV)/.dev ## put right what lint can put right by itself
+fix: $(VENV)/.dev ## repair what lint can repair by itself
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
@@ -144,13 +163,13 @@ fix: $(VENV)/.dev ## put right what lint can put right by itself
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train bench dev; do $(COMPILE) --universal --group pyproject.toml:$$group -o requirements/$$group.txt; done
-	@for extra in onnxruntime openvino ncnn transformers graphs; do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
+	@for extra in $(sort $(LOCKED) $(filter-out torchtext,$(EXTRAS))); do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
 	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --group pyproject.toml:torchtext -o requirements/torchtext.txt
 	@for peer in $(PEERS); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
 
 clean: ## stop the server; remove archives, logs and caches (artifacts/ and .venv stay)
 	@if [ -d .torchserve ]; then $(PYTHON) -m serving stop; fi
-	rm -rf model_store .torchserve runs .pytest_cache .ruff_cache
+	rm -rf model_store .torchserve runs .pytest_cache .ruff_cache .mypy_cache .coverage
 
 # --- files
 

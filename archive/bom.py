@@ -21,9 +21,9 @@ from packaging.utils import canonicalize_name
 from archive.errors import ArchiveError
 from model_defs.bundle_format import BILL as FILE
 from model_defs.bundle_format import MODEL
-from model_defs.imports import distributions, imports, third_party
+from model_defs.imports import PROJECT, distributions, imports, third_party
 
-PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+PYPROJECT = PROJECT / "pyproject.toml"
 WORKER = {"torchserve", "pyyaml"}  # what TorchServe's worker needs, whatever it serves; its wheel does not require YAML
 
 
@@ -41,9 +41,9 @@ def add(archive: Path, name: str, version: str) -> None:
             if entry.endswith(".py"):
                 direct |= imported(entry, content)
         written = bill(name, version, json.loads(file.read(MODEL)), digests, direct, libraries(direct))
-        entry = zipfile.ZipInfo(FILE)  # ZipInfo's default date is 1980
-        entry.external_attr = 0o644 << 16
-        file.writestr(entry, written)
+        info = zipfile.ZipInfo(FILE)  # ZipInfo's default date is 1980
+        info.external_attr = 0o644 << 16
+        file.writestr(info, written)
 
 
 def imported(entry: str, code: bytes) -> set[str]:
@@ -52,7 +52,7 @@ def imported(entry: str, code: bytes) -> set[str]:
     Raises:
         ArchiveError: one is not installed. It is not left out: the bill must not depend on what else is installed.
     """
-    found = set()
+    found: set[str] = set()
     for package in third_party(imports(code)):
         known = distributions(package)
         if not known:
@@ -102,8 +102,8 @@ def bill(
         "dependencies": [{"ref": "model", "dependsOn": sorted(purls[library] for library in direct if library in purls)}]
         + [{"ref": ref, "dependsOn": sorted(purls[other] for other in needed[library])} for library, ref in purls.items()],
     }
-    number = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(whole, sort_keys=True))
-    return json.dumps({"serialNumber": f"urn:uuid:{number}"} | whole, indent=1, ensure_ascii=False).encode()
+    serial = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(whole, sort_keys=True))
+    return json.dumps({"serialNumber": f"urn:uuid:{serial}"} | whole, indent=1, ensure_ascii=False).encode()
 
 
 def dataset(data: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def purl(library: str) -> str:
 @cache
 def bundle() -> dict[str, Any]:
     """The `[project]` section of the bundle's own `pyproject.toml`."""
-    return tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    return tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
 
 
 def bundle_version() -> str:

@@ -24,7 +24,7 @@ from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
 from model_defs.bundle_format import MANIFEST, MODEL, RECIPE, SCHEMA, SUMS, read_sums
-from model_defs.imports import modules
+from model_defs.imports import PROJECT, modules
 
 REFERENCE = "eager"  # the runtime that every archive holds, next to its own
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -97,7 +97,7 @@ def stage(artifact: Artifact, settings: Settings, staged: Path) -> None:
     code = needed(artifact, settings)
     for module, file in code.items():
         if module != f"handlers.{ENTRY}":
-            target = staged / file.relative_to(Path(base.__file__).parents[1])
+            target = staged / file.relative_to(PROJECT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
     (staged / SCHEMA).write_text(json.dumps(schema(code), indent=1), encoding="utf-8")
@@ -164,7 +164,7 @@ def locked(file: Path) -> Iterator[None]:
     while True:
         with file.open("a") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX)
-            # While this process waited, another may have put a new file in this one's place. Then the lock is on the old one.
+            # While this process waited, another may have replaced the file. Then this lock is on the old one, and worth nothing.
             if file.exists() and os.path.samestat(os.fstat(opened.fileno()), file.stat()):
                 yield
                 return

@@ -98,7 +98,7 @@ def answer_both(one: Handler, other: Handler, inputs: list[tuple[Sample, bytes]]
     """Each input's two answers, decoded from JSON."""
     starts = range(0, len(inputs), batch_size)
     what = f"comparing {other.settings.runtime} {other.settings.precision} with eager"
-    pairs = []
+    pairs: list[tuple[Any, Any]] = []
     for start in track(starts, what, transient=True, disable=not sys.stdout.isatty()):
         rows = [
             RawRequest({"body": payload}, id=f"input {sample.file}") for sample, payload in inputs[start : start + batch_size]

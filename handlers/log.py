@@ -34,7 +34,8 @@ class BufferedMetrics(logging.Handler):
     def __init__(self, stream: TextIO):
         super().__init__()
         self.setFormatter(OneLine("%(message)s"))
-        self.stream, self.lines = stream, []
+        self.stream = stream
+        self.lines: list[str] = []
 
     def __enter__(self) -> None:
         self.lines = []

@@ -55,7 +55,8 @@ def refused(question: Question, modules: list[ModuleType]) -> ImportRefused:
     if question.flags.network:
         names = [name for module in modules for name in from_module(module, "names", list)()]
         return ImportRefused(f"--network {question.flags.network}: no such network{did_you_mean(question.flags.network, names)}")
-    given, known = shapes(question.weights.tensors), {}
+    given = shapes(question.weights.tensors)
+    known: dict[str, dict[str, tuple[int, ...]]] = {}
     for module in modules:
         known |= from_module(module, "known", lambda _: {})(question)
     return ImportRefused(

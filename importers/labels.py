@@ -84,6 +84,6 @@ def as_labels(given: Any) -> list[str] | None:
     except (TypeError, ValueError):
         return None
     # TorchServe's index_to_name.json may have ["n01440764", "tench"].
-    names = [numbered.get(index) for index in range(len(numbered))]
+    names: list[Any] = [numbered.get(index) for index in range(len(numbered))]
     names = [name[-1] if isinstance(name, list) and name else name for name in names]
     return names if all(isinstance(name, str) for name in names) else None

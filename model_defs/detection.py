@@ -111,7 +111,7 @@ class SmallMaskRCNN(Detector):
         size, channels, classes = size or 128, 4 * width, num_classes + 1
         pyramid = Pyramid(width)
         backbone = nn.Sequential(pyramid, FeaturePyramidNetwork(pyramid.out_channels, channels))
-        backbone.out_channels = channels
+        backbone.out_channels = channels  # type: ignore[assignment]  # where torchvision looks for it
         maps = [str(level) for level in range(len(pyramid.out_channels))]
         mean, std = IMAGENET
         network = MaskRCNN(

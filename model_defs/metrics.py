@@ -61,7 +61,8 @@ def mean_iou(answers: Answers, truths: list[list[dict]]) -> float:
 
     An entry of the truth with label None marks pixels whose label is unknown. They do not count.
     """
-    both, either = Counter(), Counter()
+    both: Counter[str] = Counter()
+    either: Counter[str] = Counter()
     for answer, truth in zip(answers, truths, strict=True):
         given, real = as_label_masks(answer or []), as_label_masks(truth)
         known = ~real.pop(None, np.array(False))

@@ -56,7 +56,7 @@ class SubwordTransform(PaddedTransform):
 
     def __init__(self, max_tokens: int = 128, vocab_size: int = 8_000, max_chars: int = 100_000):
         self.max_tokens, self.vocab_size, self.max_chars = max_tokens, vocab_size, max_chars
-        self.tokenizer = None
+        self.tokenizer: Any = None
 
     @property
     def written(self) -> str:

@@ -43,8 +43,8 @@ def start(home: StateDir, arguments: argparse.Namespace) -> int | None:
     print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
     registry = Registry(home)
     if not was_running:
-        for failed in registry.restore():
-            print(f"not hosted again: {failed}", file=sys.stderr)
+        for fault in registry.restore():
+            print(f"not hosted again: {fault}", file=sys.stderr)
     chosen = {model: [registry.default_version(model) or registry.newest(model)] for model in arguments.models}
     failed = False
     for model, version, error in registry.host_all(chosen):

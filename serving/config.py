@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from serving import tls
@@ -50,7 +51,7 @@ def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
     Raises:
         ServerError: a setting is not an address, or two have the same port.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name in ADDRESSES:
         with contextlib.suppress(ValueError):
             url = urlsplit(settings[name])
@@ -58,10 +59,10 @@ def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
         if name not in found or url.scheme not in ("http", "https") or not all(found[name]):
             raise ServerError(f"{name}={settings[name]} is no address; write it as http://127.0.0.1:8080")
     for kind, usual in (("inference", "7070"), ("management", "7071")):
-        port = settings.get(f"grpc_{kind}_port", usual)
-        if not port.isdecimal() or not 0 < int(port) < 1 << 16:
-            raise ServerError(f"grpc_{kind}_port={port} is no port; write a number from 1 to 65535")
-        found[f"grpc_{kind}_port"] = settings.get(f"grpc_{kind}_address", "127.0.0.1"), int(port)
+        text = settings.get(f"grpc_{kind}_port", usual)
+        if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+            raise ServerError(f"grpc_{kind}_port={text} is no port; write a number from 1 to 65535")
+        found[f"grpc_{kind}_port"] = settings.get(f"grpc_{kind}_address", "127.0.0.1"), int(text)
     first = {port: name for name, (_, port) in reversed(found.items())}
     for name, (_, port) in found.items():
         if first[port] != name:

@@ -26,6 +26,7 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -124,16 +125,14 @@ class ForkServer:
             if reason := obstacle():
                 send(connection, {"refused": reason})
             elif pid := os.fork():
-                self.watch(pid, connection)
-                connection = None
+                self.watch(pid, connection.dup())
             else:
                 return request
         except (OSError, ValueError, LookupError) as error:  # the client has ended, or there is no memory for a process
             print(f"no worker was forked: {error}", file=sys.stderr, flush=True)
         for descriptor in request.descriptors if request else ():
             os.close(descriptor)
-        if connection:
-            connection.close()
+        connection.close()
         return None
 
     def watch(self, pid: int, connection: socket.socket) -> None:
@@ -204,7 +203,7 @@ def receive(connection: socket.socket) -> Request:
         raise
 
 
-def send(connection: socket.socket, said: dict[str, Any], descriptors: list[int] = ()) -> None:
+def send(connection: socket.socket, said: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     socket.send_fds(connection, [json.dumps(said).encode() + b"\n"], descriptors)
 
 

@@ -2,8 +2,12 @@
 ports, in folders of their own. A plugin, since fixtures that two conftests import would start two of each."""
 
 import contextlib
+import fcntl
+import hashlib
 import json
+import platform
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,6 +29,9 @@ OVERRIDES = {
     "sounds": ["--trainer.max_epochs=4", "--data.per_class=60"],
     "intents": ["--trainer.max_epochs=15"],
 }
+STARTERS = Path(".pytest_cache/starters").absolute()
+MADE_OF = {".py", ".yaml", ".csv"}
+DONE = "done"  # a file that says that all of them are trained
 DELAY = 200  # ms: long enough for eight requests to meet in one batch
 
 
@@ -91,8 +98,27 @@ def trained(overrides: dict[str, list[str]], folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def artifacts(tmp_path_factory) -> Path:
-    return trained(OVERRIDES, tmp_path_factory.mktemp("trained"))
+def artifacts() -> Path:
+    """The starter models. They are trained once for all test processes, and again only when something that makes them changes."""
+    folder = STARTERS / fingerprint()
+    STARTERS.mkdir(parents=True, exist_ok=True)
+    with (STARTERS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / DONE).exists():
+            for old in filter(Path.is_dir, STARTERS.iterdir()):
+                shutil.rmtree(old)
+            trained(OVERRIDES, folder)
+            (folder / DONE).touch()
+    return folder / "artifacts"
+
+
+def fingerprint() -> str:
+    """A hash of what the starter models are made of: code, configs, data, settings and libraries."""
+    files = sorted(file for folder in ("train", "model_defs") for file in Path(folder).rglob("*") if file.suffix in MADE_OF)
+    digest = hashlib.sha256(repr(OVERRIDES).encode() + platform.python_version().encode())
+    for file in [*files, Path("requirements/train.txt")]:
+        digest.update(str(file).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager

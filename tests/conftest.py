@@ -20,7 +20,7 @@ from model_defs.transform import Transform
 from model_defs.transformer import SubwordTransform, TransformersClassifier
 from model_defs.vision import ImageTransform, LetterboxTransform, SmallCNN
 
-pytest_plugins = ["tests.alone", "tests.bundle", "tests.faults.told"]
+pytest_plugins = ["tests.bundle", "tests.faults.fault_report"]
 LABELS = ["circle", "square", "star"]
 TEXTS = {
     f"{place}.txt": text for place, text in enumerate([b"a round thing", b"five corners", b"a thing with corners", b"round"])

@@ -24,7 +24,7 @@ class Eager(Runtime):
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # otherwise a library may open a context on GPU 0
         self.layout = torch.channels_last if settings.channels_last else torch.preserve_format
-        self.network = self.prepared(artifact.build_network().to(self.device, memory_format=self.layout), artifact)
+        self.network = self.prepared(artifact.build_network().to(self.device).to(memory_format=self.layout), artifact)
 
     def prepared(self, network: nn.Module, artifact: Artifact):
         """The network in the form in which it is called."""

@@ -71,6 +71,7 @@ def test_the_sums_are_those_of_the_files(picture_artifact, store):
     subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=store, check=True)
 
 
+@pytest.mark.slow
 def test_several_builds_at_once_do_not_meet(picture_artifact, store):
     """Two of one model and one of another version, each in a process of its own."""
     code = "import sys; from pathlib import Path; from archive.build import build; build(*map(Path, sys.argv[1:4]), sys.argv[4])"

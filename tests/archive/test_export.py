@@ -32,6 +32,7 @@ def settings(runtime: str, precision: str = "fp32") -> Settings:
         if precision in ("fp32", "int8")
     ],
 )
+@pytest.mark.slow
 def test_the_same_network_gives_the_same_bytes_in_another_process(picture_artifact, runtime, precision, tmp_path):
     code = (
         "import sys, msgspec; from pathlib import Path; from archive.export import export;"
@@ -39,15 +40,15 @@ def test_the_same_network_gives_the_same_bytes_in_another_process(picture_artifa
         "export(Artifact.read(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Settings), Path(sys.argv[3]))"
     )
     made = []
-    for place in (tmp_path / "one", tmp_path / "two"):
-        place.mkdir()
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
         described = msgspec.json.encode(settings(runtime, precision)).decode()
         environment = os.environ | {"PYTHONHASHSEED": str(len(made))}
         done = subprocess.run(
-            [sys.executable, "-c", code, picture_artifact, described, place], capture_output=True, text=True, env=environment
+            [sys.executable, "-c", code, picture_artifact, described, folder], capture_output=True, text=True, env=environment
         )
         assert done.returncode == 0, done.stderr
-        made.append({file.name: file.read_bytes() for file in place.iterdir()})
+        made.append({file.name: file.read_bytes() for file in folder.iterdir()})
     assert made[0] == made[1] and set(made[0]) == set(RUNTIMES[runtime].files)
 
 

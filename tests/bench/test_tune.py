@@ -10,7 +10,11 @@ from bench.candidates import Candidate
 from bench.goal import Goal
 from model_defs.artifact import Artifact
 
-pytestmark = [pytest.mark.server, pytest.mark.skipif(shutil.which(load.TOOL) is None, reason="h2load is not installed")]
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(shutil.which(load.TOOL) is None, reason="h2load is not installed"),
+    pytest.mark.slow,
+]
 
 
 def test_the_best_served_trial_wins_and_a_failed_build_gives_its_reason(picture_artifact, tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from tests.certificates import needs_openssl, self_signed
 from tests.serving.conftest import echo_store  # noqa: F401
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.server,
     needs_openssl,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="the package haproxy is not installed"),

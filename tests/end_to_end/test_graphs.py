@@ -7,7 +7,7 @@ import pytest
 from serving.evaluate import evaluate
 from tests.bundle import serving, trained
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 pytest.importorskip("torch_geometric", reason="not installed: make setup EXTRAS=graphs")
 STAR = {"nodes": [[5, 0], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0]], "edges": [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5]]}
 

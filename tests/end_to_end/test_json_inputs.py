@@ -8,7 +8,7 @@ import pytest
 from serving.evaluate import evaluate
 from tests.bundle import serving, trained
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 JSON = {"Content-Type": "application/json"}
 OVERRIDES = {  # of the config; the first metric; whether its value is better than guessing
     "trips": (["--trainer.max_epochs=4", "--data.count=800"], "accuracy", lambda value: value > 0.5),

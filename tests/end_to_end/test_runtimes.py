@@ -16,7 +16,7 @@ from serving.config import free_ports
 from serving.state import StateDir
 from tests.runtimes import each
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 # A compiler may take minutes on a busy machine. With a batch size of 1 it compiles once.
 RECIPE = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "startupTimeout": 900, "deviceType": "cpu"}
 

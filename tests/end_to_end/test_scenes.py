@@ -14,7 +14,7 @@ from model_defs.answer_diff import pixels
 from serving.evaluate import evaluate
 from tests.bundle import serving, trained
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 OVERRIDES = {
     "shapes": ["--trainer.max_epochs=10", "--data.pictures=300", "--model.learning_rate=0.005"],
     "shapes_masks": ["--trainer.max_epochs=5", "--data.pictures=150"],

@@ -20,7 +20,7 @@ from serving.registry import Registry
 from tests.bundle import DELAY, Bundle, trained
 from train.data.synthetic.sounds import clip
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.slow]
 OVERRIDES = {
     "intents_lstm": ["--trainer.max_epochs=6"],
     "intents_transformer": ["--trainer.max_epochs=8"],

@@ -27,7 +27,8 @@ def project(tmp_path_factory):
         shutil.copytree(name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for lock in (folder / "requirements").iterdir():
         os.utime(lock, (1, 1))  # older than what is installed
-    shutil.copy("Makefile", folder)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(name, folder)
     settings = Path("config.properties").read_text(encoding="utf-8")
     for setting in free_ports():
         name = setting.partition("=")[0]

@@ -60,7 +60,9 @@ class MalformedRequests(msgspec.Struct):
         """The valid input as a JSON value."""
         return json.dumps(self.payload.decode() if self.model.is_text else base64.b64encode(self.payload).decode())
 
-    def case(self, kind: str, body: bytes | str, statuses: frozenset[int], headers: dict, message: str = "", **rest) -> RequestCase:
+    def case(
+        self, kind: str, body: bytes | str, statuses: frozenset[int], headers: dict, message: str = "", **rest
+    ) -> RequestCase:
         sent = body.encode() if isinstance(body, str) else body
         return RequestCase(
             kind=kind, model=self.model.name, body=sent, headers=headers, statuses=statuses, message=message, **rest

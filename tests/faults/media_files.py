@@ -180,7 +180,9 @@ def truncated(files: list[bytes]) -> st.SearchStrategy[bytes]:
 def with_changed_bytes(files: list[bytes]) -> st.SearchStrategy[bytes]:
     """One to eight bytes are changed: anywhere, or in the first 200, where the headers are."""
     positions = st.one_of(st.floats(0, 0.999), st.integers(0, 199))
-    return st.builds(change_bytes, st.sampled_from(files), st.lists(st.tuples(positions, st.integers(1, 255)), min_size=1, max_size=8))
+    return st.builds(
+        change_bytes, st.sampled_from(files), st.lists(st.tuples(positions, st.integers(1, 255)), min_size=1, max_size=8)
+    )
 
 
 def change_bytes(file: bytes, changes: list[tuple[float | int, int]]) -> bytes:

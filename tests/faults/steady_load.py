@@ -50,9 +50,7 @@ class SteadyLoad:
         self.is_over = threading.Event()
         kinds = [(self.ask_bare, self.bare), (self.ask_through_client, self.through_client)] * CALLERS
         self.right_answers = [0] * len(kinds)  # of each caller
-        self.threads = [
-            threading.Thread(target=self.call, args=(index, *kind), daemon=True) for index, kind in enumerate(kinds)
-        ]
+        self.threads = [threading.Thread(target=self.call, args=(index, *kind), daemon=True) for index, kind in enumerate(kinds)]
 
     def __enter__(self) -> "SteadyLoad":
         for thread in self.threads:

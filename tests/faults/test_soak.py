@@ -1,5 +1,6 @@
 """Memory, open files and threads of the server's processes in a long run. `make soak` sends 20,000 requests."""
 
+import itertools
 from collections.abc import Iterator
 
 import msgspec
@@ -46,7 +47,7 @@ def test_memory_files_and_threads_stay_as_they_are(production, request, tmp_path
     if count:
         assert all(share < MOST_GROWTH for share in growth(start, end).values()), growth(start, end)
     else:
-        assert is_steady(history), [growth(*pair) for pair in zip(history, history[1:], strict=False)]
+        assert is_steady(history), [growth(*pair) for pair in itertools.pairwise(history)]
     for name, held in end.items():
         assert held.files <= start[name].files + 2, f"{name} holds more files open"
         assert held.threads <= start[name].threads + 2, f"{name} has more threads"
@@ -80,7 +81,10 @@ def show(history: list[dict[str, Usage]], summary: str) -> None:
     start, middle, end = history[WARM_UP - 1], history[(WARM_UP - 1 + len(history)) // 2], history[-1]
     table = Table("process", "at the start", "in the middle", "at the end", "growth of memory")
     for name, share in growth(start, end).items():
-        cells = [f"{one.resident:.1f} MB, {one.files} files, {one.threads} threads" for one in (at[name] for at in (start, middle, end))]
+        cells = [
+            f"{one.resident:.1f} MB, {one.files} files, {one.threads} threads"
+            for one in (at[name] for at in (start, middle, end))
+        ]
         table.add_row(name, *cells, f"{share:+.1%}")
     console = Console(width=130, highlight=False)
     console.print(table)

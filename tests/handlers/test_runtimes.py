@@ -77,6 +77,7 @@ def test_every_runtime_answers_texts_and_sounds_of_any_length_as_the_network_doe
         assert torch.allclose(output, wanted, atol=1e-4), runtime
 
 
+@pytest.mark.slow
 @needs("compile")
 def test_a_compiled_network_answers_as_the_network_does(text_artifact):
     """The smallest of the three: each compilation takes seconds to minutes."""
