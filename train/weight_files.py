@@ -76,20 +76,24 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         with file.open("rb") as opened:
             head = opened.read(9)
+        if is_safetensors(head, file.stat().st_size):
+            return safetensors.torch.load_file(file)
+        reason = "another format"
     except FileNotFoundError:
         raise SpecError(f"{file}: no such file of weights") from None
     except OSError as error:
         raise SpecError(f"{file} cannot be read ({error})") from None
-    if resaved := how_to_resave(file, head):
-        raise SpecError(resaved)
-    is_safetensors = len(head) == 9 and int.from_bytes(head[:8], "little") <= MOST_HEADER and head[8:] == b"{"
-    try:
-        if is_safetensors:
-            return safetensors.torch.load_file(file)
-        reason = "another format"
     except safetensors.SafetensorError as error:
         reason = str(error)
-    raise SpecError(f"{file} is no file of weights ({reason}); give .safetensors, or an artifact's folder")
+    raise SpecError(
+        how_to_resave(file, head) or f"{file} is no file of weights ({reason}); give .safetensors, or an artifact's folder"
+    )
+
+
+def is_safetensors(head: bytes, file_bytes: int) -> bool:
+    """Whether a file begins as safetensors does: the length of its JSON header in 8 bytes, little endian, then the header."""
+    length = int.from_bytes(head[:8], "little")
+    return head[8:] == b"{" and length <= min(file_bytes - 8, MOST_HEADER)
 
 
 def how_to_resave(file: Path, head: bytes) -> str | None:

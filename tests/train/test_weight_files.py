@@ -142,3 +142,13 @@ def test_torchvision_s_weights_are_for_networks_with_a_name():
 def test_weights_need_no_suffix(tmp_path):
     safetensors.torch.save_file({"w": torch.ones(2)}, tmp_path / "weights.pt")
     assert read_weights(str(tmp_path / "weights.pt")).tensors["w"].tolist() == [1, 1]
+
+
+def test_a_header_that_begins_as_a_pickle_does_is_still_safetensors(tmp_path):
+    """Its length, 384 = 0x0180, makes the file begin with the bytes 80 01, as a pickle of protocol 1 would."""
+    file = tmp_path / "weights.safetensors"
+    for count in range(1, 400):
+        safetensors.torch.save_file({"w" * count: torch.ones(1)}, file)
+        if file.read_bytes()[:2] == b"\x80\x01":
+            break
+    assert file.read_bytes()[:2] == b"\x80\x01" and len(read_weights(str(file)).tensors) == 1
