@@ -16,7 +16,8 @@ from handlers.comparison_report import Comparison
 from model_defs.artifact import TEST, Artifact, write_test_set
 from model_defs.bundle_format import COMPARISON
 from model_defs.json_input import body
-from model_defs.sequence import RecurrentForecaster, SeriesTransform, forecast
+from model_defs.postprocess import forecast
+from model_defs.sequence import RecurrentForecaster, SeriesTransform
 from tests.conftest import write
 
 SECTION = {"class_path": "handlers.vision.ImageClassifier", "threads": 1}
