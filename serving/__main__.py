@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     def with_artifacts(added: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        added.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="where artifacts lie (default: %(default)s)")
+        added.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="their folder (default: %(default)s)")
         return added
 
     start = with_artifacts(command("start", commands.start))
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     model_command("scale", commands.scale).add_argument("--workers", type=int, required=True, help="how many; 0 pauses the model")
     verify = command("verify", commands.verify)
     verify.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE", help="all of the store, if left out")
-    verify.add_argument("--store", type=Path, default=Path("model_store"), help="where archives lie (default: %(default)s)")
+    verify.add_argument("--store", type=Path, default=Path("model_store"), help="their folder (default: %(default)s)")
     for name, api, help in (
         ("predict", "predictions", "send one input, print the answer"),
         ("explain", "explanations", "send one input, print why it is answered so"),

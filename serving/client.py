@@ -248,7 +248,7 @@ class Client:
         """
         try:
             return self.session.request(method, url, timeout=(CONNECT, self.patience), **options)
-        except requests.ConnectionError as error:
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:  # before or in the body
             raise Unreachable(f"{url} cannot be reached ({type(error.args[0]).__name__}); see: make status") from error
         except requests.Timeout:
             raise ServerError(f"{url} gave no answer in {self.patience:.0f} s; see: make status") from None

@@ -4,7 +4,7 @@ TorchServe 0.12 accepts any local folder as the `url` of a registration, links i
 (ModelArchive.downloadModel), and a `handler` may name a file anywhere. So before any code runs, the guard compares the worker's
 folder, file by file, with the archive whose SHA-256 is in `SHA256SUMS`. Then it seals the folder: it records each file's size,
 times and inode. For a worker that starts again it only compares these. That takes no time, and works even if the archive was
-built anew since or the store is gone.
+built again since or the store is gone.
 
 The guard runs under `python -I -S` and imports only the standard library. It does not stop somebody who can write to the
 server's folder or to the store, nor code in an archive that is in `SHA256SUMS`.

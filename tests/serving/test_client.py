@@ -1,15 +1,16 @@
 """serving/client.py against a real server: what the client can do, and what the server refuses to every caller."""
 
+import contextlib
 import subprocess
 import threading
-import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 
 from serving.client import Client
-from serving.errors import ServerError
+from serving.errors import ServerError, Unreachable
 from serving.state import Running, StateDir
 
 pytestmark = pytest.mark.server
@@ -79,26 +80,52 @@ def test_without_a_server_the_message_says_how_to_start_one(tmp_path):
         Client.of(StateDir(tmp_path))
 
 
-def test_a_late_answer_is_not_asked_for_twice():
-    """The server still works on the first request. A second one would double its load."""
-    asked = []
+@contextlib.contextmanager
+def server_with(answer: Callable[[BaseHTTPRequestHandler], None], **options: float) -> Iterator[Client]:
+    """A client of a plain HTTP server that answers each POST with this function."""
 
-    class DeadlineExceeded(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            asked.append(self.path)
-            time.sleep(1)
+            answer(self)
 
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), DeadlineExceeded) as late:
-        threading.Thread(target=late.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{late.server_port}"
-        client = Client(Running(0, 0, "", address, address, address, ""), {}, patience=0.2)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        yield Client(Running(0, 0, "", address, address, address, ""), {}, **options)
+        server.shutdown()
+
+
+def test_a_late_answer_is_not_asked_for_twice():
+    """The server still works on the first request. A second one would double its load."""
+    asked, is_over = [], threading.Event()
+
+    def wait(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        is_over.wait(30)
+
+    with server_with(wait, patience=0.2) as client:
         with pytest.raises(ServerError, match=r"gave no answer in 0 s"):
             client.predict("echo", b"x")
-        late.shutdown()
+        is_over.set()
     assert asked == ["/predictions/echo"]
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again_and_then_reported():
+    asked = []
+
+    def break_off(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        request.send_response(200)
+        request.send_header("Content-Length", "100")
+        request.end_headers()
+        request.wfile.write(b"half")
+
+    with server_with(break_off, retrying=0.5) as client, pytest.raises(Unreachable, match="cannot be reached"):
+        client.predict("echo", b"x")
+    assert len(asked) > 1
 
 
 def test_waiting_for_a_model_without_workers_says_how_to_give_it_one(client):
