@@ -1,6 +1,6 @@
 """Archives for TorchServe's stock handlers, with the bundle's weights and labels.
 
-`image_classifier` and `text_classifier` are TorchServe's own. It has none for sounds: `sound.py` is written as its
+`image_classifier` and `text_classifier` are TorchServe's own. It has none for sounds: `sound_classifier.py` is written as its
 documentation shows.
 """
 
@@ -67,7 +67,7 @@ def text(artifact: Artifact, store: Path) -> Path:
 
 
 def sound(artifact: Artifact, store: Path) -> Path:
-    """The same network and `sound.py`."""
+    """The same network and `sound_classifier.py`."""
     network = find_class(artifact.network["class_path"])
     model = f"""
         from {network.__module__} import {network.__name__}
@@ -78,7 +78,7 @@ def sound(artifact: Artifact, store: Path) -> Path:
     """
     code = store / "code"
     shutil.copytree(model_defs.__path__[0], code / "model_defs", dirs_exist_ok=True)
-    return packed(artifact, store, str(HERE / "sound.py"), model, within(artifact, ""), batch=8, extra=[code])
+    return packed(artifact, store, str(HERE / "sound_classifier.py"), model, within(artifact, ""), batch=8, extra=[code])
 
 
 def within(artifact: Artifact, prefix: str) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ class SoundClassifier(BaseHandler):
         return torch.stack(sounds).to(self.device)
 
     def postprocess(self, data):
-        scores, class_ids = data.softmax(-1).topk(5)
+        scores, class_ids = data.softmax(-1).topk(min(5, data.shape[-1]))
         return [
             [{"label": self.mapping[str(class_id)], "score": score} for class_id, score in zip(row, values, strict=True)]
             for row, values in zip(class_ids.tolist(), scores.tolist(), strict=True)
