@@ -108,9 +108,10 @@ class Artifact(msgspec.Struct):
         try:
             weights = safetensors.torch.load_file(file)
         except (FileNotFoundError, safetensors.SafetensorError) as error:
-            raise ArtifactError(f"{file} cannot be read: {error}; train the model again") from None
+            raise ArtifactError(f"{WEIGHTS} of {self.name!r} cannot be read: {error}; train the model again") from None
         if wrong := mismatch(weights, network.state_dict()):
-            raise ArtifactError(f"{file} is not of {self.network['class_path']}: {wrong}; train the model again")
+            class_path = self.network["class_path"]
+            raise ArtifactError(f"{WEIGHTS} of {self.name!r} does not fit {class_path}: {wrong}; train the model again")
         network.load_state_dict(weights)
         return network.eval()
 

@@ -35,7 +35,7 @@ def load(folder, device: str = "cpu", **section) -> runtimes.Runtime:
 
 
 def exported(folder, **section) -> runtimes.Runtime:
-    """The runtime, with the files that it needs written beside the weights."""
+    """The runtime, with the files that it needs written next to the weights."""
     export(Artifact.read(folder), settings(**section), folder)
     return load(folder, **section)
 
@@ -224,7 +224,7 @@ signal.raise_signal(signal.SIGALRM)
 
 
 @needs("openvino")
-def test_openvino_networks_that_came_and_went_leave_a_process_that_a_signal_does_not_kill(picture_artifact):
+def test_a_signal_does_not_kill_a_process_whose_openvino_networks_are_gone(picture_artifact):
     exported(picture_artifact, runtime="openvino")
     done = subprocess.run([sys.executable, "-c", SIGNALLED_AFTER_TWO, picture_artifact], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "rang\n"), done.stderr

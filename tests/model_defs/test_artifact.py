@@ -73,7 +73,7 @@ def test_weights_of_another_network_are_refused_in_one_line(artifact, network, t
     state = safetensors.torch.load_file(file) | changes
     safetensors.torch.save_file({name: tensor for name, tensor in state.items() if tensor is not None}, file)
     with pytest.raises(
-        ArtifactError, match=rf"weights\.safetensors is not of model_defs\.text\.BagOfWords: {said}; train"
+        ArtifactError, match=rf"weights\.safetensors of 'mood' does not fit model_defs\.text\.BagOfWords: {said}; train"
     ) as caught:
         artifact.build_network()
     assert "\n" not in str(caught.value)
@@ -84,7 +84,7 @@ def test_weights_that_cannot_be_read_are_refused_in_one_line(artifact, network, 
     artifact.write(network, transform)
     file = artifact.folder / "weights.safetensors"
     file.unlink() if content is None else file.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"weights\.safetensors cannot be read: .*; train the model again"):
+    with pytest.raises(ArtifactError, match=r"weights\.safetensors of 'mood' cannot be read: .*; train the model again"):
         artifact.build_network()
 
 
