@@ -68,7 +68,7 @@ def test_nothing_is_done_twice(make):
     assert "-m archive" not in said and "-m train" not in said and "-m serving start x" in said
 
 
-def test_a_changed_config_or_given_data_trains_again(make):
+def test_a_changed_config_or_given_data_trains_anew(make):
     assert "-m train" not in make("train", "MODEL=x")
     assert f"-m train x --data.root='{make.folder}/pictures'" in make("train", "MODEL=x", "DATA=pictures")
     os.utime(make.folder / AGES[0])
