@@ -1,5 +1,7 @@
-"""Real TorchServes for the tests of several folders, one of each kind a session: three models trained for a few epochs, on free
-ports, in folders of their own. A plugin, since fixtures that two conftests import would start two of each."""
+"""Real TorchServes with trained models, for the tests of several folders. Each server has free ports and a folder of its own.
+
+This is a plugin of pytest: if two conftests imported the fixtures, each would start its own servers.
+"""
 
 import contextlib
 import fcntl
@@ -36,7 +38,7 @@ DELAY = 200  # ms: long enough for eight requests to meet in one batch
 
 
 class Bundle:
-    """The running server as a caller sees it."""
+    """A running server as a caller sees it."""
 
     def __init__(self, home: StateDir, artifacts: Path, store: Path):
         self.home, self.artifacts, self.store = home, artifacts, store
@@ -68,7 +70,7 @@ class Bundle:
         return int(re.search(rf"^{name}=(\d+)$", (self.home.folder / "config.properties").read_text(), re.M)[1])
 
     def metric(self, name: str, model: str, **labels: str) -> float:
-        """A metric's value; 0 before its first appearance."""
+        """The value of a metric; 0 if TorchServe has not reported it yet."""
         wanted = {"ModelName": model, **labels}
         for line in self.client.metrics().splitlines():
             if line.startswith(f"{name}{{") and all(f'{key}="{value}"' in line for key, value in wanted.items()):
@@ -76,22 +78,22 @@ class Bundle:
         return 0.0
 
     def full_batches(self, model: str, size: int) -> int:
-        """Batches of more than the histogram's last bucket below `size`."""
+        """The number of batches of 8 requests: those above 7.5, where the histogram's last bucket below 8 ends."""
+        assert size == 8
         return int(self.metric("BatchSize_count", model) - self.metric("BatchSize_bucket", model, le="7.5"))
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(happened: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
         time.sleep(0.05)
 
 
 def trained(overrides: dict[str, list[str]], folder: Path) -> Path:
-    """The folder of the artifacts that these configs give, each with its overrides."""
-    from train.__main__ import quiet, train  # not installed beside today's torch
+    """Train these configs, each with its overrides. Returns the folder of the artifacts, `folder`/artifacts."""
+    from train.__main__ import train  # imports lightning, which takes seconds
 
-    quiet()
     for name, changes in overrides.items():
         train(name, changes, folder / "artifacts", folder / "runs")
     return folder / "artifacts"
@@ -123,7 +125,7 @@ def fingerprint() -> str:
 
 @contextlib.contextmanager
 def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] = OVERRIDES) -> Iterator[Bundle]:
-    """A server of the models with the bundle's own recipes, but for `changes`."""
+    """A server of the models, with the bundle's own recipes and `changes` to them."""
     for name in models:
         recipe = yaml.safe_load(Path(f"archive/recipes/{name}.yaml").read_text())
         changed = folder / f"{name}.yaml"
@@ -142,7 +144,7 @@ def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] 
 
 @pytest.fixture(scope="session")
 def bundle(artifacts, tmp_path_factory):
-    """One worker of each model, whose batches wait until they are full."""
+    """One worker per model. A batch waits until it is full."""
     changes = {"minWorkers": 1, "batchSize": 8, "maxBatchDelay": DELAY}
     with serving(artifacts, tmp_path_factory.mktemp("bundle"), changes) as served:
         yield served
@@ -150,6 +152,6 @@ def bundle(artifacts, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def production(artifacts, tmp_path_factory):
-    """As `make serve` starts it."""
+    """A server as `make serve` starts it."""
     with serving(artifacts, tmp_path_factory.mktemp("production"), {}) as served:
         yield served

@@ -1,4 +1,4 @@
-"""What tests of several packages share: small artifacts of untrained networks, written as training writes them."""
+"""Small artifacts of untrained networks, written as training writes them, for the tests of several packages."""
 
 import io
 from pathlib import Path
@@ -20,17 +20,17 @@ from model_defs.transform import Transform
 from model_defs.transformer import SubwordTransform, TransformersClassifier
 from model_defs.vision import ImageTransform, LetterboxTransform, SmallCNN
 
-pytest_plugins = ["tests.bundle", "tests.faults.fault_report"]
+pytest_plugins = ["tests.bundle", "tests.faults.fault_report", "tests.verdict"]
 LABELS = ["circle", "square", "star"]
 TEXTS = {
-    f"{place}.txt": text for place, text in enumerate([b"a round thing", b"five corners", b"a thing with corners", b"round"])
+    f"{index}.txt": text for index, text in enumerate([b"a round thing", b"five corners", b"a thing with corners", b"round"])
 }
 
 
 def pytest_addoption(parser):
-    parser.addoption("--requests", type=int, help="how many a chaos or a soak sends; draws its progress and prints its figures")
-    parser.addoption("--trials", type=int, default=1, help="how often each fault is done to a server")
-    parser.addoption("--figures", type=Path, help="a folder for the figures, as JSON")
+    parser.addoption("--requests", type=int, help="of a chaos or a soak, which then shows its progress and its figures")
+    parser.addoption("--trials", type=int, default=1, help="how often a test repeats its fault")
+    parser.addoption("--figures", type=Path, help="write the figures as JSON into this folder")
 
 
 def path_of(kind: type) -> str:
@@ -38,10 +38,10 @@ def path_of(kind: type) -> str:
 
 
 def write(folder: Path, network: type, transform: Transform, payloads: dict[str, bytes], answer=None, **init_args) -> Path:
-    """An artifact of a seeded, untrained network; its samples' answers are the network's own.
+    """Write an artifact of a seeded, untrained network. The answers of its samples are the network's own.
 
     Args:
-        answer: (output, sample) -> the answer; a classifier's if left out.
+        answer: (output, sample) -> the answer; by default a classifier's.
     """
     torch.manual_seed(0)
     spec = complete({"class_path": path_of(network), "init_args": init_args}, {"num_classes": len(LABELS), **transform.facts()})
@@ -111,7 +111,7 @@ def text_artifact(tmp_path):
 
 @pytest.fixture
 def long_sound_artifact(tmp_path):
-    """Heard in up to five windows of half a second, a quarter apart."""
+    """A model of up to five windows of half a second, which start every quarter of a second."""
     transform = AudioTransform(sample_rate=8_000, seconds=0.5, windows=5)
     payloads = {f"{seed}.wav": wav(seed, length=3_000 * (1 + seed)) for seed in range(4)}
     return write(tmp_path / "long_sounds", MelCNN, transform, payloads, n_mfcc=20)

@@ -1,4 +1,4 @@
-"""Sounds as files, for the tests of several folders."""
+"""Sound files from samples, for the tests of several folders."""
 
 import io
 
@@ -7,7 +7,7 @@ import soundfile
 
 
 def sound_file(samples: np.ndarray, rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
-    """(frames,) or (frames, channels) -> a file of libsndfile's."""
+    """(frames,) or (frames, channels) -> a file that libsndfile writes."""
     stream = io.BytesIO()
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     with soundfile.SoundFile(stream, "w", rate, channels, subtype, format=format) as file:

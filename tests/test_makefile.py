@@ -1,4 +1,4 @@
-"""The Makefile: what it would run, in a folder that looks like the project."""
+"""The Makefile: the commands that it would run in a folder that looks like the project."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def make(tmp_path):
     (tmp_path / "model_store").mkdir()
 
     def run(*arguments: str) -> str:
-        # Not what `make test ARGS=...` was itself called with.
+        # Without the arguments of the `make test` that runs this test.
         environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
         done = subprocess.run(["make", "-n", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.stdout + done.stderr
@@ -47,6 +47,20 @@ def archived(make, version: str, newer: bool) -> None:
 
 def test_the_first_archive_is_version_1(make):
     assert "-m archive x --version 1.0" in make("archive", "MODEL=x")
+
+
+def test_lint_test_and_test_all_in_one_make_run_each_test_once(make):
+    """As .ci/run does."""
+    for lock in ("dev", "torchtext"):
+        (make.folder / "requirements" / f"{lock}.txt").touch()
+    said = make("lint", "test", "test-all", "ARGS=--durations=25")
+    runs = [line for line in said.splitlines() if "-m pytest" in line]
+    assert sum('-m "not slow"' in run for run in runs) == sum("tests/torchtext" in run for run in runs) == 1
+    assert [("tests/faults" in run, "--ignore=tests/faults" in run) for run in runs if "-m slow" in run] == [
+        (True, True),
+        (True, False),
+    ]
+    assert all("--durations=25" in run for run in runs)
 
 
 def test_a_stale_newest_archive_is_built_again_and_an_older_one_never(make):
