@@ -107,7 +107,7 @@ def test_the_transform_comes_back_with_what_it_learned(artifact, network, transf
 def test_an_artifact_of_an_older_bundle_says_what_to_do(artifact, network, transform, build):
     artifact.network["class_path"], artifact.transform["class_path"] = "model_defs.vision.Picture", "model_defs.text.Words"
     artifact.write(network, transform)
-    with pytest.raises(SpecError, match="is now called .*: train the model again"):
+    with pytest.raises(SpecError, match=r"is now called .*: train the model again"):
         build(Artifact.read(artifact.folder))
 
 
