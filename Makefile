@@ -165,7 +165,8 @@ lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.tx
 	@for group in serve train bench dev; do $(COMPILE) --universal --group pyproject.toml:$$group -o requirements/$$group.txt; done
 	@for extra in $(sort $(LOCKED) $(filter-out torchtext,$(EXTRAS))); do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
 	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --group pyproject.toml:torchtext -o requirements/torchtext.txt
-	@for peer in $(PEERS); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
+	@for peer in $(filter-out pytriton,$(PEERS)); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
+	@for peer in $(filter pytriton,$(PEERS)); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -o bench/requirements/$$peer.txt; done
 
 clean: ## stop the server; remove archives, logs and caches (artifacts/ and .venv stay)
 	@if [ -d .torchserve ]; then $(PYTHON) -m serving stop; fi
