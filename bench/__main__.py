@@ -177,14 +177,23 @@ def parse() -> argparse.Namespace:
     unknown = set(arguments.cases) - {*known}
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if "growth" in arguments.cases[1:] or arguments.cases[:1] == ["growth"] != arguments.cases:
+    if "growth" in arguments.cases and len(arguments.cases) > 1:
         parser.error("growth is measured alone")
     return arguments
 
 
+def require_artifacts(models: list[str]) -> None:
+    """End with one line if a model has not been trained."""
+    missing = [model for model in models if not (ARTIFACTS / model / "model.json").exists()]
+    if missing:
+        sys.exit(f'error: no artifacts of {", ".join(missing)}; run: make artifacts MODEL="{" ".join(missing)}"')
+
+
 def main() -> None:
     arguments = parse()
-    if arguments.cases == ["growth"]:
+    names = arguments.cases or ([*CASES] if arguments.peers else [*CASES, "server"])
+    require_artifacts([case.model for name, case in CASES.items() if name in names or "growth" in names])
+    if names == ["growth"]:
         tables, found = growth.run(show)
         for each in tables:
             console.print(each)
@@ -192,7 +201,7 @@ def main() -> None:
         return
     reports = []
     try:
-        for name in arguments.cases or ([*CASES] if arguments.peers else [*CASES, "server"]):
+        for name in names:
             reports += overhead(arguments) if name == "server" else [bench(CASES[name], arguments)]
             console.print(report.table(reports[-1]))
     except BundleError as error:
