@@ -136,7 +136,7 @@ class MalformedRequests(msgspec.Struct):
         for kind in (self.own_headers["Content-Type"], "application/json", wrong, *URL_ENCODED.values()):
             yield self.case("zero length", b"", frozenset({400, 415, 422}), {"Content-Type": kind})
         for path in ADDRESSES:
-            yield self.case("wrong address", self.payload, REFUSED, self.own, path=path)
+            yield self.case("wrong address", self.payload, REFUSED, self.own_headers, path=path)
         for token in TOKENS:
             yield self.case("wrong token", self.payload, REFUSED, self.own_headers | {"Authorization": token})
 
