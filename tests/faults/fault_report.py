@@ -49,6 +49,13 @@ def trials(request) -> int:
     return request.config.getoption("--trials")
 
 
+@pytest.fixture
+def figures_folder(request, tmp_path) -> Path:
+    folder = request.config.getoption("--figures") or tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def report(request) -> FaultReport:
     return FaultReport(request.config.stash.setdefault(ROWS, []))

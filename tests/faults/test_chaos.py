@@ -17,7 +17,7 @@ SHORT = 1_500  # requests, without --requests
 INVALID_SHARE = 0.2
 
 
-def test_bad_requests_get_a_4xx_that_says_why_and_good_ones_their_answer(production, request, tmp_path, capfd):
+def test_bad_requests_get_a_4xx_that_says_why_and_good_ones_their_answer(production, request, figures_folder, capfd):
     count = request.config.getoption("requests")
     cases = traffic_mix(production, count or SHORT, INVALID_SHARE)
     before = processes(production)
@@ -27,8 +27,7 @@ def test_bad_requests_get_a_4xx_that_says_why_and_good_ones_their_answer(product
         warm_up, warm = clients.send(cases[:third], "a third, to warm up"), usage(production)
         rest, end = clients.send(cases[third:], "the rest"), usage(production)
     figures = summary(cases, [warm_up, rest], warm, end)
-    folder = request.config.getoption("figures") or tmp_path
-    (folder / "chaos.json").write_text(json.dumps(figures, indent=1))
+    (figures_folder / "chaos.json").write_text(json.dumps(figures, indent=1))
     if count:
         with capfd.disabled():
             show(figures)

@@ -22,7 +22,7 @@ STEADY = 0.01  # growth of resident memory in one round, below which it stands s
 MOST_GROWTH = 0.02  # of resident memory in a run with --requests, after its warm-up
 
 
-def test_memory_files_and_threads_stay_as_they_are(production, request, tmp_path, capfd):
+def test_memory_files_and_threads_stay_as_they_are(production, request, figures_folder, capfd):
     count = request.config.getoption("requests")
     size = count // ROUNDS if count else REQUESTS_PER_ROUND
     cases = [case for case in traffic_mix(production, size, INVALID_SHARE[bool(count)]) if len(case.body) <= LARGEST]
@@ -36,8 +36,7 @@ def test_memory_files_and_threads_stay_as_they_are(production, request, tmp_path
             faults, seconds = faults + results.faults, seconds + results.seconds
     start, end = history[WARM_UP - 1], history[-1]
     figures = {"requests": len(history) * len(cases), "seconds": seconds, "growth": growth(start, end), "history": history}
-    folder = request.config.getoption("figures") or tmp_path
-    (folder / "soak.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1))
+    (figures_folder / "soak.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1))
     if count:
         with capfd.disabled():
             show(history, f"{figures['requests']:,} requests in {seconds:.0f} s; {len(faults):,} wrong")
