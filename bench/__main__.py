@@ -202,8 +202,10 @@ def main() -> None:
     reports = []
     try:
         for name in names:
-            reports += overhead(arguments) if name == "server" else [bench(CASES[name], arguments)]
-            console.print(report.table(reports[-1]))
+            found = overhead(arguments) if name == "server" else [bench(CASES[name], arguments)]
+            for each in found:
+                console.print(report.table(each))
+            reports += found
     except BundleError as error:
         sys.exit(f"error: {error}")
     file = report.write(reports, arguments.output / "bench.json")

@@ -1,4 +1,4 @@
-"""Whose tensors these are, told by their names and shapes; exact, but for the number of classes.
+"""Whose tensors these are, told by their names and shapes; exact, except for the number of classes.
 
 Networks are built without memory for their weights, so all 80 of torchvision's take seconds.
 """
@@ -42,7 +42,7 @@ def shapes_of(name: str, options: tuple[tuple[str, Any], ...]) -> Shapes:
 
 
 def fits(given: Shapes, wanted: Shapes, classes: int) -> int | None:
-    """The number of classes, if the given tensors are the wanted ones but for that number; None if they are not.
+    """The number of classes, if the given tensors are the wanted ones except for that number; None if they are not.
 
     Args:
         wanted: shapes of the network with `classes` classes.

@@ -1,7 +1,6 @@
 """Operation of a real server: served equals trained, metrics, whose code a worker runs, which worker must not start."""
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -38,34 +37,42 @@ def test_each_batch_is_measured(bundle, model):
         assert bundle.metric(f"{name}_sum", model) > 0
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
-def test_a_workers_code_comes_from_its_archive(bundle):
-    """Its working folder is the unpacked archive, which comes first in its PYTHONPATH."""
-    worker = bundle.client.describe("digits", "1.0")[0]["workers"][0]
-    unpacked = Path(os.readlink(f"/proc/{worker['pid']}/cwd"))
-    assert unpacked.is_relative_to(bundle.home.require().temporary)
-    assert (unpacked / "handlers" / "base.py").exists() and (unpacked / "model.json").exists()
-    environment = Path(f"/proc/{worker['pid']}/environ").read_bytes().decode(errors="replace").split("\0")
-    path = next(entry for entry in environment if entry.startswith("PYTHONPATH=")).removeprefix("PYTHONPATH=").split(":")
-    found = next(entry for entry in path if (Path(entry) / "handlers" / "base.py").exists())
-    assert Path(found).resolve() == unpacked.resolve()
-
-
-def test_a_worker_whose_samples_come_out_wrong_never_serves(bundle, artifacts, tmp_path):
-    """The archive is changed after it was built, as by a bad disk or by mistake."""
-    good = bundle.store / "digits-1.0.mar"
-    bad = bundle.store / "digits-6.6.mar"
+def write_altered(good: Path, bad: Path, version: str, name: str, alter) -> None:
+    """An archive of another version, with one file altered: `alter` takes its bytes and returns the new ones."""
     with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
-        for name in source.namelist():
-            content = source.read(name)
-            if name == "samples/expected.json":
-                samples = json.loads(content)
-                samples[0]["answer"][0]["score"] -= 0.05
-                content = json.dumps(samples)
-            if name == "MAR-INF/MANIFEST.json":
-                content = content.replace(b'"1.0"', b'"6.6"')
-            target.writestr(name, content)
+        for each in source.namelist():
+            content = source.read(each)
+            if each == name:
+                content = alter(content)
+            if each == "MAR-INF/MANIFEST.json":
+                content = content.replace(b'"1.0"', f'"{version}"'.encode())
+            target.writestr(each, content)
     record(bad)
+
+
+def test_a_workers_code_comes_from_its_archive(bundle):
+    other = bundle.store / "digits-7.7.mar"
+    prints = b"\nprint('this code is the one of digits 7.7', flush=True)\n"
+    write_altered(bundle.store / "digits-1.0.mar", other, "7.7", "handlers/base.py", lambda code: code + prints)
+    try:
+        bundle.client.register("digits", "7.7", bundle.home.workers_log)
+        assert "this code is the one of digits 7.7" in bundle.home.workers_log.read_text()
+        assert bundle.client.predict("digits", bundle.samples("digits")[0][1], version="7.7").status_code == 200
+    finally:
+        bundle.client.unregister("digits", "7.7")
+        other.unlink()
+
+
+def test_a_worker_whose_samples_come_out_wrong_never_serves(bundle):
+    """The archive is changed after it was built, as by a bad disk or by mistake."""
+
+    def alter(content: bytes) -> bytes:
+        samples = json.loads(content)
+        samples[0]["answer"][0]["score"] -= 0.05
+        return json.dumps(samples).encode()
+
+    bad = bundle.store / "digits-6.6.mar"
+    write_altered(bundle.store / "digits-1.0.mar", bad, "6.6", "samples/expected.json", alter)
     try:
         with pytest.raises(ServerError, match=r"a worker of digits 6\.6 cannot start: .*WrongAnswer: sample .* training says"):
             bundle.client.register("digits", "6.6", bundle.home.workers_log)
