@@ -58,7 +58,7 @@ def check_name(spec: Mapping[str, Any]) -> None:
 
 
 def try_network(network: nn.Module, transform: Transform, samples: list, columns: int | None) -> None:
-    """Run the network on a few samples.
+    """Run the network on a batch of a few samples, as training does.
 
     Args:
         columns: the size of each output's first dimension, such as the number of classes; None if it may be any.
@@ -70,7 +70,7 @@ def try_network(network: nn.Module, transform: Transform, samples: list, columns
     mode = network.training
     try:
         with torch.no_grad():
-            outputs = transform.outputs(lambda inputs: network.eval()(*inputs), samples)
+            outputs = network.eval()(*transform.collate(samples))
     except BundleError:
         raise
     except Exception as error:

@@ -109,6 +109,8 @@ def marked(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure
             colour = f"C{index % 10}"
             if "mask" in entry:
                 mask = pixels(entry["mask"]) > 127
+                if not mask.any():
+                    continue
                 axes.contour(mask, [0.5], colors=colour)
                 at = np.argwhere(mask)[0][::-1]
             else:

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
+from model_defs.audio import AudioTransform, MelCNN
 from model_defs.build import SpecError
 from model_defs.text import BagOfWords
 from model_defs.transform import Transform
 from model_defs.vision import SmallCNN
+from train.data.synthetic.sounds import clip
 from train.network import build_network, try_augmentation, try_network
 from train.targets import ClassTargets
 
@@ -55,10 +57,13 @@ def test_a_network_of_other_inputs_or_outputs_is_refused(network, said):
 
 
 def test_an_output_that_is_not_a_tensor_is_refused():
-    transform = Transform()
-    transform.outputs = lambda network, samples: network(transform.collate(samples)[:1])
     with pytest.raises(SpecError, match="Pair gives dict, expected a tensor per sample"):
-        try_network(Pair(), transform, SAMPLES, None)
+        try_network(Pair(), Transform(), SAMPLES, None)
+
+
+def test_a_sound_of_several_windows_is_tried_as_one_window():
+    transform = AudioTransform(sample_rate=16000, seconds=1.0, windows=7)
+    try_network(MelCNN(3), transform, [transform(clip("siren", 0, seconds)) for seconds in (2, 3.5)], 3)
 
 
 def test_a_trial_changes_neither_the_mode_nor_the_statistics():
