@@ -15,9 +15,8 @@ PYTHON = Path(".venv-torchtext/bin/python")
 TRAIN = """
 import sys
 from pathlib import Path
-from train.__main__ import quiet, train
+from train.__main__ import train
 
-quiet()
 folder = Path(sys.argv[1])
 train("intents", ["--trainer.max_epochs=10"], folder / "artifacts", folder / "runs")
 """
