@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving import server
+from serving import fork_client, server
 from serving.client import Client
 from serving.config import free_ports
 from serving.registry import Registry
@@ -59,6 +59,19 @@ def workers(bundle) -> list[psutil.Process]:
     return [psutil.Process(worker["pid"]) for worker in bundle.client.describe(MODEL)[0]["workers"]]
 
 
+def fork_servers(bundle) -> list[psutil.Process]:
+    """The fork server of this bundle, without the workers that it forked: they have its command line."""
+    wanted = ["-I", fork_client.SERVER, f"{bundle.home.require().temporary}/{fork_client.SOCKET}"]
+    found = [each for each in psutil.process_iter() if command_of(each)[1:4] == wanted]
+    return [each for each in found if each.name() != "worker"]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
 def under_load(bundle, trials: int, fault) -> tuple[SteadyLoad, list[float]]:
     """Do the fault `trials` times under load. Returns the load, and the seconds of each recovery."""
     seconds = []
@@ -83,6 +96,27 @@ def test_a_killed_worker_costs_its_batch_and_the_client_nothing(doomed, trials, 
     assert load.lost_through_client() == Counter()
     assert sum(load.lost_bare().values()) <= CALLERS * trials  # at most the batch that it held
     assert set(load.lost_bare()) <= {"500 InternalServerException", "507 InternalServerException"}
+
+
+def test_a_killed_fork_server_costs_nothing_and_is_back_for_the_next_worker(doomed, trials, report):
+    """The worker lives on. When it is killed, too, another one starts alone, and the one after that is forked."""
+
+    def kill():
+        (server,) = fork_servers(doomed)
+        server.kill()
+        wait_for(lambda: not fork_servers(doomed))
+        time.sleep(1)
+        for _ in range(2):
+            (worker,) = workers(doomed)
+            worker.kill()
+            worker.wait(10)
+            recovered(doomed, time.monotonic())
+
+    load, seconds = under_load(doomed, max(1, trials // 5), kill)
+    report.add("kill -9 of the fork server, then of two workers", max(1, trials // 5), load, seconds)
+    assert load.lost_through_client() == Counter()
+    assert len(fork_servers(doomed)) == 1
+    assert "this worker imports torch itself" in doomed.home.workers_log.read_text()
 
 
 def test_after_a_killed_frontend_no_worker_is_left_and_all_models_come_back(doomed, trials, report):

@@ -164,6 +164,43 @@ def test_what_is_no_request_does_not_end_the_server(frontend, script):
     assert worker.communicate("", timeout=60)[0] == "well\n"
 
 
+def test_fifty_workers_that_start_at_once_all_start(frontend, script):
+    file = script("import os; print(os.getpid())")
+    workers = [frontend.worker(file) for _ in range(50)]
+    said = [worker.communicate("", timeout=120) for worker in workers]
+    assert len({pid for pid, _ in said}) == 50 and not any(errors for _, errors in said)
+    assert {worker.returncode for worker in workers} == {0}
+
+
+def test_descriptors_that_a_worker_leaks_stay_its_own(frontend, script, tmp_path):
+    file = tmp_path / "leaks.py"
+    file.write_text("leaked = [open('/dev/null') for _ in range(500)]\n" + SLEEPS)
+    before = psutil.Process(frontend.server.pid).num_fds()
+    leaking = frontend.worker(file)
+    assert leaking.stdout.readline() == "asleep\n"
+    said, _ = frontend.worker(script(REPORTS)).communicate("", timeout=60)
+    assert "/dev/null" not in json.loads(said)["descriptors"]
+    leaking.kill()
+    leaking.wait(10)
+    until(lambda: psutil.Process(frontend.server.pid).num_fds() == before, 5)
+
+
+@pytest.mark.slow
+def test_two_hundred_workers_leave_nothing_in_the_server(frontend, script):
+    """Its private memory and its descriptors are the same after 200 more workers."""
+    file, server = script("import torch; torch.ones(9).sum()"), psutil.Process(frontend.server.pid)
+
+    def start(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            assert frontend.worker(file).wait(60) == 0
+        until(lambda: not server.children(), 5)
+        return server.memory_full_info().uss, server.num_fds()
+
+    memory, descriptors = start(5)
+    after, still_open = start(200)
+    assert after < memory + (2 << 20) and still_open == descriptors
+
+
 def test_the_server_ends_with_the_frontend(other_frontend):
     other_frontend.process.kill()
     other_frontend.process.wait()
