@@ -116,6 +116,9 @@ bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## also measure 
 
 # --- working on the project
 
+# These tests run with forked workers in `make test`, and with workers that start alone in `make test-slow`.
+BOTH_WAYS = tests/end_to_end/test_isolation.py tests/end_to_end/test_operation.py tests/serving/test_guard.py
+
 # A process of pytest-xdist's that dies is not replaced: after that it may wait for ever.
 IN_TWO = $(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
@@ -129,8 +132,9 @@ test-fast: $(VENV)/.dev ## run the tests that start no server
 test-slow: $(VENV)/.dev ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
 	@$(IN_TWO) -m slow --ignore=tests/faults $(ARGS)
 	@$(PYTHON) -m pytest -m slow tests/faults $(ARGS)
+	@$(IN_TWO) --fork-workers=false $(BOTH_WAYS) $(ARGS)
 
-test-all: test test-slow test-torchtext ## run all tests; it takes about half an hour
+test-all: test test-torchtext test-slow ## run all tests; it takes about half an hour
 
 # Without tests/conftest.py, whose imports this environment does not have.
 test-torchtext: $(TORCHTEXT)/.torchtext ## compare the bundle's text code with torchtext's, in torchtext's environment

@@ -34,6 +34,7 @@ OVERRIDES = {
 STARTERS = Path(".pytest_cache/starters").absolute()
 MADE_OF = {".py", ".yaml", ".csv"}
 DONE = "done"  # a file that says that all of them are trained
+STARTING: list[str] = []  # the setting of `--fork-workers`
 DELAY = 200  # ms: long enough for eight requests to meet in one batch
 
 
@@ -90,6 +91,21 @@ def wait_for(happened: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fork-workers", choices=("true", "false"), default="true", help="start the workers as forks, or each alone"
+    )
+
+
+def pytest_configure(config):
+    STARTING.append(f"fork_workers={config.getoption('--fork-workers')}")
+
+
+def settings_for(store: Path) -> list[str]:
+    """The settings of a server for tests: free ports, this store, and workers that start as the command line says."""
+    return [*free_ports(), f"model_store={store}", *STARTING]
+
+
 def trained(overrides: dict[str, list[str]], folder: Path) -> Path:
     """Train these configs, each with its overrides. Returns the folder of the artifacts, `folder`/artifacts."""
     from train.__main__ import train  # imports lightning, which takes seconds
@@ -132,7 +148,7 @@ def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] 
         changed.write_text(yaml.safe_dump(recipe | changes))
         build(artifacts / name, changed, folder / "store")
     home = StateDir(folder / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
+    server.start(home, overrides=settings_for(folder / "store"))
     try:
         registry = Registry(home)
         for name in models:

@@ -12,8 +12,8 @@ from handlers import runtimes
 from model_defs.answer_diff import difference
 from serving import server
 from serving.client import BYTES, Client
-from serving.config import free_ports
 from serving.state import StateDir
+from tests.bundle import settings_for
 from tests.runtimes import each
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -26,7 +26,7 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtimes")
     home = StateDir(folder / ".torchserve")
     (folder / "store").mkdir()
-    server.start(home, overrides=[*free_ports(), f"model_store={folder / 'store'}"])
+    server.start(home, overrides=settings_for(folder / "store"))
     try:
         yield home
     finally:

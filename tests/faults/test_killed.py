@@ -16,10 +16,9 @@ import pytest
 
 from serving import fork_client, server
 from serving.client import Client
-from serving.config import free_ports
 from serving.registry import Registry
 from serving.state import ServerError, StateDir
-from tests.bundle import serving, wait_for
+from tests.bundle import serving, settings_for, wait_for
 from tests.faults.steady_load import CALLERS, RIGHT, SteadyLoad
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -213,7 +212,7 @@ def test_a_full_disk_costs_the_logs_and_no_answer(doomed, artifacts, tmp_path, r
     with small_disk(tmp_path / "small") as disk:
         monkeypatch.setattr(server, "FREE", 0)
         home = StateDir(disk / ".torchserve")
-        server.start(home, overrides=[*free_ports(), f"model_store={doomed.store}"])
+        server.start(home, overrides=settings_for(doomed.store))
         try:
             Registry(home).host(MODEL, "1.0")
             other = type(doomed)(home, artifacts, doomed.store)

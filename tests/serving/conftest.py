@@ -12,9 +12,9 @@ import pytest
 from archive import bom
 from serving import server
 from serving.client import Client
-from serving.config import free_ports
 from serving.state import StateDir
 from serving.verify import SUMS, sums
+from tests.bundle import settings_for
 
 ECHO = """
 import json, os, sys
@@ -104,7 +104,7 @@ def lent_store(echo_store):
 def home(echo_store, tmp_path_factory):
     """The state directory of a server that runs and hosts the echo."""
     home = StateDir(tmp_path_factory.mktemp("echo-home") / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={echo_store}"])
+    server.start(home, overrides=settings_for(echo_store))
     try:
         client = Client.of(home)
         client.register("echo", "1.0")

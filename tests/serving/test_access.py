@@ -15,10 +15,9 @@ import requests
 
 from serving import server
 from serving.client import Client
-from serving.config import free_ports
 from serving.state import StateDir
 from tests import rpc
-from tests.bundle import wait_for
+from tests.bundle import settings_for, wait_for
 
 pytestmark = pytest.mark.server
 APIS = ("inference", "management")
@@ -63,7 +62,7 @@ def rotate(home: StateDir) -> subprocess.CompletedProcess:
 def started(store: Path, folder: Path, *settings: str) -> Iterator[StateDir]:
     """A server with these settings that hosts the echo."""
     home = StateDir(folder / ".torchserve")
-    server.start(home, overrides=[*free_ports(), f"model_store={store}", *settings])
+    server.start(home, overrides=[*settings_for(store), *settings])
     try:
         Client.of(home).register("echo", "1.0", home.workers_log)
         yield home

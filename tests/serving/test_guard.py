@@ -19,11 +19,10 @@ import pytest
 
 from serving import server
 from serving.client import Client
-from serving.config import free_ports
 from serving.errors import ServerError
 from serving.state import StateDir
 from serving.verify import SUMS
-from tests.bundle import wait_for
+from tests.bundle import settings_for, wait_for
 from tests.serving.conftest import SAMPLES, archive
 
 pytestmark = pytest.mark.server
@@ -224,7 +223,7 @@ def own(tmp_path):
     """A server with a store of the test's own; it hosts an echo."""
     home, store = StateDir(tmp_path / "a home" / ".torchserve"), tmp_path / "a store"
     archive(tmp_path, store, "echo", extra=SAMPLES)
-    server.start(home, overrides=[*free_ports(), f"model_store={store}"])
+    server.start(home, overrides=settings_for(store))
     try:
         client = Client.of(home)
         client.register("echo", "1.0", home.workers_log)

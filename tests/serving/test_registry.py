@@ -15,11 +15,10 @@ import requests
 from archive import bom
 from serving import server
 from serving.client import Client
-from serving.config import free_ports
 from serving.errors import ServerError
 from serving.registry import Registry, in_order
 from serving.state import StateDir
-from tests.bundle import wait_for
+from tests.bundle import settings_for, wait_for
 from tests.serving.conftest import sign
 
 pytestmark = pytest.mark.server
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.server
 def started(echo_store, tmp_path_factory):
     """A state directory of these tests' own, and the settings of its server."""
     home = StateDir(tmp_path_factory.mktemp("registry") / ".torchserve")
-    yield home, [*free_ports(), f"model_store={echo_store}"]
+    yield home, settings_for(echo_store)
     server.stop(home, draining=0)
 
 

@@ -18,9 +18,9 @@ import pytest
 
 from serving import config, processes, server
 from serving.client import Client
-from serving.config import free_ports
 from serving.errors import ServerError
 from serving.state import Running, StateDir
+from tests.bundle import settings_for
 
 pytestmark = pytest.mark.server
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.server
 def own(echo_store, tmp_path):
     """A state directory of the test's own, and settings for its server, which is stopped afterwards."""
     home = StateDir(tmp_path / ".torchserve")
-    yield home, [*free_ports(), f"model_store={echo_store}"]
+    yield home, settings_for(echo_store)
     server.stop(home, draining=0)
 
 
@@ -153,7 +153,7 @@ def odd(echo_store, tmp_path_factory):
     with pytest.MonkeyPatch.context() as shell:
         for name, value in variables.items():
             shell.setenv(name, value)
-        server.start(home, folder / config.FILE.name, [*free_ports(), f"model_store={echo_store}"])
+        server.start(home, folder / config.FILE.name, settings_for(echo_store))
     try:
         Client.of(home).register("echo", "1.0", home.workers_log)
         yield home

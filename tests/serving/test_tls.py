@@ -12,10 +12,10 @@ import requests
 
 from serving import config, server
 from serving.client import Client
-from serving.config import free_ports
 from serving.errors import ServerError
 from serving.state import StateDir
 from tests import rpc
+from tests.bundle import settings_for
 from tests.certificates import needs_openssl, openssl, self_signed
 
 pytestmark = [pytest.mark.server, needs_openssl]
@@ -28,7 +28,7 @@ def own(echo_store, tmp_path_factory):
     certificate, key = self_signed(folder)
     home = StateDir(folder / ".torchserve")
     settings = [f"certificate_file={certificate}", f"private_key_file={key}"]
-    server.start(home, overrides=[*free_ports(), f"model_store={echo_store}", *settings])
+    server.start(home, overrides=[*settings_for(echo_store), *settings])
     try:
         Client.of(home).register("echo", "1.0", home.workers_log)
         yield home, certificate
