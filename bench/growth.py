@@ -6,7 +6,7 @@ python -m bench growth
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from bench import servers
 from bench.cases import CASES
 from bench.load import Measured, Target, measure
 from model_defs.artifact import Artifact
+from serving import processes
 from serving.client import BYTES, TYPES
 from serving.registry import Registry
 from serving.state import StateDir
@@ -30,7 +31,9 @@ CLIENTS = (1, 4, 16, 64, 256)
 MEGAPIXELS = (0.1, 0.5, 2, 8, 20)
 SOUND_SECONDS = (1, 10, 60, 300)
 WORDS = (10, 100, 1_000, 10_000)
-MODELS = (1, 5, 10, 20)
+MODELS = (1, 5, 20, 50)
+MODELS_ALONE = (1, 5, 20)  # 50 would need 19 GB
+PEERS, PEER_MODELS = ("litserve", "pytriton"), (1, 5)
 FEW_CLIENTS = 4  # where something else grows
 LOAD_SECONDS = 3.0
 QUALITY = 90  # of the JPEGs: a picture of 20 megapixels stays below max_request_size
@@ -83,6 +86,7 @@ def run(show: Callable[[str], None]) -> tuple[list[Table], dict[str, list]]:
         folder = Path(name)
         figures = one_server(folder, show)
         figures["models"] = list(many_models(folder, show))
+        figures["models in other servers"] = list(peers_with_models(folder, show))
     return [table(title, rows) for title, rows in figures.items()], figures
 
 
@@ -118,7 +122,7 @@ def one_server(folder: Path, show: Callable[[str], None]) -> dict[str, list]:
 
 
 def many_models(folder: Path, show: Callable[[str], None]) -> Iterator[tuple[str, float]]:
-    """One small model in more and more versions, with one worker each.
+    """One small model in more and more versions, with one worker each: workers that are forked, then workers that start alone.
 
     Yields:
         A label with the memory and the time to start each, and the answers per second of the first version.
@@ -126,20 +130,59 @@ def many_models(folder: Path, show: Callable[[str], None]) -> Iterator[tuple[str
     store, recipe = folder / "many", RECIPES / "intents.yaml"
     for index in range(max(MODELS)):
         build.build(ARTIFACTS / "intents", recipe, store, f"1.{index}")
-    with servers.bundle(store, folder / ".many", []) as server:
-        registry, hosted = Registry(StateDir(folder / ".many")), 0
-        for count in MODELS:
-            show(f"{count} models")
+    for is_forked in (True, False):
+        state = StateDir(folder / f".many-{is_forked}")
+        with servers.bundle(store, state.folder, [], [f"fork_workers={str(is_forked).lower()}"]) as server:
+            registry, hosted = Registry(state), 0
+            for count in MODELS if is_forked else MODELS_ALONE:
+                kind = f"{count} {'forked' if is_forked else 'alone'}"
+                show(f"{kind}: starting")
+                start = time.monotonic()
+                for index in range(hosted, count):
+                    registry.host("intents", f"1.{index}")
+                seconds, hosted = (time.monotonic() - start) / (count - hosted), count
+                headers = server.headers | {"Content-Type": TYPES[".txt"]}
+                target = Target(f"{server.url('intents')}/1.0", next(texts())[1], headers)
+                rate = measure(target, FEW_CLIENTS, LOAD_SECONDS).rate
+                java, python = memory(processes.family(state.require().temporary))
+                newest = registry.client.describe("intents", f"1.{count - 1}")[0]["workers"][0]["pid"]
+                own = processes.private_memory(newest)
+                yield f"{kind}: Python {python:,.0f} MB, Java {java:,.0f}; a worker {own}, {seconds:.1f} s to start", rate
+
+
+def peers_with_models(folder: Path, show: Callable[[str], None]) -> Iterator[tuple[str, float]]:
+    """Other servers with several of the same small model, in the eager form. One that is not installed is left out.
+
+    Yields:
+        A label with the memory and the time to start all, and the answers per second of the first model.
+    """
+    from bench.peers.running import PeerError, family, started
+
+    archive, body = folder / "many" / "intents-1.0.mar", next(texts())[1]
+    for name in PEERS:
+        for count in PEER_MODELS:
+            show(f"{name}, {count} models")
             start = time.monotonic()
-            for index in range(hosted, count):
-                registry.host("intents", f"1.{index}")
-            seconds, hosted = (time.monotonic() - start) / (count - hosted), count
-            headers = server.headers | {"Content-Type": TYPES[".txt"]}
-            target = Target(f"{server.url('intents')}/1.0", next(texts())[1], headers)
-            rate = measure(target, FEW_CLIENTS, LOAD_SECONDS).rate
-            processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-            memory = sum(process.memory_full_info().uss for process in processes) / 1e6
-            yield f"{count}: {memory:,.0f} MB in all, {seconds:.1f} s to start each", rate
+            try:
+                with started(name, archive, "eager", body, models=count, threads=1) as peer:
+                    seconds = time.monotonic() - start
+                    rate = measure(Target(peer.url, peer.body, peer.headers), FEW_CLIENTS, LOAD_SECONDS).rate
+                    java, python = memory({process for pid in peer.pids for process in family(pid)})
+                    yield f"{name}, {count}: {java + python:,.0f} MB in all, {seconds:.1f} s to start all", rate
+            except PeerError as error:
+                show(f"{name}: {error}")
+
+
+def memory(all_of_them: Iterable[psutil.Process]) -> tuple[float, float]:
+    """The proportional set size (PSS) in MB: of Java's process, and of all others together. Shared pages count once."""
+    java = python = 0.0
+    for process in all_of_them:
+        size = process.memory_full_info().pss / 1e6
+        if process.name() == "java":
+            java += size
+        else:
+            python += size
+    return java, python
 
 
 def answer(server: servers.Running, model: str, body: bytes, content_type: str) -> None:

@@ -16,10 +16,20 @@ def end(server: Running) -> None:
     """Send SIGTERM to the frontend; after it, or after `STOPPING` seconds, SIGKILL to what is left of it and its workers."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(server.pid)
-        family = [process, *process.children(recursive=True)]
+        members = [process, *process.children(recursive=True)]
         process.terminate()
         wait_for_end([process])
-        kill(family)
+        kill(members)
+
+
+def family(temporary: str) -> set[psutil.Process]:
+    """All processes of the server with this temporary folder: the frontend, the fork server, and their descendants."""
+    firsts = [each for each in psutil.process_iter(["cmdline"]) if belongs(temporary, each.info["cmdline"] or [])]
+    found = set(firsts)
+    for first in firsts:
+        with contextlib.suppress(psutil.Error):
+            found.update(first.children(recursive=True))
+    return found
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -49,10 +59,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 def sweep(temporary: str) -> None:
     """Remove a server's temporary folder, and end all processes whose command line names it, with their children."""
-    for process in psutil.process_iter(["cmdline"]):
-        if belongs(temporary, process.info["cmdline"] or []):
-            with contextlib.suppress(psutil.Error):
-                kill([process, *process.children(recursive=True)])
+    kill([*family(temporary)])
     shutil.rmtree(temporary, ignore_errors=True)
 
 

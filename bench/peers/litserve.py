@@ -34,6 +34,7 @@ class Classifier(litserve.LitAPI):
 
 if __name__ == "__main__":
     chosen = options(workers=1)
-    api = Classifier(max_batch_size=chosen.batch, batch_timeout=chosen.delay_ms / 1000)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=chosen.workers)
+    settings = {"max_batch_size": chosen.batch, "batch_timeout": chosen.delay_ms / 1000}
+    apis = [Classifier(api_path=f"/predict{index or ''}", **settings) for index in range(chosen.models)]
+    server = litserve.LitServer(apis, accelerator="cpu", workers_per_device=chosen.workers)
     server.run(host="127.0.0.1", port=chosen.port, generate_client_file=False, log_level="warning", access_log=False)

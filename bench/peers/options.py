@@ -18,6 +18,7 @@ class Options(msgspec.Struct, frozen=True):
         threads: of the network in each worker; 0 means the cores divided by the workers.
         workers: processes, or what the server has instead; 0 means the number in the peer's documentation.
         batch: the most requests in a batch.
+        models: how many times the server hosts the archive; only LitServe and Triton take more than one.
         delay_ms: how long the first request of a batch waits for others.
     """
 
@@ -28,6 +29,7 @@ class Options(msgspec.Struct, frozen=True):
     workers: int = 0
     batch: int = 8
     delay_ms: float = 2
+    models: int = 1
 
 
 def options(workers: int = 1) -> Options:

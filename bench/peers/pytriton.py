@@ -34,13 +34,13 @@ if __name__ == "__main__":
     os.environ["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
     server = TritonConfig(http_address="127.0.0.1", http_port=chosen.port, allow_grpc=False, allow_metrics=False)
     with Triton(config=server) as triton:
-        triton.bind(
-            model_name="classifier",
-            infer_func=[infer] * chosen.workers,
-            inputs=[Tensor(name="body", dtype=bytes, shape=(1,))],
-            outputs=[Tensor(name="label", dtype=bytes, shape=(-1,)), Tensor(name="score", dtype=np.float32, shape=(-1,))],
-            config=ModelConfig(
-                max_batch_size=chosen.batch, batcher=DynamicBatcher(max_queue_delay_microseconds=round(chosen.delay_ms * 1000))
-            ),
-        )
+        batcher = DynamicBatcher(max_queue_delay_microseconds=round(chosen.delay_ms * 1000))
+        for index in range(chosen.models):
+            triton.bind(
+                model_name=f"classifier{index or ''}",
+                infer_func=[infer] * chosen.workers,
+                inputs=[Tensor(name="body", dtype=bytes, shape=(1,))],
+                outputs=[Tensor(name="label", dtype=bytes, shape=(-1,)), Tensor(name="score", dtype=np.float32, shape=(-1,))],
+                config=ModelConfig(max_batch_size=chosen.batch, batcher=batcher),
+            )
         triton.serve()
