@@ -151,8 +151,9 @@ class Tuning:
             yield Registry(StateDir(self.folder / ".torchserve"))
 
     def serve(self, one: Candidate, registry: Registry) -> None:
-        """Serve the candidate and measure it, unless it was tried already or the time is up."""
-        if time.monotonic() > self.deadline or any(trial.candidate == one for trial in self.trials):
+        """Serve the candidate and measure it, unless it was tried already, or the time is up and one was measured."""
+        is_late = time.monotonic() > self.deadline and any(trial.measured for trial in self.trials)
+        if is_late or any(trial.candidate == one for trial in self.trials):
             return
         self.show(f"serving {one}")
         version = f"0.{len(self.trials)}"
