@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def run(target: Target, load: list[str], seconds: float) -> tuple[np.ndarray, fl
         body.write_bytes(target.body)
         headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
         command = [TOOL, "--h1", "--threads=1", *load, f"--data={body}", f"--log-file={log}", *headers, target.url]
-        before, environment = child_seconds(), os.environ | {"LC_ALL": "C"}
+        before, started, environment = child_seconds(), time.perf_counter(), os.environ | {"LC_ALL": "C"}
         status, output = 0, ""
         # It may never end if its connections are closed, as TorchServe does after each refusal. Its log is complete even then.
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -122,7 +123,7 @@ def run(target: Target, load: list[str], seconds: float) -> tuple[np.ndarray, fl
                 command, env=environment, capture_output=True, text=True, check=False, timeout=seconds + PATIENCE
             )
             status, output = done.returncode, (done.stderr or done.stdout).strip()[-300:]
-        share = (child_seconds() - before) / seconds
+        share = (child_seconds() - before) / (time.perf_counter() - started)
         lines = np.loadtxt(log, dtype=np.int64, ndmin=2) if log.exists() and log.stat().st_size else np.empty((0, 3), np.int64)
     if status or not len(lines):
         raise LoadError(f"{TOOL} got nothing from {target.url}: {output}")
