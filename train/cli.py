@@ -29,6 +29,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, *args: Any, runs: Path, **options: Any):
         self.runs = runs
+        self.overrides: list[str] = []  # what the command line adds to the config
         super().__init__(*args, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -51,6 +52,7 @@ class TrainingCLI(LightningCLI):
         Raises:
             ConfigError: a key that does not exist, or a value that it cannot have.
         """
+        _, *self.overrides = args
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:

@@ -20,6 +20,7 @@ from train.task import Task
 MOST_SAMPLES = 8
 MOST_CALIBRATION = 256  # training inputs for an int8 export
 BATCH_SIZE = 16
+NOT_KEPT = ("--data.root", "--resume")  # model.json says of the data which it was
 
 
 def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
@@ -33,6 +34,7 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
         metrics={},
         data=described(data),
         versions=files.versions(task.spec["class_path"], task.hparams.transform["class_path"]),
+        arguments=[given for given in cli.overrides if not given.startswith(NOT_KEPT)],
         folder=folder,
     )
     artifact.write(task.network, task.transform)
@@ -57,7 +59,7 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
 
 def described(data: Examples) -> dict:
     """What model.json says of the data. `root` is the name of the folder or file that the user gave, if any."""
-    root = {"root": Path(data.given_root).name} if data.given_root else {}
+    root = {"root": Path(data.given_root).absolute().name} if data.given_root else {}
     return {"source": type(data).__name__, **root, "sha256": data.fingerprint(), "examples": data.counts()}
 
 

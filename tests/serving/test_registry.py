@@ -17,7 +17,7 @@ from serving import server
 from serving.client import Client
 from serving.config import free_ports
 from serving.errors import ServerError
-from serving.registry import Registry, in_order
+from serving.registry import Registry
 from serving.state import StateDir
 from tests.bundle import wait_for
 from tests.serving.conftest import sign
@@ -62,10 +62,6 @@ def kill_frontend(home: StateDir) -> None:
     pid = home.require().pid
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-
-
-def test_versions_are_numbers_not_words():
-    assert sorted(["1.10", "1.9", "2.0", "1.0"], key=in_order) == ["1.0", "1.9", "1.10", "2.0"]
 
 
 def test_swaps_under_load_lose_no_request_and_rollback_returns(own):
