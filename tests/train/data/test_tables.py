@@ -80,7 +80,7 @@ def test_a_test_row_of_another_kind_than_in_training_is_reported(tmp_path):
     csv(tmp_path, name="train.csv")
     csv(tmp_path, HEADER + "old,nurse,yes\n20,pilot,no\n", "test.csv")
     with pytest.raises(
-        DataError, match=r"test\.csv:2: 'age' is text; send a number\n.*test\.csv:3: 'job' has no category 'pilot'"
+        DataError, match=r"test\.csv:2: 'age' is text; expected a number\n.*test\.csv:3: 'job' has no category 'pilot'"
     ):
         ready(TableCSV(str(tmp_path)))
 
