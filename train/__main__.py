@@ -24,6 +24,7 @@ from model_defs.artifact import MODEL, Artifact
 from model_defs.bundle_format import MODEL_NAME
 from model_defs.command import reported
 from model_defs.errors import BundleError
+from model_defs.metrics import chance, metric_loss
 
 CONFIGS, ARTIFACTS, RUNS = Path("train/configs"), Path("artifacts"), Path("runs")
 ERRORS = "errors"  # in the runs' folder
@@ -51,6 +52,17 @@ def main(arguments: list[str], artifacts: Path = ARTIFACTS, runs: Path = RUNS) -
         return
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in artifact.metrics.items())
     print(f"{artifact.folder}/: {metrics} on {artifact.data['examples']['test']:,} test examples; pictures in its report/")
+    if line := learned_nothing(artifact):
+        print(line)
+
+
+def learned_nothing(artifact: Artifact) -> str | None:
+    """What to say of a model whose first metric is no better than chance; None if it is better."""
+    name, value = next(iter(artifact.metrics.items()))
+    by_chance = chance(name, [sample.truth for sample, _ in artifact.test_set()])
+    if metric_loss(name, by_chance, value) < 0:
+        return None
+    return f"it has learned nothing that shows: {name} {value:.4f} is no better than by chance, {by_chance:.4f}"
 
 
 def check_name(name: str) -> None:

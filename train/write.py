@@ -13,7 +13,7 @@ from model_defs.artifact import Artifact, Sample
 from model_defs.metrics import measure
 from train import report
 from train.cli import TrainingCLI
-from train.data.example import Example
+from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.task import Task
 
@@ -44,6 +44,11 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
     given = answers(task, Artifact.read(folder), payloads)
     truths = [example.truth for example in examples]
     artifact.metrics = {name: measure(name)(given, truths) for name in task.metrics}
+    for name, value in artifact.metrics.items():
+        if not math.isfinite(value):
+            raise DataError(
+                f"{name} is {value} on the test set: the answers or the truths are not numbers; see the data's labels"
+            )
     digits = len(str(len(examples) - 1))
     answered = [
         (Sample(f"{index:0{digits}}{example.suffix}", example.truth, answer), payload)

@@ -63,3 +63,19 @@ def test_an_unforeseen_error_is_one_line_and_its_traceback_a_file(tmp_path, monk
     monkeypatch.setattr(command, "train", lambda *_: os.listdir(tmp_path / "gone"))
     with pytest.raises(SystemExit, match=r"error: FileNotFoundError: .*gone.*; its traceback is in .*/runs/errors/train-"):
         main(["trips"], tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_a_model_that_learned_nothing_is_said_next_to_chance(trained):
+    said = trained(*SHORT, trained.root, "--model.learning_rate=1e-12")
+    accuracy = Artifact.read(trained.artifacts / "trips").metrics["accuracy"]
+    assert (f"accuracy {accuracy:.4f} is no better than by chance, 0.5000" in said) == (accuracy <= 0.5)
+
+
+def test_one_example_per_batch_is_too_few_for_a_batch_norm(tmp_path):
+    given = ["--data.batch_size=1", "--trainer.max_epochs=1"]
+    network = [
+        "--model.network=model_defs.segmentation.TorchvisionSegmenter",
+        "--model.network.name=deeplabv3_mobilenet_v3_large",
+    ]
+    with pytest.raises(SystemExit, match=r"error: Expected more than 1 value per channel.*give --data\.batch_size=2 or more"):
+        main(["shapes_masks", *given, *network, "--data.pictures=10"], tmp_path / "artifacts", tmp_path / "runs")
