@@ -24,7 +24,10 @@ PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
 LOCKED  := $(filter-out serve train bench dev torchtext,$(basename $(notdir $(wildcard requirements/*.txt))))
 MAKEFLAGS += --no-builtin-rules
 # A model's archive. An older version is never built again: it is what a rollback brings back.
-newest  = $(patsubst model_store/$(1)-%.mar,%,$(lastword $(shell ls model_store/$(1)-[0-9]*.mar 2>/dev/null | sort -V)))
+# `sort -V` puts a `~` before everything, so 1.0.0~-rc1 comes before 1.0.0. Only what model_defs/bundle_format.py calls a version counts:
+# `digits-2-1.0.mar` is not an archive of `digits`.
+version := [0-9]+(\.[0-9]+)*([-.]?[A-Za-z][A-Za-z0-9.]*)?(\+[A-Za-z0-9.]+)?
+newest  = $(shell ls model_store/ 2>/dev/null | sed -nE 's/^$(1)-($(version))\.mar$$/\1/p' | sed -E 's/[-.]?[A-Za-z]/~&/' | sort -V | tail -n 1 | tr -d '~')
 archive = model_store/$(1)-$(or $(VERSION),$(call newest,$(1)),1.0).mar
 # The code that an archive holds, as its last build listed it. Without that list it depends on all code.
 listed  = $(patsubst model_store/%.mar,model_store/.deps/%.d,$(call archive,$(1)))
@@ -33,6 +36,28 @@ unexport PYTHONPATH PYTHONHOME
 export OMP_WAIT_POLICY ?= PASSIVE
 # Else onnxruntime writes a device id into the home folder when it is imported, and queues telemetry.
 export ORT_DISABLE_TELEMETRY ?= 1
+
+# Which variables each target reads. Any other one on the command line is a mistake, and make says so.
+reads := setup:EXTRAS new:NAME,TASK import:NAME,FROM,LABELS,TRY,EXPECT,ARGS artifacts:MODEL train:MODEL,DATA,BASE,ARGS archive:MODEL,VERSION \
+  serve:MODEL,VERSION,ARGS stop:ARGS status:ARGS predict:MODEL,VERSION,ARGS explain:MODEL,VERSION,ARGS evaluate:MODEL,VERSION,ARGS \
+  register:MODEL,VERSION,ARGS unregister:MODEL,VERSION,ARGS promote:MODEL,VERSION,ARGS rollback:MODEL,ARGS scale:MODEL,VERSION,ARGS \
+  verify:ARGS rotate-tokens:ARGS tune:MODEL,GOAL,ARGS bench:MODEL,ARGS bench-peers:MODEL,ARGS test:ARGS test-fast:ARGS test-slow:ARGS \
+  test-all:ARGS test-torchtext:ARGS chaos:ARGS faults:ARGS soak:ARGS coverage:ARGS lint: fix: lock:EXTRAS clean: help: docs:
+comma := ,
+goals := $(or $(MAKECMDGOALS),help)
+are_known := $(if $(filter-out $(foreach target,$(reads),$(firstword $(subst :, ,$(target)))),$(goals)),,yes)
+read  := VENV PEERS $(subst $(comma), ,$(foreach goal,$(goals),$(patsubst $(goal):%,%,$(filter $(goal):%,$(reads)))))
+given := $(foreach name,$(filter-out -%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+unread := $(if $(and $(are_known),$(filter 0,$(MAKELEVEL))),$(filter-out $(read) MAKEFLAGS,$(given)))
+ifneq ($(unread),)
+$(error make $(goals) reads no $(firstword $(unread)); it reads $(or $(filter-out VENV PEERS,$(sort $(read))),no variables))
+endif
+
+# The recipes pass DATA through the environment, so that a path may hold spaces, quotes and dollar signs.
+ifneq ($(value DATA),)
+override DATA := $(value DATA)
+export DATA
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
@@ -57,7 +82,7 @@ import: $(VENV)/.train ## make a model that you have into an artifact: NAME=pets
 	@$(PYTHON) -m importers "$$NAME" "$$FROM" --labels "$$LABELS" --try "$$TRY" --expect "$$EXPECT" $(ARGS)
 
 train: $(MODEL:%=artifacts/%/model.json) ## train what train/configs/<MODEL>.yaml says -> artifacts/<MODEL>/; DATA=folder, ARGS="--trainer.max_epochs=3", BASE=torchtext
-train: TRAIN = $(if $(DATA),--data.root='$(abspath $(DATA))') $(ARGS)
+train: TRAIN = $(if $(DATA),--data.root="$$DATA") $(ARGS)
 
 archive: $(foreach model,$(MODEL),$(call archive,$(model))) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
 
@@ -71,19 +96,19 @@ status: $(VENV)/.train ## print the models, versions, workers and queues of the 
 	@$(PYTHON) -m serving status $(ARGS)
 
 predict: $(VENV)/.train ## send MODEL a sample; or a file: ARGS=file; or a text: ARGS="'a text'"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving predict $$model $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving predict $$model $(VERSION:%=--version %) $(ARGS); done
 
 explain: $(VENV)/.train ## show why MODEL answers a sample as it does; or a file: ARGS=file
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(VERSION:%=--version %) $(ARGS); done
 
 evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one from training
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(VERSION:%=--version %) $(ARGS); done
 
 register: archive ## host MODEL on the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving register $$model $(VERSION:%=--version %) $(ARGS); done
 
 unregister: $(VENV)/.train ## remove MODEL from the running server
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(VERSION:%=--version %) $(ARGS); done
 
 promote: archive ## host MODEL's VERSION, check its samples, make it the one that answers, end the one before it
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving promote $$model $(VERSION:%=--version %) $(ARGS); done
@@ -92,7 +117,7 @@ rollback: $(VENV)/.train ## bring back the version before MODEL's last promotion
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving rollback $$model $(ARGS); done
 
 scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(VERSION:%=--version %) $(ARGS); done
 
 verify: $(VENV)/.train ## check every archive of model_store/, or one: ARGS=file; needs no server
 	@$(PYTHON) -m serving verify $(ARGS)
@@ -103,7 +128,7 @@ rotate-tokens: $(VENV)/.train ## make new tokens on the running server; the old 
 # --- how fast
 
 tune: artifacts $(VENV)/.bench ## find the fastest recipe for MODEL on this machine, write it, rebuild the archive; GOAL="p99<50ms"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.tune $$model $(GOAL:%=--goal "%") $(ARGS); $(MAKE) --no-print-directory archive MODEL=$$model; done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.tune $$model $(if $(GOAL),--goal "$$GOAL") $(ARGS); $(MAKE) --no-print-directory archive MODEL=$$model; done
 
 bench bench-peers: MODEL = resnet18 sounds intents
 bench: $(VENV)/.bench ## measure the bundle and TorchServe's stock handlers: pictures, sounds, texts; ARGS="vision --rounds 5"
@@ -191,9 +216,10 @@ $(TORCHTEXT)/.torchtext: requirements/torchtext.txt
 	@bench/requirements/install.sh $(VENV) $(@D) $<
 	@touch $@
 
-# Trained again when its config has changed, and always by a `make train` with DATA, ARGS or BASE.
+# `make train` trains again when the config has changed, and always with DATA, ARGS or BASE. Any other target trains only a model that
+# has no artifact; else it says that the config is newer.
 artifacts/%/model.json: train/configs/%.yaml $(if $(filter train,$(MAKECMDGOALS)),$(if $(DATA)$(ARGS)$(BASE),FORCE)) | $(if $(BASE),$(TORCHTEXT)/.torchtext,$(VENV)/.train)
-	@$(if $(BASE),$(TORCHTEXT)/bin/python,$(PYTHON)) -m train $* $(TRAIN)
+	@$(if $(BASE),$(TORCHTEXT)/bin/python,$(PYTHON)) -m train $* $(if $(filter train,$(MAKECMDGOALS)),$(TRAIN),--if-missing)
 
 # An imported model has no config: its artifact is there, or `make import` makes it.
 imported = $(and $(wildcard artifacts/$(1)/model.json),$(if $(wildcard train/configs/$(1).yaml),,yes))

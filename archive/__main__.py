@@ -6,8 +6,9 @@ python -m archive digits --version 2.0
 
 import argparse
 import logging
-import sys
 from pathlib import Path
+
+from model_defs.command import reported
 
 RECIPES = Path("archive/recipes")
 
@@ -22,17 +23,18 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("model_store"), help="where archives go (default: %(default)s)")
     arguments = parser.parse_args()
 
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    with reported("archive"):
+        package(arguments)
+
+
+def package(arguments: argparse.Namespace) -> None:
     from archive import make_rule
     from archive.build import build, sha256
     from handlers import comparison_report
-    from model_defs.errors import BundleError
 
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     for model in arguments.models:
-        try:
-            made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
-        except BundleError as error:
-            sys.exit(f"error: {error}")
+        made = build(arguments.artifacts / model, RECIPES / f"{model}.yaml", arguments.store, arguments.version)
         make_rule.write(made)
         if compared := comparison_report.read_packed(made):
             print(f"{model}: {compared}")

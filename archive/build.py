@@ -23,7 +23,7 @@ from handlers import base
 from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
-from model_defs.bundle_format import MANIFEST, MODEL, RECIPE, SCHEMA, SUMS, read_sums
+from model_defs.bundle_format import MANIFEST, MODEL, MODEL_NAME, RECIPE, SCHEMA, SUMS, VERSION, read_sums
 from model_defs.imports import PROJECT, modules
 
 REFERENCE = "eager"  # the runtime that every archive holds, next to its own
@@ -41,6 +41,7 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
         RuntimeUnavailable: the runtime cannot do what the recipe asks on this machine.
         WrongAnswer: the handler does not answer the samples as they were answered in training.
     """
+    check_name(artifact.name, version)
     checked = recipes.read(recipe)
     if not (artifact / MODEL).exists():
         raise ArchiveError(f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it")
@@ -51,6 +52,17 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
         staged, trained = Path(work, "staged"), Artifact.read(artifact)
         prove(trained, assemble(trained, checked.handler, staged), checked.batchSize)
         return pack(artifact.name, staged, recipe, store, version)
+
+
+def check_name(name: str, version: str) -> None:
+    """
+    Raises:
+        ArchiveError: an archive of this name would be found as another model's, or would not be found.
+    """
+    if not MODEL_NAME.fullmatch(name):
+        raise ArchiveError(f"{name!r}: a model's name is a letter, then letters, digits and underscores, 63 at most: my_flowers")
+    if not VERSION.fullmatch(version):
+        raise ArchiveError(f"version {version!r}: expected numbers, and perhaps a pre-release, such as 2.0 or 2.0.1-rc1")
 
 
 def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:

@@ -25,7 +25,7 @@ from bench.load import LoadError, Target
 from handlers import base
 from handlers.request import RawRequest
 from model_defs.artifact import Artifact
-from model_defs.errors import BundleError
+from model_defs.command import reported
 
 ARTIFACTS, RECIPES, OUTPUT = Path("artifacts"), Path("archive/recipes"), Path("runs/bench")
 CLIENTS = (1, 4, 16, 64)
@@ -200,14 +200,12 @@ def main() -> None:
         print(report.write(found, arguments.output / "growth.json"))
         return
     reports = []
-    try:
+    with reported("bench"):
         for name in names:
             found = overhead(arguments) if name == "server" else [bench(CASES[name], arguments)]
             for each in found:
                 console.print(report.table(each))
             reports += found
-    except BundleError as error:
-        sys.exit(f"error: {error}")
     file = report.write(reports, arguments.output / "bench.json")
     picture = report.draw(reports, arguments.output / "bench.png")
     for each in reports:

@@ -11,7 +11,6 @@ several batch sizes. The best goes into the recipe, with a comment that has the 
 import argparse
 import contextlib
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from handlers.request import RawRequest
 from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from model_defs.errors import BundleError
+from model_defs.command import reported
 from serving.client import BYTES, TYPES, Client
 from serving.registry import Registry
 from serving.state import ServerError, StateDir
@@ -185,13 +184,11 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
     file, artifact = RECIPES / f"{arguments.model}.yaml", ARTIFACTS / arguments.model
-    try:
+    with reported("tune"):
         goal = Goal(arguments.goal)
         with tempfile.TemporaryDirectory(prefix="tune-") as folder:
             tuning = Tuning(Artifact.read(artifact), file, goal, 60 * arguments.minutes, Path(folder), arguments.input)
             best = tuning.run()
-    except BundleError as error:
-        sys.exit(f"error: {error}")
     picture = tuning_view.draw(tuning.trials, best, artifact / "report" / "tuning.png")
     print(f"best for {goal.text}: {best.candidate}; the picture: {picture}")
     if not arguments.dry_run:

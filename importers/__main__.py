@@ -13,6 +13,7 @@ from pathlib import Path
 from importers import answers, expect, inputs, kinds, write
 from importers.expect import shown
 from importers.found import ImportRefused, Question
+from model_defs.command import reported
 from model_defs.errors import BundleError
 from model_defs.exact_image import INTERPOLATIONS
 
@@ -47,12 +48,11 @@ def main(arguments: list[str]) -> None:
     if not flags.name and not flags.source:
         print(kinds.listed())
         return
-    try:
-        run(flags, Path())
-    except BundleError as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
-    except (OSError, MemoryError, RecursionError) as error:
-        sys.exit(f"error: {error or type(error).__name__}")
+    with reported("import"):
+        try:
+            run(flags, Path())
+        except BundleError as error:
+            sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 def run(flags: argparse.Namespace, project: Path) -> list[Path]:

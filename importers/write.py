@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,11 +14,11 @@ from importers.found import Found, ImportRefused, Question
 from importers.inputs import Input
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
+from model_defs.bundle_format import MODEL_NAME
 from model_defs.metrics import measure
 
 ARTIFACTS, CONFIGS, RECIPES = Path("artifacts"), Path("train/configs"), Path("archive/recipes")
 DEFAULT = "default.yaml"  # where the recipes have one, a recipe says only what differs
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 SOURCE = "imported"
 MOST_SAMPLES, MOST_CALIBRATION = 8, 256
 FEW = 8  # so few inputs with a label are both the test set and the calibration
@@ -39,7 +38,7 @@ def check(name: str, project: Path) -> None:
     Raises:
         ImportRefused: no name for a model, or that of a model that was trained here.
     """
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise ImportRefused(f"NAME={name}: a name is a letter, then letters, digits and underscores, 63 at most: NAME=pets")
     if (config := project / CONFIGS / f"{name}.yaml").exists():
         raise ImportRefused(f"NAME={name}: {config} trains a model of that name; take another name")

@@ -64,6 +64,7 @@ class Artifact(msgspec.Struct):
     metrics: dict[str, float]  # on the test set, by the name of the function in `metrics.py`; evaluations compare the first
     data: dict[str, Any]  # the source's class_path, its fingerprint, the number of examples in each split
     versions: dict[str, str]
+    arguments: list[str] = []  # of the training's command, in addition to the config
     folder: Path = Path()
 
     @classmethod

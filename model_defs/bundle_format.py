@@ -27,6 +27,9 @@ SUMS = "SHA256SUMS"  # next to the archives
 SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")  # as `sha256sum` writes it
 MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
+MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # fits into file names, URLs, archive names and make's variables
+VERSION = re.compile(r"(\d+(?:\.\d+)*)([-.]?[A-Za-z][A-Za-z0-9.]*)?(\+[A-Za-z0-9.]+)?", re.ASCII)  # 2.0, 2.0.1-rc1, 2.0+gpu
+
 TOLERANCE = 1e-3  # how far a number may lie from the one that training recorded, unless the recipe says otherwise
 
 
@@ -54,3 +57,21 @@ def read_sums(file: Path) -> dict[str, str]:
             wrong = f"{match[2]!r} stands there twice" if match else "no SHA-256 and file name"
             raise SumsError(f"{file}:{number}: {wrong}; mend or remove the line")
     return known
+
+
+def version_order(version: str) -> tuple:
+    """A sort key that puts 1.10 after 1.9, and 1.0.0-rc1 before 1.0.0. The Makefile sorts archives in the same order.
+
+    Raises:
+        ValueError: no version; see `VERSION`.
+    """
+    match = VERSION.fullmatch(version)
+    if not match:
+        raise ValueError(f"{version!r} is no version: expected numbers, and perhaps a pre-release, such as 2.0 or 2.0-rc1")
+    numbers, pre_release, build = match.groups()
+    return [int(part) for part in numbers.split(".")], pre_release is None, natural(pre_release), natural(build)
+
+
+def natural(text: str | None) -> list[tuple[int, int, str]]:
+    """A sort key that puts rc2 before rc10."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"[0-9]+|[A-Za-z]+", text or "")]

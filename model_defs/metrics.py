@@ -111,6 +111,18 @@ def metric_loss(name: str, before: float, after: float) -> float:
     return after - before if name in LOWER_IS_BETTER else before - after
 
 
+def chance(name: str, truths: list) -> float:
+    """The metric's value without a look at the inputs: of always answering the most frequent label, or the mean, or the last
+    season. Macro F1, IoU and the precisions are compared with 0."""
+    if name == "accuracy":
+        return max(Counter(truths).values()) / len(truths)
+    if name == "relative_error":
+        return 1.0
+    if name in LOWER_IS_BETTER:
+        return math.inf
+    return 0.0
+
+
 def number_pairs(answers: Answers, truths: list[dict]) -> Iterator[tuple[float, float]]:
     """Each number of the answers with the true one, from `{"value": 3.5}` or `{"forecast": [3.5, ...]}`.
 

@@ -14,19 +14,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from model_defs.errors import BundleError
+from model_defs.command import reported
 from serving import commands, config
 from serving.state import FOLDER, StateDir
 
 
 def main() -> None:
     arguments = parser().parse_args()
-    try:
+    with reported("serving"):
         sys.exit(arguments.run(StateDir(arguments.home), arguments))
-    except BundleError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from model_defs.answer_diff import difference
-from model_defs.bundle_format import COMPARISON, MANIFEST, SAMPLES, SAMPLES_FILE, TOLERANCE
+from model_defs.bundle_format import COMPARISON, MANIFEST, SAMPLES, SAMPLES_FILE, TOLERANCE, VERSION, version_order
 from model_defs.cpus import usable_cpus
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
@@ -210,16 +210,11 @@ class Registry:
 
     def newest(self, model: str) -> str:
         """The highest version of the model that the store has."""
-        archive = re.compile(rf"{re.escape(model)}-(\d.*)\.mar")
+        archive = re.compile(rf"{re.escape(model)}-({VERSION.pattern})\.mar", re.ASCII)
         versions = [match[1] for name in sums(self.store) if (match := archive.fullmatch(name))]
         if not versions:
             raise ServerError(f"no archive of {model!r} in {self.store}/; make archive MODEL={model} makes one")
-        return max(versions, key=in_order)
-
-
-def in_order(version: str) -> list[tuple[int, str]]:
-    """A sort key that puts 1.10 after 1.9."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.findall(r"\d+|[^\d.]+", version)]
+        return max(versions, key=version_order)
 
 
 def error_of(change: Callable[[str, str], None], model: str, version: str) -> ServerError | None:

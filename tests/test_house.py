@@ -24,6 +24,7 @@ ALLOWED = {
     "bench": {"model_defs", "handlers", "archive", "serving"},
 }
 COMPARED_WITH = {
+    "model_defs.command",
     "model_defs.cpus",
     "model_defs.answer_diff",
     "model_defs.bundle_format",

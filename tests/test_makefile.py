@@ -1,10 +1,14 @@
 """The Makefile: the commands that it would run in a folder that looks like the project."""
 
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
+
+from model_defs.bundle_format import version_order
 
 AGES = (
     "train/configs/x.yaml",
@@ -16,6 +20,7 @@ AGES = (
     ".venv/.train",
     "artifacts/x/model.json",
 )
+OF_MAKE = ("MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS")
 
 
 @pytest.fixture
@@ -29,10 +34,10 @@ def make(tmp_path):
         os.utime(file, (1_000_000 + age, 1_000_000 + age))
     (tmp_path / "model_store").mkdir()
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, dry: bool = True) -> str:
         # Without the arguments of the `make test` that runs this test.
-        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
-        done = subprocess.run(["make", "-n", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        environment = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+        done = subprocess.run(["make", *["-n"] * dry, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.stdout + done.stderr
 
     run.folder = tmp_path
@@ -106,9 +111,59 @@ def test_a_listed_file_that_is_gone_is_a_reason_to_build_again(make):
 
 def test_a_changed_config_or_given_data_trains_anew(make):
     assert "-m train" not in make("train", "MODEL=x")
-    assert f"-m train x --data.root='{make.folder}/pictures'" in make("train", "MODEL=x", "DATA=pictures")
+    assert '-m train x --data.root="$DATA"' in make("train", "MODEL=x", "DATA=pictures")
     os.utime(make.folder / AGES[0])
-    assert "-m train x" in make("train", "MODEL=x")
+    said = make("train", "MODEL=x")
+    assert "-m train x" in said and "--if-missing" not in said
+
+
+@pytest.mark.parametrize("target", ["archive", "serve", "register", "promote"])
+def test_only_make_train_trains_over_an_artifact(make, target):
+    os.utime(make.folder / AGES[0])
+    assert "-m train x --if-missing" in make(target, "MODEL=x")
+
+
+@pytest.mark.parametrize("data", ["my pictures", "Anna's", 'say "a"', "a$b", "a;b", "$(pwd)"])
+def test_data_may_hold_any_character(make, data):
+    python = make.folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(exist_ok=True)
+    python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    python.chmod(0o755)
+    assert f"-m|train|x|--data.root={data}|--seed_everything=1|" in make(
+        "-r", "train", "MODEL=x", f"DATA={data}", "ARGS=--seed_everything=1", dry=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "MODLE=x"], "make train reads no MODLE; it reads ARGS BASE DATA MODEL"),
+        (["archive", "MODEL=x", "DATA=pictures"], "make archive reads no DATA; it reads MODEL VERSION"),
+        (["rollback", "MODEL=x", "VERSION=1.0"], "make rollback reads no VERSION; it reads ARGS MODEL"),
+        (["clean", "MODEL=x"], "make clean reads no MODEL; it reads no variables"),
+    ],
+)
+def test_a_variable_that_no_target_reads_is_refused(make, arguments, said):
+    assert said in make(*arguments)
+
+
+def test_every_target_says_which_variables_it_reads():
+    makefile = Path("Makefile").read_text(encoding="utf-8")
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()) - {"FORCE"}
+    table = re.search(r"^reads := ((?:.*\\\n)*.*)$", makefile, re.M)[1].replace("\\\n", " ")
+    assert {entry.partition(":")[0] for entry in table.split()} == targets
+
+
+# In their order.
+VERSIONS = ["1.0-rc1", "1.0", "1.0+gpu", "1.0.0-rc1", "1.0.0-rc10", "1.0.0", "1.9", "1.10.dev1", "1.10", "2.0rc1", "2.0"]
+
+
+@pytest.mark.parametrize("count", range(1, len(VERSIONS) + 1))
+def test_the_newest_version_is_the_one_that_the_server_takes(make, count):
+    for version in [*VERSIONS[:count], "x-3.0", "3-1.0"]:
+        archived(make, version, newer=False)
+    assert f"-m archive x --version {VERSIONS[count - 1]}\n" in make("archive", "MODEL=x")
+    assert sorted(VERSIONS[::-1], key=version_order) == VERSIONS
 
 
 def test_a_model_that_is_not_there_says_which_are(make):

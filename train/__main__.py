@@ -4,6 +4,7 @@
     python -m train cifar10 --data.root=/pictures            # any key of the config can be given on the command line
     python -m train digits --model.network=model_defs.vision.TorchvisionClassifier --model.network.name=resnet18
     python -m train digits --resume                          # continue where a training was killed
+    python -m train digits --if-missing                      # only if there is no artifact
     torchrun --nproc-per-node=4 -m train digits --trainer.devices=4 --trainer.strategy=ddp
     python -m train digits --help
 
@@ -12,6 +13,7 @@ model_defs/artifact.py.
 """
 
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
@@ -19,9 +21,14 @@ import warnings
 from pathlib import Path
 
 from model_defs.artifact import MODEL, Artifact
+from model_defs.bundle_format import MODEL_NAME
+from model_defs.command import reported
 from model_defs.errors import BundleError
+from model_defs.metrics import chance, metric_loss
 
 CONFIGS, ARTIFACTS, RUNS = Path("train/configs"), Path("artifacts"), Path("runs")
+ERRORS = "errors"  # in the runs' folder
+IF_MISSING = "--if-missing"  # make gives it where the target is not `train`
 
 
 def main(arguments: list[str], artifacts: Path = ARTIFACTS, runs: Path = RUNS) -> None:
@@ -31,16 +38,58 @@ def main(arguments: list[str], artifacts: Path = ARTIFACTS, runs: Path = RUNS) -
         sys.exit(f"{given}usage: python -m train NAME [--key=value ...], where NAME is one of: {', '.join(names)}")
     silence_libraries()
 
-    try:
-        artifact = train(arguments[0], arguments[1:], artifacts, runs)
-    except BundleError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: no artifact was written; run it again to start over, or with --resume to go on")
+    name, *overrides = arguments
+    with reported("train", runs / ERRORS):
+        check_name(name)
+        if IF_MISSING in overrides and (artifacts / name / MODEL).is_file():
+            print(unchanged(artifacts / name))
+            return
+        try:
+            artifact = train(name, [given for given in overrides if given != IF_MISSING], artifacts, runs)
+        except KeyboardInterrupt:
+            sys.exit("interrupted: no artifact was written; run it again to start over, or with --resume to go on")
     if artifact is None:
         return
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in artifact.metrics.items())
     print(f"{artifact.folder}/: {metrics} on {artifact.data['examples']['test']:,} test examples; pictures in its report/")
+    if line := learned_nothing(artifact):
+        print(line)
+
+
+def learned_nothing(artifact: Artifact) -> str | None:
+    """What to say of a model whose first metric is no better than chance; None if it is better."""
+    name, value = next(iter(artifact.metrics.items()))
+    by_chance = chance(name, [sample.truth for sample, _ in artifact.test_set()])
+    if metric_loss(name, by_chance, value) < 0:
+        return None
+    return f"it has learned nothing that shows: {name} {value:.4f} is no better than by chance, {by_chance:.4f}"
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        BundleError: archives of this name could not be told from another model's: digits-2-1.0.mar.
+    """
+    if not MODEL_NAME.fullmatch(name):
+        raise BundleError(
+            f"{CONFIGS}/{name}.yaml: a model's name is a letter, then letters, digits and underscores, 63 at most; rename it"
+        )
+
+
+def unchanged(folder: Path) -> str:
+    """What to say where the config is newer than the artifact, and nobody asked for a training."""
+    given = given_with(Artifact.read(folder))
+    how = f", which was trained with {given}," if given else ""
+    return (
+        f"{CONFIGS}/{folder.name}.yaml is newer than {folder}/{how} and the artifact stays as it is; "
+        f"to train it again: make train MODEL={folder.name}{' ' + given if given else ''}"
+    )
+
+
+def given_with(artifact: Artifact) -> str:
+    """The variables of make that the artifact was trained with."""
+    variables = {"DATA": artifact.data.get("root", ""), "ARGS": shlex.join(artifact.arguments)}
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items() if value)
 
 
 def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Path = RUNS) -> Artifact | None:
@@ -81,16 +130,18 @@ def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Pa
 
 
 def check_replaces(folder: Path, root: str | None) -> None:
-    """Refuse to replace a model of the user's data by one of the config's own data. `make` trains again when a config has
-    changed, and does not know DATA then.
+    """Refuse to replace a model of the user's data by one of the config's own data.
 
     Raises:
         BundleError: the artifact in `folder` was trained on data that the user gave, and now none is given.
     """
-    before = Artifact.read(folder).data.get("root") if (folder / MODEL).is_file() else None
-    if before and root is None:
+    if not (folder / MODEL).is_file():
+        return
+    before = Artifact.read(folder)
+    if before.data.get("root") and root is None:
         raise BundleError(
-            f"{folder}/ was trained on {before}, and now no data is given: train it again with DATA=<folder>, or remove {folder}/"
+            f"{folder}/ was trained with {given_with(before)}, and now no data is given: "
+            f"train it again with DATA=<folder>, or remove {folder}/"
         )
 
 

@@ -1,10 +1,14 @@
 """The callbacks that every training has: progress, and the checkpoints of the best epoch and of an interrupted training."""
 
 from datetime import timedelta
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 
 class EpochPrinter(Callback):
@@ -19,6 +23,21 @@ class EpochPrinter(Callback):
         passed = timedelta(seconds=round(monotonic() - self.started))
         if trainer.is_global_zero:
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown} ({passed})", flush=True)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint next to its place, and then renames it: the file is whole or not there. Lightning's own writer goes
+    through the system's temporary folder, which may be on another file system, where a move is a copy."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.unfinished")
+        try:
+            torch.save(checkpoint, unfinished)
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -11,9 +11,10 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from model_defs.errors import BundleError
-from train.callbacks import BestCheckpoint, EpochPrinter, LastCheckpoint
+from train.callbacks import BestCheckpoint, EpochPrinter, LastCheckpoint, WholeCheckpointIO
 from train.config_check import ConfigError, check_monitors, check_values, one_line, root_cause
 
 CPU_FLAGS = Path("/proc/cpuinfo")
@@ -29,6 +30,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, *args: Any, runs: Path, **options: Any):
         self.runs = runs
+        self.overrides: list[str] = []  # what the command line adds to the config
         super().__init__(*args, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -51,6 +53,7 @@ class TrainingCLI(LightningCLI):
         Raises:
             ConfigError: a key that does not exist, or a value that it cannot have.
         """
+        _, *self.overrides = args
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
@@ -83,6 +86,8 @@ class TrainingCLI(LightningCLI):
         given = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, Logger)]
         location = {"save_dir": str(self.runs.parent), "name": self.runs.name, "version": version}
         trainer = super().instantiate_trainer(logger=[TensorBoardLogger(**location), CSVLogger(**location), *given], **options)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
         for callback in trainer.checkpoint_callbacks:
             callback.dirpath = callback.dirpath or str(self.folder / "checkpoints")
         if self.interrupted and trainer.is_global_zero and (self.folder / METRICS).exists():  # the logger would remove it

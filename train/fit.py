@@ -9,6 +9,13 @@ from train.callbacks import BestCheckpoint
 from train.cli import TrainingCLI
 from train.config_check import ConfigError, one_line
 
+SHOWN = 200  # characters of a library's message
+ADVICE = {  # what torch says -> what to do
+    "Expected more than 1 value per channel": "a batch norm cannot learn from one example; give --data.batch_size=2 or more",
+    "DataLoader worker": "a process that decodes has died, for lack of memory or of /dev/shm; give --data.num_workers=0",
+    "out of memory": "give a smaller --data.batch_size",
+}
+
 
 def fit(cli: TrainingCLI) -> None:
     """Train. Afterwards, in the process that writes the artifact, the CLI's model has the best epoch's weights.
@@ -24,7 +31,9 @@ def fit(cli: TrainingCLI) -> None:
         raise KeyboardInterrupt from stopped
     except MisconfigurationException as error:
         raise ConfigError(one_line(error)) from error
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        if advice := next((advice for said, advice in ADVICE.items() if said in str(error)), None):
+            raise ConfigError(f"{one_line(error)[:SHOWN]}: {advice}") from error
         if cli.interrupted is None or "loading state_dict" not in str(error):
             raise
         raise ConfigError(
@@ -43,4 +52,8 @@ def load_best(cli: TrainingCLI) -> None:
             f"{best.monitor} is {float(best.best_model_score)}: the training diverged; give a lower --model.learning_rate"
         )
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    if any(not tensor.isfinite().all() for tensor in state["state_dict"].values() if tensor.is_floating_point()):
+        raise ConfigError(
+            "the weights of the best epoch are not numbers: the training diverged; give a lower --model.learning_rate"
+        )
     cli.model.load_state_dict(state["state_dict"])

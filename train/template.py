@@ -12,10 +12,11 @@ from pathlib import Path
 import yaml
 
 from model_defs.build import did_you_mean
+from model_defs.bundle_format import MODEL_NAME
+from model_defs.command import reported
 from model_defs.errors import BundleError
 
 TASKS, CONFIGS, RECIPES = Path("train/tasks.yaml"), Path("train/configs"), Path("archive/recipes")
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # fits into file names, URLs, archive names and make's variables
 DATA = re.compile(r"^(data: \{class_path: )[\w.]+", re.M)
 
 
@@ -25,10 +26,8 @@ class TemplateError(BundleError):
 
 def main(arguments: list[str]) -> None:
     name, task = [*arguments, "", ""][:2]
-    try:
+    with reported("new"):
         made = create(name, task)
-    except TemplateError as error:
-        sys.exit(f"error: {error}")
     print(f"made {' and '.join(map(str, made))}; change in them what you like, then:")
     print(f"  make train MODEL={name} DATA=folder    # {tasks()[task]['looks']}")
     print(f"  make serve MODEL={name}")
@@ -42,7 +41,7 @@ def create(name: str, task: str, project: Path = Path()) -> tuple[Path, Path]:
     """
     if not name or not task:
         raise TemplateError(f"say which: make new NAME=flowers TASK=image-classification; tasks: {', '.join(tasks())}")
-    if not NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise TemplateError(
             f"NAME={name}: a model's name is a letter, then letters, digits and underscores, 63 at most: NAME=my_flowers"
         )

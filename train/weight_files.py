@@ -98,7 +98,7 @@ def is_safetensors(head: bytes, file_bytes: int) -> bool:
 
 def how_to_resave(file: Path, head: bytes) -> str | None:
     """What to do with a file that torch or pickle wrote; None for any other file. Only a zip's list of names is read."""
-    kind, load = None, f"torch.load('{file}', weights_only=True)"
+    kind, load = None, f"(lambda d: d.get('state_dict', d.get('model', d)))(torch.load('{file}', weights_only=True))"
     if head.startswith(b"PK\x03\x04"):
         kind = "a file of torch.save"
         try:

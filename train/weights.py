@@ -15,6 +15,7 @@ from train.head import Rows, can_follow, listed, rows_by_label
 from train.layers import WRAPPED, is_within
 from train.weight_files import Weights
 
+WRAPPERS = ("module.", "model.", "_orig_mod.", WRAPPED)
 AUXILIARY = ("aux_classifier.", "aux1.", "aux2.", "AuxLogits.")  # heads of torchvision's that only its own training uses
 COUNTER = ".num_batches_tracked"  # of a batch norm; older files lack it, and torch then begins at 0
 
@@ -62,11 +63,20 @@ def aligned(network: nn.Module, tensors: dict[str, Tensor]) -> tuple[dict[str, T
     """(the network's own tensors, the given ones) under the same names. If the given ones are of the inner network alone, as
     torchvision's are, so are the own ones."""
     own = network.state_dict()
+    tensors = unwrapped(tensors, own.keys())
     inner = {name: tensor for name, tensor in own.items() if name.startswith(WRAPPED)}
     if inner and not tensors.keys() & own.keys():
         own, tensors = inner, {f"{WRAPPED}{name}": tensor for name, tensor in tensors.items()}
     auxiliary = [name for name in tensors if name not in own and name.removeprefix(WRAPPED).startswith(AUXILIARY)]
     return own, {name: tensor for name, tensor in tensors.items() if name not in auxiliary}
+
+
+def unwrapped(tensors: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """The tensors without what DataParallel, torch.compile and Lightning put in front of all names."""
+    for prefix in WRAPPERS * 2:
+        if tensors and tensors.keys().isdisjoint(own) and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def with_head(

@@ -13,13 +13,14 @@ from model_defs.artifact import Artifact, Sample
 from model_defs.metrics import measure
 from train import report
 from train.cli import TrainingCLI
-from train.data.example import Example
+from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.task import Task
 
 MOST_SAMPLES = 8
 MOST_CALIBRATION = 256  # training inputs for an int8 export
 BATCH_SIZE = 16
+NOT_KEPT = ("--data.root", "--resume")  # model.json says of the data which it was
 
 
 def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
@@ -33,6 +34,7 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
         metrics={},
         data=described(data),
         versions=files.versions(task.spec["class_path"], task.hparams.transform["class_path"]),
+        arguments=[given for given in cli.overrides if not given.startswith(NOT_KEPT)],
         folder=folder,
     )
     artifact.write(task.network, task.transform)
@@ -42,6 +44,11 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
     given = answers(task, Artifact.read(folder), payloads)
     truths = [example.truth for example in examples]
     artifact.metrics = {name: measure(name)(given, truths) for name in task.metrics}
+    for name, value in artifact.metrics.items():
+        if not math.isfinite(value):
+            raise DataError(
+                f"{name} is {value} on the test set: the answers or the truths are not numbers; see the data's labels"
+            )
     digits = len(str(len(examples) - 1))
     answered = [
         (Sample(f"{index:0{digits}}{example.suffix}", example.truth, answer), payload)
@@ -57,7 +64,7 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
 
 def described(data: Examples) -> dict:
     """What model.json says of the data. `root` is the name of the folder or file that the user gave, if any."""
-    root = {"root": Path(data.given_root).name} if data.given_root else {}
+    root = {"root": Path(data.given_root).absolute().name} if data.given_root else {}
     return {"source": type(data).__name__, **root, "sha256": data.fingerprint(), "examples": data.counts()}
 
 

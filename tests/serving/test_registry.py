@@ -16,7 +16,7 @@ from archive import bom
 from serving import server
 from serving.client import Client
 from serving.errors import ServerError
-from serving.registry import Registry, in_order
+from serving.registry import Registry
 from serving.state import StateDir
 from tests.bundle import settings_for, wait_for
 from tests.serving.conftest import sign
@@ -61,10 +61,6 @@ def kill_frontend(home: StateDir) -> None:
     pid = home.require().pid
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-
-
-def test_versions_are_numbers_not_words():
-    assert sorted(["1.10", "1.9", "2.0", "1.0"], key=in_order) == ["1.0", "1.9", "1.10", "2.0"]
 
 
 def test_swaps_under_load_lose_no_request_and_rollback_returns(own):

@@ -122,6 +122,13 @@ def test_mixed_precision_learns_and_the_artifact_is_fp32(tmp_path):
     assert artifact.metrics["accuracy"] > 0.3
 
 
+def test_a_decoding_process_that_dies_is_one_line(tmp_path):
+    killing = '[{"class_path": "tests.train.kill_training.KillTraining", "init_args": {"at": 20}}]'
+    options = ["--trainer.max_epochs=1", "--data.num_workers=1", "--data.cache=false", f"--model.augment={killing}"]
+    with pytest.raises(SystemExit, match=r"^error: DataLoader worker .*give --data\.num_workers=0"):
+        main(["intents", *options], tmp_path / "artifacts", tmp_path / "runs")
+
+
 def test_a_training_that_diverges_says_so(tmp_path):
     options = ["--trainer.max_epochs=2", "--model.learning_rate=1e30"]
     with pytest.raises(SystemExit, match=r"^error: val_loss is (inf|nan): the training diverged; give a lower --model\.learning"):

@@ -94,10 +94,11 @@ def test_a_file_that_could_run_code_is_not_opened(name, suffix, tmp_path):
     assert not mark.exists()
 
 
-def test_the_line_that_saves_weights_again_works(tmp_path, monkeypatch):
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+def test_the_line_that_saves_weights_again_works(key, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = nn.Linear(3, 2).state_dict()
-    torch.save(given, "weights.pt")
+    torch.save({key: given, "epoch": 3} if key else given, "weights.pt")
     with pytest.raises(SpecError) as refused:
         read_weights("weights.pt")
     line = str(refused.value).partition('python -c "')[2].removesuffix('"')

@@ -46,6 +46,23 @@ def test_all_but_the_head_comes_from_torchvision_s_weights(name):
     assert all(torch.equal(state[key], value) for key, value in source.state_dict().items() if key not in HEADS[name])
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "model.module.", "_orig_mod."])
+def test_what_is_in_front_of_all_names_is_taken_away(prefix):
+    source = TorchvisionClassifier(num_classes=3).network
+    given = {f"{prefix}{name}": tensor for name, tensor in copied(source).items()}
+    network, head = made(TorchvisionClassifier, 3)
+    assert load_weights(network, Weights(given, "x"), head, ["a", "b", "c"]).new == []
+    assert torch.equal(network.network.conv1.weight, source.conv1.weight)
+
+
+def test_a_checkpoint_of_a_training_of_this_project_is_taken():
+    source, _ = made(TorchvisionClassifier, 3)
+    network, head = made(TorchvisionClassifier, 3)
+    given = {f"network.{name}": tensor + 1 for name, tensor in copied(source).items()}
+    assert load_weights(network, Weights(given, "x"), head, ["a", "b", "c"]).new == []
+    assert torch.equal(network.network.conv1.weight, source.network.conv1.weight + 1)
+
+
 def test_older_weights_may_lack_the_counters_of_batch_norms():
     source = TorchvisionClassifier(num_classes=3).network
     given = {name: tensor for name, tensor in copied(source).items() if not name.endswith("num_batches_tracked")}

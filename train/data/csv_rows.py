@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.data.example import DataError
+from train.data.notes import tell_left_out
 from train.data.splits import SPELLINGS
 
+SEPARATORS = (";", "\t", "|")  # that files have in place of commas
 csv.field_size_limit(10_000_000)  # characters; the csv module's own limit is shorter than a long review
 
 
@@ -23,25 +25,35 @@ class Row(NamedTuple):
     source: str
 
 
-def csv_splits(root: Path, columns: Sequence[str]) -> dict[str, list[Row]]:
+def csv_splits(root: Path, columns: Sequence[str], are_all_used: bool = False) -> dict[str, list[Row]]:
     """The rows of `root/train.csv`, `root/test.csv` and, if it exists, `root/validation.csv`. If `root` is one CSV file, all its
-    rows are "train".
+    rows are "train". It says what it leaves out.
 
     Args:
         columns: every row has these, and none of their cells is empty.
+        are_all_used: whether the caller uses the other columns, too.
 
     Raises:
         DataError: a file or a column is missing, a row has another length than the header, or a cell is empty.
     """
-    if root.is_file():
-        return {"train": list(csv_rows(root, columns))}
+    files = {"train": root} if root.is_file() else split_files(root)
+    splits = {name: list(csv_rows(file, columns)) for name, file in files.items()}
+    if not root.is_file():
+        tell_left_out(file.name for file in sorted(root.glob("*.csv")) if file not in files.values())
+    if splits["train"] and not are_all_used:
+        tell_left_out(f"column {name!r}" for name in splits["train"][0].cells if name not in columns)
+    return splits
+
+
+def split_files(root: Path) -> dict[str, Path]:
+    """The file of each split; for the error see `csv_splits`."""
     files = {}
     for name, spellings in SPELLINGS.items():
         candidates = [root / f"{spelling}.csv" for spelling in spellings]
         files[name] = next((file for file in candidates if file.is_file()), None)
         if files[name] is None and name != "validation":
             raise DataError(f"{candidates[0]}: no such file; DATA=<folder> takes one with train.csv and test.csv")
-    return {name: list(csv_rows(file, columns)) for name, file in files.items() if file}
+    return {name: file for name, file in files.items() if file}
 
 
 def csv_rows(file: Path, columns: Sequence[str], may_be_empty: bool = False) -> Iterator[Row]:
@@ -52,9 +64,13 @@ def csv_rows(file: Path, columns: Sequence[str], may_be_empty: bool = False) -> 
     """
     lines = records(file)
     first, header = next(lines, (1, []))
+    header = [name.strip() for name in header]
     for name in columns:
         if name not in header:
-            raise DataError(f"{file}:{first}: no column {name!r}; the header is {','.join(header) or 'missing'}")
+            said = ",".join(header) or "missing"
+            wrong = next((mark for mark in SEPARATORS if len(header) == 1 and mark in said), None)
+            hint = f"; its columns are separated by {wrong!r}: save it with commas" if wrong else ""
+            raise DataError(f"{file}:{first}: no column {name!r}; the header is {said}{hint}")
     if twice := [name for name in header if header.count(name) > 1]:
         raise DataError(f"{file}:{first}: two columns are called {twice[0]!r}; rename or remove one")
     for line, fields in lines:

@@ -4,28 +4,30 @@ A truth has the format of an answer: `[{"label", "box", "mask"}, ...]`. Boxes ar
 files in base64, white where the object is.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw
+from PIL import Image
 
-from model_defs.image_file import TURNED
 from model_defs.metrics import as_label_masks
 from model_defs.postprocess import CORNERS, png_base64
+from train.data.coco import read_coco
 from train.data.example import DataError, Example
 from train.data.examples import Examples
+from train.data.folders import counted, folders, is_hidden
+from train.data.notes import first_few, tell, tell_left_out
 from train.data.splits import SPELLINGS, Splits, split_folders
 from train.data.synthetic.shapes import scene
-from train.data.vision import SUFFIXES, png_bytes
+from train.data.vision import SUFFIXES, png_bytes, shapes_of
 
-COCO = "_annotations.coco.json"
+COCO = "_annotations.coco.json"  # Roboflow's name for it
 COCO_SPELLINGS = {  # COCO's own folders too: its test split has no annotations, so val2017 is for testing
     "train": (*SPELLINGS["train"], "train2017"),
     "validation": SPELLINGS["validation"],
-    "test": (*SPELLINGS["test"], "test2017", "val2017"),
+    "test": (*SPELLINGS["test"], "val2017", "test2017"),
 }
+BACKGROUNDS = {"background", "ignore", "void", "unlabeled", "unlabelled"}  # as tools begin labels.txt, for the values 0 or 255
 UNKNOWN = 255  # in a mask file: a pixel whose label is not known, as in Pascal VOC
 
 
@@ -54,12 +56,14 @@ class CocoFolder(AnnotatedImages):
 
     def read_root(self) -> Splits:
         if (self.root / COCO).exists():
-            return {"train": self.annotated(self.root, self.root / COCO)}
+            return {"train": read_coco(self.root / COCO, self.root, self.masks)}
         found = split_folders(self.root, COCO_SPELLINGS)
         files = {name: self.annotations(folder) for name, folder in found.items()}
         if not {"train", "test"} <= found.keys():
             raise DataError(f"{self.root}: no train/ and test/ with {COCO} in them; say where the data lies with DATA=<folder>")
-        return {name: self.annotated(folder, files[name]) for name, folder in found.items()}
+        others = (folder for folder in folders(self.root) if folder not in found.values() and folder.name != "annotations")
+        tell_left_out(f"{folder.name}/" for folder in others)
+        return {name: read_coco(files[name], folder, self.masks) for name, folder in found.items()}
 
     def annotations(self, folder: Path) -> Path:
         """
@@ -71,41 +75,6 @@ class CocoFolder(AnnotatedImages):
         if file is None:
             raise DataError(f"{folder}: no {COCO} in it, and no {files[1]}")
         return file
-
-    def annotated(self, folder: Path, file: Path) -> list[Example]:
-        """The pictures in `folder` with their objects from `file`.
-
-        Raises:
-            DataError: the file is not COCO's JSON, or names a picture that does not exist.
-        """
-        try:
-            content = json.loads(file.read_bytes())
-            labels = {category["id"]: category["name"] for category in content["categories"]}
-            pictures = {picture["id"]: picture for picture in content["images"]}
-            truths: dict[Any, list[dict]] = {image_id: [] for image_id in pictures}
-            for annotation in content["annotations"]:
-                if not annotation.get("iscrowd"):
-                    image_id = annotation["image_id"]
-                    truths[image_id].append(self.object_of(annotation, labels[annotation["category_id"]], pictures[image_id]))
-        except (ValueError, LookupError, TypeError) as error:
-            raise DataError(f"{file}: not annotations in COCO's format ({error!r})") from error
-        examples = []
-        for image_id, picture in pictures.items():
-            path = folder / picture["file_name"]
-            if not path.is_file():
-                raise DataError(f"{file}: {path} is not there")
-            examples.append(Example(path, truths[image_id], str(path), path.suffix.lower()))
-        return examples
-
-    def object_of(self, annotation: dict, label: str, picture: dict) -> dict:
-        x, y, width, height = annotation["bbox"]
-        found = {"label": label, "box": dict(zip(CORNERS, (x, y, x + width, y + height), strict=True))}
-        if self.masks:
-            mask = Image.new("1", (picture["width"], picture["height"]))
-            for polygon in annotation["segmentation"]:
-                ImageDraw.Draw(mask).polygon(polygon, 1)
-            found["mask"] = png_base64(np.array(mask))
-        return found
 
 
 class Shapes(CocoFolder):
@@ -147,58 +116,91 @@ class MaskFolder(AnnotatedImages):
     """
 
     def read_root(self) -> Splits:
-        try:
-            labels = (self.root / "labels.txt").read_text(encoding="utf-8-sig").split("\n")
-        except FileNotFoundError:
-            raise DataError(f"{self.root}: no labels.txt in it; the masks' numbers need names, one a line, from 1 on") from None
-        names = {0: None, UNKNOWN: None} | {value: name.strip() for value, name in enumerate(labels, start=1) if name.strip()}
+        names = self.names()
         if (self.root / "images").is_dir():
-            return {"train": self.masked(self.root, names)}
-        found = split_folders(self.root, COCO_SPELLINGS)
-        if not {"train", "test"} <= found.keys():
-            raise DataError(f"{self.root}: no train/ and test/ with images/ and masks/ in them, and no images/ and masks/")
-        return {name: self.masked(folder, names) for name, folder in found.items()}
+            splits = {"train": self.masked(self.root, names)}
+        else:
+            found = split_folders(self.root, COCO_SPELLINGS)
+            if not {"train", "test"} <= found.keys():
+                raise DataError(f"{self.root}: no train/ and test/ with images/ and masks/ in them, and no images/ and masks/")
+            tell_left_out(f"{folder.name}/" for folder in folders(self.root) if folder not in found.values())
+            splits = {name: self.masked(folder, names) for name, folder in found.items()}
+        learned = {entry["label"] for example in splits["train"] for entry in example.truth}
+        if unused := [name for name in names.values() if name and name not in learned]:
+            tell(f"no mask of the training split has {first_few(unused)} of labels.txt: not learned")
+        return splits
 
-    def masked(self, folder: Path, names: dict[int, str | None]) -> list[Example]:
-        """The pictures in `folder` with their masks.
-
-        Args:
-            names: pixel value -> label, or None for background and unknown.
+    def names(self) -> dict[int, str | None]:
+        """Pixel value -> label, from labels.txt; None for background and unknown.
 
         Raises:
-            DataError: a picture has no mask, a mask has another size, or a pixel value has no name.
+            DataError: no such file, not UTF-8, or its first line is the background.
         """
-        examples = []
-        for file in sorted((folder / "images").glob("*")):
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-                mask = folder / "masks" / f"{file.stem}.png"
-                try:
-                    values = np.asarray(Image.open(mask))
-                except OSError as error:
-                    raise DataError(f"{mask}: no mask of {file} ({error})") from None
-                if values.shape != upright_shape(file):
-                    shape = " x ".join(map(str, upright_shape(file)))
-                    raise DataError(f"{mask}: not one number for each of the {shape} pixels of {file}, held upright")
-                found = np.unique(values).tolist()
-                if not {*found} <= names.keys():
-                    raise DataError(f"{mask}: has a number without a line in labels.txt; known are {sorted(names)}")
-                truth = [{"label": names[value], "mask": png_base64(values == value)} for value in found if value]
-                examples.append(Example(file, truth, str(file), file.suffix.lower()))
+        file = self.root / "labels.txt"
+        try:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
+        except FileNotFoundError:
+            raise DataError(f"{self.root}: no labels.txt in it; the masks' numbers need names, one a line, from 1 on") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file}: not UTF-8: byte 0x{error.object[error.start]:02x}; save the file as UTF-8") from None
+        if lines[0].strip("_").lower() in BACKGROUNDS:
+            raise DataError(
+                f"{file}:1: {lines[0]!r} would be the label of the pixels of value 1; the background is 0 and unknown is 255, "
+                "without lines: remove this one"
+            )
+        return {0: None, UNKNOWN: None} | {value: name for value, name in enumerate(lines, start=1) if name}
+
+    def masked(self, folder: Path, names: dict[int, str | None]) -> list[Example]:
+        """The pictures in `folder` with their masks. It says what it leaves out.
+
+        Args:
+            names: see `names`.
+
+        Raises:
+            DataError: a picture has no mask, a mask has another size, or a pixel value has no name; the message lists all.
+        """
+        files = [file for file in sorted((folder / "images").glob("*")) if not is_hidden(file, folder) and not file.is_dir()]
+        pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+        examples, wrong, values = [], [], set()
+        for file in pictures:
+            mask = folder / "masks" / f"{file.stem}.png"
+            try:
+                found = read_mask(mask, file, names)
+            except DataError as error:
+                wrong.append(str(error))
+                continue
+            values.update(found)
+            truth = [{"label": names[value], "mask": png_base64(pixels)} for value, pixels in found.items()]
+            examples.append(Example(file, truth, str(file), file.suffix.lower()))
+        if wrong:
+            raise DataError("\n  ".join([f"{folder}: {len(wrong):,} masks do not fit; mend or remove them:", *wrong]))
+        if values == {UNKNOWN}:
+            raise DataError(f"{folder}/masks: every value is 0 or 255, and 255 means unknown; write 1, the label's line")
+        stems = {file.stem for file in pictures}
+        masks = [mask for mask in (folder / "masks").glob("*.png") if mask.stem not in stems and not is_hidden(mask, folder)]
+        others = [f"{kind} in {folder.name}/images" for kind in counted(file for file in files if file not in {*pictures})]
+        tell_left_out([*others, *([f"{len(masks):,} masks without a picture in {folder.name}"] if masks else [])])
         return examples
 
 
-def upright_shape(file: Path) -> tuple[int, int]:
-    """(height, width) of a picture after its EXIF rotation.
+def read_mask(mask: Path, picture: Path, names: dict[int, str | None]) -> dict[int, np.ndarray]:
+    """Pixel value -> (height, width) bool, for each value except 0.
 
     Raises:
-        DataError: not a picture.
+        DataError: no such mask, another size than the picture's, or a value without a name.
     """
     try:
-        with Image.open(file) as picture:
-            is_turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
-            return picture.size if is_turned else picture.size[::-1]
+        values = np.asarray(Image.open(mask))
     except OSError as error:
-        raise DataError(f"{file}: not a picture ({error}); mend or remove it") from None
+        raise DataError(f"{mask}: no mask of {picture} ({error})") from None
+    upright, _ = shapes_of(picture)
+    if values.shape != upright:
+        shape = " x ".join(map(str, upright))
+        raise DataError(f"{mask}: not one number for each of the {shape} pixels of {picture}, held upright")
+    found = np.unique(values).tolist()
+    if not {*found} <= names.keys():
+        raise DataError(f"{mask}: has a number without a line in labels.txt; known are {sorted(names)}")
+    return {value: values == value for value in found if value}
 
 
 class ShapesMasks(MaskFolder):

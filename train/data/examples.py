@@ -7,7 +7,8 @@ turn truths into what the loss takes.
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,11 @@ from model_defs.errors import InputError
 from model_defs.transform import Transform
 from train.data.dataset import SampleDataset, collate
 from train.data.example import DataError, Example
+from train.data.notes import first_few, tell
 from train.data.sampler import ResumableBatchSampler, ResumableLoader
 from train.data.splits import TEST_SHARE, Splits, hold_out, natural_order
 
-MOST_LISTED = 5  # unreadable examples in an error message
+IMBALANCE = 20  # times more examples of one label than of another: worth a line
 DECODERS = 4  # threads; Pillow and libsndfile release Python's lock
 
 
@@ -131,6 +133,9 @@ class Examples(LightningDataModule):
             for example in examples:
                 for label in self.labels_of(example.truth) - {*labels}:
                     raise DataError(f"{example.source}: the label {label!r} is in no training example")
+            if labels and not any(self.labels_of(example.truth) for example in examples):
+                raise DataError(f"{where}: the {name} split has no labelled example, so nothing can be measured there; add some")
+        tell_imbalance(example.truth for example in splits["train"])
         if len(labels) < self.fewest_labels:
             found = ", ".join(labels) or "without a label"
             raise DataError(f"{where}: every example is {found}; labels expected: {self.fewest_labels} or more")
@@ -150,7 +155,7 @@ class Examples(LightningDataModule):
         """Decode every example before the first epoch, and keep the samples if `cache` is on.
 
         Raises:
-            DataError: some cannot be decoded; the message lists the first few.
+            DataError: some cannot be decoded; the message lists them all.
         """
         wrong: list[str] = []
 
@@ -158,7 +163,7 @@ class Examples(LightningDataModule):
             try:
                 return transform(example.read())
             except (InputError, OSError) as error:
-                wrong.append(f"{example.source}: {error}")
+                wrong.append(f"{example.source}: {str(error).replace('; send ', '; expected ')}")
 
         for name, examples in self.splits.items():
             with ThreadPoolExecutor(DECODERS) as threads:
@@ -166,9 +171,11 @@ class Examples(LightningDataModule):
                 shown = track(samples, f"reading {name}", len(examples), transient=True, disable=not sys.stdout.isatty())
                 self.samples[name] = [sample if self.cache else None for sample in shown]
         if wrong:
-            more = f"\n  and {len(wrong) - MOST_LISTED:,} more" if len(wrong) > MOST_LISTED else ""
-            listed = "".join(f"\n  {line}" for line in sorted(wrong)[:MOST_LISTED])
-            raise DataError(f"{len(wrong):,} examples cannot be read; mend or remove them:{listed}{more}")
+            advice = self.advice(wrong) or "mend or remove them"
+            raise DataError("\n  ".join([f"{len(wrong):,} examples cannot be read; {advice}:", *sorted(wrong)]))
+
+    def advice(self, wrong: list[str]) -> str | None:
+        """What to do about examples that cannot be read, if there is something better than to mend or remove them."""
 
     def counts(self) -> dict[str, int]:
         """The number of examples in each split."""
@@ -217,6 +224,16 @@ class Examples(LightningDataModule):
             raise DataError(f"the {name} split has {error}; train with fewer, or give it more") from None
         collate_fn = partial(collate, task.transform, targets)
         return ResumableLoader(samples, batch_sampler=batches, num_workers=self.num_workers, collate_fn=collate_fn, **options)
+
+
+def tell_imbalance(truths: Iterable[Any]) -> None:
+    """Say so in one line where some labels have few training examples and others many."""
+    counts = Counter(truth for truth in truths if isinstance(truth, str))
+    rare = [(label, count) for label, count in reversed(counts.most_common()) if count * IMBALANCE <= max(counts.values())]
+    if rare:
+        label, most = counts.most_common(1)[0]
+        few = first_few([f"{name} {count:,}" for name, count in rare])
+        tell(f"few training examples: {few}; {label} has {most:,}: answers lean towards it")
 
 
 def as_text(truth: Any) -> str:

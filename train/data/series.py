@@ -14,9 +14,12 @@ from model_defs.sequence import SeriesTransform
 from train.data.csv_rows import csv_rows
 from train.data.example import DataError, Example
 from train.data.examples import Examples
+from train.data.folders import counted, is_hidden
+from train.data.notes import tell, tell_left_out
 from train.data.splits import TEST_SHARE, Splits
 from train.data.synthetic.demand import DAY, demand
 
+NAME = "series"  # the usual column of names
 Values = list[float]
 
 
@@ -29,7 +32,7 @@ class SeriesCSV(Examples):
 
     Args:
         value: the column of values.
-        name: the column with the series' names, if there is one.
+        name: the column with the series' names; by default `series`, if there is one.
         season: values per season: 24 for hours and days.
         history: values that the network sees at most.
         horizon: steps that it forecasts.
@@ -42,7 +45,7 @@ class SeriesCSV(Examples):
         self,
         *args: Any,
         value: str = "value",
-        name: str = "series",
+        name: str | None = None,
         season: int = DAY,
         history: int = 96,
         horizon: int = DAY,
@@ -64,7 +67,11 @@ class SeriesCSV(Examples):
         """
         if not self.root.exists():
             raise DataError(f"{self.root}: no such file or folder; say where the data lies with DATA=<file or folder>")
-        files = sorted(self.root.glob("*.csv")) if self.root.is_dir() else [self.root]
+        entries = (
+            [entry for entry in sorted(self.root.iterdir()) if not is_hidden(entry, self.root)] if self.root.is_dir() else []
+        )
+        files = [entry for entry in entries if entry.suffix == ".csv"] if self.root.is_dir() else [self.root]
+        tell_left_out(counted(entry for entry in entries if entry not in files))
         found: dict[str, Values] = defaultdict(list)
         for file in files:
             for name, value in self.values(file):
@@ -75,7 +82,8 @@ class SeriesCSV(Examples):
 
     def values(self, file: Path) -> Iterator[tuple[str, float]]:
         """(name of the series, value) for each row."""
-        for row in csv_rows(file, [self.value], may_be_empty=True):
+        name = self.name or NAME
+        for row in csv_rows(file, [self.value, *([name] if self.name else [])], may_be_empty=True):
             given = row.cells[self.value]
             try:
                 value = float(given)
@@ -83,23 +91,29 @@ class SeriesCSV(Examples):
                 value = math.nan
             if not math.isfinite(value):
                 raise DataError(f"{row.source}: the {self.value} is {given!r}; fill gaps, say with the value before")
-            yield f"{file}: {row.cells[self.name]}" if self.name in row.cells else str(file), value
+            yield f"{file}: {row.cells[name]}" if name in row.cells else str(file), value
 
     def cut_all(self, series: dict[str, Values]) -> Splits:
         """The examples of every series. Each split has its own part of a series, the oldest for training."""
         splits: Splits = {"train": [], "validation": [], "test": []}
         self.known: list[Values] = []  # the values that training may use
+        short = 0
         for name, values in series.items():
             tested = round((1 - TEST_SHARE) * len(values))
             validated = round((1 - self.validation) * tested)
             self.known.append(values[:validated])
-            for split, start, end in (("train", 0, validated), ("validation", validated, tested), ("test", tested, len(values))):
-                splits[split] += self.cut(name, values, start, end)
+            parts = {"train": (0, validated), "validation": (validated, tested), "test": (tested, len(values))}
+            cut = {split: list(self.cut(name, values, *part)) for split, part in parts.items()}
+            short += not all(cut.values())
+            for split, examples in cut.items():
+                splits[split] += examples
         for split, examples in splits.items():
             if not examples:
                 needed = self.season + math.ceil(self.horizon / min(TEST_SHARE, self.validation * (1 - TEST_SHARE)))
                 where = self.root or type(self).__name__
                 raise DataError(f"{where}: too short for the {split} split; {needed:,} values of a series are needed")
+        if short:
+            tell(f"{short:,} of {len(series):,} series are too short to be in all of training, validation and test")
         return splits
 
     def cut(self, name: str, values: Values, start: int, end: int) -> Iterator[Example]:

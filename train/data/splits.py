@@ -15,12 +15,14 @@ SPELLINGS = {  # split: how its folder or file may be called; the first that exi
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
+ENDING = re.compile(r"[ _-]?(set|data|split)$")  # Train_set, test-data
 TEST_SHARE = 0.2  # of the examples, where the data has no test split
 
 
 def split_folders(root: Path, spellings: Mapping[str, tuple[str, ...]] = SPELLINGS) -> Mapping[str, Path]:
-    """split -> its folder, for the splits that `root` has. "Train" and "TRAIN" are spellings of "train"."""
-    folders = {entry.name.lower(): entry for entry in sorted(root.iterdir()) if entry.is_dir()} if root.is_dir() else {}
+    """split -> its folder, for the splits that `root` has. "Train", "TRAIN" and "train_set" are spellings of "train"."""
+    entries = [entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()] if root.is_dir() else []
+    folders = {ENDING.sub("", entry.name.lower()): entry for entry in entries}
     found = {split: [folders[name] for name in names if name in folders] for split, names in spellings.items()}
     return {split: existing[0] for split, existing in found.items() if existing}
 
@@ -37,11 +39,11 @@ def split(examples: list[Example], share: float, seed: int) -> tuple[list[Exampl
     """(the rest, the held-out part): a random `share` of each label's examples.
 
     At least one example per label is held out, and at least one stays. Examples whose truth is more than one label are split
-    without regard to labels.
+    without regard to labels, those without any (a picture with nothing in it) apart.
     """
     by_label: Splits = defaultdict(list)
     for example in examples:
-        by_label[example.truth if isinstance(example.truth, str) else ""].append(example)
+        by_label[example.truth if isinstance(example.truth, str) else "" if example.truth else "none"].append(example)
     chosen: set[int] = set()
     generator = random.Random(seed)
     for label in sorted(by_label):

@@ -1,6 +1,8 @@
 """Tables: scikit-learn's by name, synthetic trips, and any CSV with a header."""
 
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,15 +15,20 @@ from model_defs.table import TableTransform
 from train.data.csv_rows import Row, csv_splits
 from train.data.example import DataError, Example
 from train.data.examples import Examples
+from train.data.notes import tell
 from train.data.splits import Splits
 from train.data.synthetic.trips import trip
+
+UNKNOWN = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "."}  # cells of a numeric column, in lower case
+FEW = 0.1  # a share of a column's cells that are not numbers by mistake, as it seems
+NEW_CATEGORY = re.compile(r"'(.*?)' has no category")  # as model_defs/table.py says it
 
 
 class TableCSV(Examples):
     """`root/train.csv` and `root/test.csv` (and `validation.csv`), or one CSV file.
 
-    A column is numeric if all its filled cells in train.csv are numbers; otherwise it is categorical. An empty cell is an unknown
-    value.
+    A column is numeric if all its known cells in train.csv are numbers; otherwise it is categorical. An empty cell is an unknown
+    value; in a numeric column, so are `NA`, `NaN`, `null`, `?` and the like.
 
     Args:
         label: the column to predict from the others.
@@ -41,24 +48,56 @@ class TableCSV(Examples):
         self.label, self.categorical, self.leave_out = label, categorical or [], leave_out or []
 
     def read_root(self) -> Splits:
-        splits = csv_splits(self.root, [self.label])
+        splits = csv_splits(self.root, [self.label], are_all_used=True)
         numeric = self.numeric_columns(splits["train"])
         return {name: [self.example_of(row, numeric) for row in rows] for name, rows in splits.items()}
 
     def numeric_columns(self, rows: list[Row]) -> set[str]:
         """
         Raises:
-            DataError: `categorical` or `leave_out` name a column that does not exist, or the label.
+            DataError: `categorical` or `leave_out` name a column that does not exist, or the label; a column has no name; a few
+                cells of a column are not numbers, and all others are.
         """
-        names = {*rows[0].cells} if rows else set()
+        if not rows:
+            return set()
+        names = {*rows[0].cells}
         for key in ("categorical", "leave_out"):
-            for name in getattr(self, key) if rows else ():
+            for name in getattr(self, key):
                 if name not in names - {self.label}:
                     raise DataError(f"{key}: the table has no column {name!r} to tell by{did_you_mean(name, names)}")
+        if "" in names - {*self.leave_out}:
+            raise DataError(
+                f"{self.root}: a column has no name; as a row's number it could give the label away: "
+                "leave it out with --data.leave_out=[''], or give it a name"
+            )
         candidates = names - {self.label, *self.categorical, *self.leave_out}
-        return {
-            name for name in candidates if all(as_number(cell) is not None for row in rows if (cell := row.cells[name].strip()))
-        }
+        return {name for name in rows[0].cells if name in candidates and self.is_numeric(name, rows)}
+
+    def is_numeric(self, name: str, rows: list[Row]) -> bool:
+        """Whether the column's known cells are numbers; for the error see `numeric_columns`."""
+        cells = [(row, row.cells[name].strip()) for row in rows]
+        known = [(row, cell) for row, cell in cells if cell.lower() not in UNKNOWN]
+        others = [(row, cell) for row, cell in known if as_number(cell) is None]
+        if not others:
+            unknown = Counter(cell for _, cell in cells if cell and cell.lower() in UNKNOWN)
+            if known and unknown:
+                tell(f"unknown values in column {name!r}: {', '.join(f'{count:,} {cell}' for cell, count in unknown.items())}")
+            return bool(known) or not unknown
+        if len(others) < FEW * len(known):
+            row, cell = others[0]
+            raise DataError(
+                f"{row.source}: {cell!r} in column {name!r}, where {len(known) - len(others):,} of {len(known):,} cells are "
+                f"numbers; mend or empty it, or say that the column holds categories: --data.categorical=[{name}]"
+            )
+        return False
+
+    def advice(self, wrong: list[str]) -> str | None:
+        if not (match := NEW_CATEGORY.search("\n".join(wrong))):
+            return None
+        return (
+            "for categories that training does not have, --model.transform.others=unknown; for a column that is different in "
+            f"every row, --data.leave_out=[{match[1]}]"
+        )
 
     def example_of(self, row: Row, numeric: set[str]) -> Example:
         cells = {name: cell.strip() for name, cell in row.cells.items() if name not in self.leave_out}
@@ -158,7 +197,7 @@ class Diabetes(RegressionCSV, SklearnTable):
 
 def as_json(cell: str, is_numeric: bool) -> Any:
     """A cell as a request would hold it. A text in a numeric column stays a text, so that decoding refuses it with its line."""
-    if not cell:
+    if not cell or (is_numeric and cell.lower() in UNKNOWN):
         return None
     number = as_number(cell) if is_numeric else None
     return cell if number is None else number

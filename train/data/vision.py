@@ -2,15 +2,16 @@
 
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torchvision
-from PIL import Image
+from PIL import ExifTags, Image
 from sklearn.datasets import load_digits
 
-from model_defs.image_file import FORMATS
+from model_defs.image_file import FORMATS, TURNED
 from train.data.downloads import DOWNLOADS, open_set
-from train.data.example import Example
+from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.data.folders import class_folders, has_class_folders
 from train.data.splits import Splits
@@ -23,6 +24,21 @@ def png_bytes(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+def shapes_of(file: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of a picture held upright as its EXIF says, and as it is stored.
+
+    Raises:
+        DataError: not a picture.
+    """
+    try:
+        with Image.open(file) as picture:
+            is_turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
+            width, height = picture.size
+    except OSError as error:
+        raise DataError(f"{file}: not a picture ({error}); mend or remove it") from None
+    return ((width, height) if is_turned else (height, width)), (height, width)
 
 
 class ImageFolder(Examples):

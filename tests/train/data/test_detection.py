@@ -96,8 +96,9 @@ def test_one_annotated_folder_is_split_in_five(tmp_path):
     ("changes", "said"),
     [
         ({"images": [{"id": 1, "file_name": "gone.jpg"}], "annotations": []}, "gone.jpg is not there"),
-        ({"categories": []}, "not annotations in COCO's format"),
+        ({"categories": []}, "annotation number 1: category_id 7 is of no category in the file"),
         ({"annotations": 3}, "not annotations in COCO's format"),
+        ({"images": [{"id": 1, "file_name": "0.jpg"}] * 2}, "two pictures have the same id"),
     ],
 )
 def test_annotations_that_do_not_fit_are_named(tmp_path, changes, said):
@@ -143,6 +144,37 @@ def test_a_folder_of_pictures_and_masks_is_read_by_its_pixel_values(tmp_path):
 def test_a_byte_order_mark_is_not_part_of_the_first_label(tmp_path):
     masked(tmp_path, value=1, names="\ufeffroad\nsky\n")
     assert ready(MaskFolder(root=str(tmp_path))).labels == ["road"]
+
+
+@pytest.mark.parametrize("name", ["__ignore__", "_background_", "background", "Background"])
+def test_a_background_is_no_label(tmp_path, name):
+    masked(tmp_path, value=1, names=f"{name}\nroad\n")
+    with pytest.raises(DataError, match=rf"labels\.txt:1: '{name}' would be the label of the pixels of value 1"):
+        ready(MaskFolder(root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_labels_in_another_encoding_are_refused_by_the_file_s_name(tmp_path, encoding):
+    masked(tmp_path)
+    (tmp_path / "labels.txt").write_text("Straße\nsky\n", encoding=encoding)
+    with pytest.raises(DataError, match=r"labels\.txt: not UTF-8: byte 0x\w\w; save the file as UTF-8"):
+        ready(MaskFolder(root=str(tmp_path)))
+
+
+def test_masks_of_0_and_255_are_told_what_255_means(tmp_path):
+    masked(tmp_path, value=255)
+    with pytest.raises(DataError, match=r"masks: every value is 0 or 255, and 255 means unknown; write 1"):
+        ready(MaskFolder(root=str(tmp_path)))
+
+
+def test_what_masks_leave_out_is_said(tmp_path, capsys):
+    masked(tmp_path)
+    (tmp_path / "masks" / "9.png").touch()
+    (tmp_path / "images" / "9.heic").touch()
+    ready(MaskFolder(root=str(tmp_path)))
+    said = capsys.readouterr().out
+    assert f"left out: 1 .heic in {tmp_path.name}/images, 1 masks without a picture in {tmp_path.name}\n" in said
+    assert "no mask of the training split has road of labels.txt: not learned\n" in said
 
 
 def test_masks_that_do_not_fit_are_named(tmp_path):

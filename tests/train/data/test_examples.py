@@ -1,12 +1,15 @@
 """train/data/examples.py and splits.py: splits, decoding before the first epoch, the fingerprint, batches."""
 
+import io
 import pickle
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from model_defs.text import NgramTransform
+from model_defs.vision import ImageTransform
 from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.data.splits import natural_order, split
@@ -117,13 +120,49 @@ def test_the_fingerprint_depends_on_bytes_and_labels_but_not_on_the_order(data):
     assert fingerprint([first._replace(truth="odd"), *examples()[1:]]) != same
 
 
-def test_many_unreadable_examples_are_counted_and_the_first_five_listed():
+def test_all_unreadable_examples_are_listed_at_once():
     spoiled = [example._replace(payload=b"\xff") for example in examples(30)]
     data = Made({"train": spoiled, "test": examples(4)})
     data.setup()
     with pytest.raises(DataError, match="30 examples cannot be read") as error:
         data.decode(NgramTransform())
-    assert len(str(error.value).splitlines()) == 1 + 5 + 1 and str(error.value).endswith("and 25 more")
+    lines = str(error.value).splitlines()
+    assert lines[0] == "30 examples cannot be read; mend or remove them:" and len(lines) == 1 + 30
+
+
+def test_of_an_unreadable_example_it_is_said_what_is_expected(tmp_path):
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(picture, "JPEG")
+    cut = Example(picture.getvalue()[:-20], "odd", "1.jpg", ".jpg")
+    data = Made({"train": [*examples(), cut], "test": examples(4)})
+    data.setup()
+    with pytest.raises(DataError) as error:
+        data.decode(ImageTransform(size=8))
+    assert "1.jpg: not a picture: the JPEG ends after 631 bytes; expected the whole file" in str(error.value)
+
+
+def test_a_split_without_a_label_is_refused():
+    class Boxes(Made):
+        fewest_labels = 1
+
+        def labels_of(self, truth):
+            return {found["label"] for found in truth}
+
+    some = [example._replace(truth=[{"label": "cat"}]) for example in examples()]
+    none = [example._replace(truth=[]) for example in examples(10)]
+    for name in ("validation", "test"):
+        with pytest.raises(DataError, match=f"the {name} split has no labelled example"):
+            Boxes({"train": some, "validation": some, "test": some} | {name: none}).setup()
+
+
+def test_rare_labels_are_said_in_one_line(capsys):
+    def of(label, count):
+        return [Example(f"{label} {index}".encode(), label, f"{label} {index}", ".txt") for index in range(count)]
+
+    Made({"train": [*of("a", 120), *of("b", 2), *of("c", 1)], "validation": of("a", 3), "test": of("a", 3)}).setup()
+    assert capsys.readouterr().out == "few training examples: c 1, b 2; a has 120: answers lean towards it\n"
+    Made({"train": [*of("a", 120), *of("b", 20)], "validation": of("a", 3), "test": of("a", 3)}).setup()
+    assert not capsys.readouterr().out
 
 
 def with_task(data: Examples, augment=None) -> Examples:

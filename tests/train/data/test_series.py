@@ -51,6 +51,22 @@ def test_a_column_of_names_holds_several_series(tmp_path):
     assert {example.source.split(": ")[1] for example in data.splits["train"]} == {"a", "b"}
 
 
+def test_a_column_of_names_that_is_asked_for_must_be_there(tmp_path):
+    root = written(tmp_path, "value,shop\n" + "".join(f"{value},{name}\n" for value in range(200) for name in "ab"))
+    data, _ = ready(SeriesCSV(root, name="shop", **SMALL))
+    assert {example.source.split(": ")[1] for example in data.splits["train"]} == {"a", "b"}
+    with pytest.raises(DataError, match="no column 'shp'; the header is value,shop"):
+        SeriesCSV(root, name="shp", **SMALL).setup()
+
+
+def test_what_is_too_short_and_other_files_are_said(tmp_path, capsys):
+    written(tmp_path, "value,series\n" + "".join(f"{value},a\n" for value in range(200)) + "1,b\n2,b\n")
+    (tmp_path / "more.parquet").touch()
+    ready(SeriesCSV(str(tmp_path), **SMALL))
+    said = capsys.readouterr().out
+    assert "left out: 1 .parquet\n1 of 2 series are too short to be in all of training, validation and test\n" in said
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -76,11 +76,74 @@ def test_a_key_that_names_no_column_is_an_error(tmp_path, options, message):
         TableCSV(str(csv(tmp_path)), **options).setup()
 
 
+@pytest.mark.parametrize("unknown", ["NA", "NaN", "nan", "?", "null", "N/A"])
+def test_a_mark_for_unknown_in_a_numeric_column_is_an_unknown_value(tmp_path, unknown, capsys):
+    data, columns = ready(TableCSV(str(csv(tmp_path, HEADER + ROWS + f"{unknown},nurse,yes\n" * 2))))
+    assert list(columns.numbers) == ["age"]
+    rows = [inputs_of(parsed(example.read())) for examples in data.splits.values() for example in examples]
+    assert sum(row["age"] is None for row in rows) == 2
+    assert f"unknown values in column 'age': 2 {unknown}\n" in capsys.readouterr().out
+
+
+def test_a_column_of_categories_may_have_one_called_na(tmp_path):
+    rows = ROWS.replace("baker", "NA")
+    _, columns = ready(TableCSV(str(csv(tmp_path, HEADER + rows))))
+    assert columns.categories == {"job": ["NA", "nurse"]}
+
+
+def test_a_cell_that_is_no_number_among_numbers_is_named(tmp_path):
+    file = str(csv(tmp_path, HEADER + ROWS + "thirty,nurse,yes\n"))
+    with pytest.raises(DataError, match=r"rows\.csv:32: 'thirty' in column 'age', where 30 of 31 cells are numbers; .*=\[age\]"):
+        TableCSV(file).setup()
+    _, columns = ready(TableCSV(file, categorical=["age"], leave_out=["age"]))
+    assert not columns.numbers
+
+
+def test_a_column_without_a_name_is_refused_or_left_out(tmp_path):
+    lines = (HEADER + ROWS).splitlines()
+    file = str(csv(tmp_path, "\n".join([f",{lines[0]}", *(f"{index},{line}" for index, line in enumerate(lines[1:]))])))
+    with pytest.raises(DataError, match=r"a column has no name; .*--data\.leave_out=\[''\]"):
+        TableCSV(file).setup()
+    _, columns = ready(TableCSV(file, leave_out=[""]))
+    assert columns.columns == ["age", "job"]
+
+
+def test_spaces_around_a_column_s_name_do_not_count(tmp_path):
+    _, columns = ready(TableCSV(str(csv(tmp_path, " age, job , label\n" + ROWS))))
+    assert columns.columns == ["age", "job"]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_another_separator_than_a_comma_is_named(tmp_path, mark):
+    with pytest.raises(DataError, match=r"its columns are separated by '.*': save it with commas"):
+        TableCSV(str(csv(tmp_path, (HEADER + ROWS).replace(",", mark)))).setup()
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"rows\.csv:1: two columns are called 'age'; rename or remove one"):
+        TableCSV(str(csv(tmp_path, "age,age,label\n1,2,yes\n"))).setup()
+
+
+def test_new_categories_lead_to_leave_out_and_others(tmp_path):
+    csv(tmp_path, "name,label\n" + "".join(f"Ann{index},{'yes' if index % 2 else 'no'}\n" for index in range(20)), "train.csv")
+    csv(tmp_path, "name,label\nBob,yes\nEve,no\n", "test.csv")
+    with pytest.raises(DataError, match=r"^2 examples .*, --model\.transform\.others=unknown; .* --data\.leave_out=\[name\]:\n"):
+        ready(TableCSV(str(tmp_path)))
+
+
+def test_other_files_in_the_folder_are_said_to_be_left_out(tmp_path, capsys):
+    for name in ("train", "test", "val", "valid", "extra"):
+        csv(tmp_path, name=f"{name}.csv")
+    data, _ = ready(TableCSV(str(tmp_path)))
+    assert data.counts() == {"train": 30, "validation": 30, "test": 30}
+    assert "left out: extra.csv, valid.csv\n" in capsys.readouterr().out
+
+
 def test_a_test_row_of_another_kind_than_in_training_is_reported(tmp_path):
     csv(tmp_path, name="train.csv")
     csv(tmp_path, HEADER + "old,nurse,yes\n20,pilot,no\n", "test.csv")
     with pytest.raises(
-        DataError, match=r"test\.csv:2: 'age' is text; send a number\n.*test\.csv:3: 'job' has no category 'pilot'"
+        DataError, match=r"test\.csv:2: 'age' is text; expected a number\n.*test\.csv:3: 'job' has no category 'pilot'"
     ):
         ready(TableCSV(str(tmp_path)))
 

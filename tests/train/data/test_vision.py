@@ -112,7 +112,10 @@ def test_hidden_files_are_left_out(tmp_path):
     assert sum(ready(ImageFolder(root=str(tmp_path))).counts().values()) == 6
 
 
-@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("TRAIN", "test")])
+@pytest.mark.parametrize(
+    "names",
+    [("Train", "Test"), ("training", "testing"), ("TRAIN", "test"), ("train_set", "test_set"), ("Train Data", "test-data")],
+)
 def test_splits_may_have_other_spellings(names, tmp_path):
     for part in names:
         for label in ("cat", "dog"):
@@ -149,13 +152,46 @@ def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
         (["cat/1.png"], "1 class folders"),
         (["cat/1.png", "dog/note.txt"], "dog: no file of a kind"),
         (["train/cat/1.png", "train/dog/1.png"], "has train/ and no test/"),
+        (["test/cat/1.png", "cat/1.png", "dog/1.png"], "has test/ and no train/"),
+        (["one/cat/1.png", "one/dog/1.png", "two/cat/1.png"], "one/, two/ hold folders, and no file .*: classes or splits"),
+        (["cat/1.png", "dog/1.heic", "dog/2.heic"], "dog: no file of a kind .*; it has 2 .heic; remove the folder or fill it"),
     ],
 )
 def test_a_folder_that_holds_no_data_set_says_what_is_expected(tmp_path, files, said):
     for file in files:
-        picture(tmp_path / file) if file.endswith("png") else (tmp_path / file).parent.mkdir() or (tmp_path / file).touch()
+        picture(tmp_path / file) if file.endswith("png") else touched(tmp_path / file)
     with pytest.raises(DataError, match=said):
         ready(ImageFolder(root=str(tmp_path)))
+
+
+def touched(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
+def test_what_is_left_out_is_said_in_one_line(tmp_path, capsys):
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            for index in range(4):
+                picture(tmp_path / part / label / f"{index}.png", index)
+    for index in range(9):
+        touched(tmp_path / "train" / "dog" / f"{index}.HEIC")
+    for stray in ("train/cat/notes.txt", "train/cat/Thumbs.db", "train/cat/.DS_Store", "extra/cat/1.png", "train/8.png", "9.png"):
+        touched(tmp_path / stray)
+    assert ready(ImageFolder(root=str(tmp_path))).counts() == {"train": 6, "validation": 2, "test": 8}
+    name = tmp_path.name
+    assert capsys.readouterr().out == (
+        f"left out: 1 .png next to the folders of {name}, extra/, 1 .png next to the folders of {name}/train, "
+        "1 .txt in train/cat, 9 .heic in train/dog\n"
+    )
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for label in ("bus", "car", "train"):
+        for index in range(5):
+            picture(tmp_path / label / f"{index}.png", index)
+    data = ready(ImageFolder(root=str(tmp_path)))
+    assert data.labels == ["bus", "car", "train"] and data.counts()["train"] == 9
 
 
 def test_a_folder_that_is_not_there_is_named():

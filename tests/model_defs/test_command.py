@@ -1,0 +1,44 @@
+"""model_defs/command.py: an error is one line, and its traceback is in a file that the line names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from model_defs.command import MOST_LINES, reported
+from model_defs.errors import BundleError
+
+
+def said(error: BaseException, folder: Path) -> str | int:
+    with pytest.raises(SystemExit) as ended, reported("train", folder):
+        raise error
+    return ended.value.code
+
+
+def test_an_error_of_ours_is_its_own_message(tmp_path):
+    assert said(BundleError("no such folder"), tmp_path) == "error: no such folder"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_traceback_of_any_other_error_is_in_a_file(tmp_path):
+    line = said(ValueError("a width of 0\nand more"), tmp_path / "errors")
+    assert re.fullmatch(r"error: ValueError: a width of 0; its traceback is in \S+/errors/train-[\d-]+\.txt", line)
+    assert "Traceback (most recent call last)" in Path(line.rpartition(" ")[2]).read_text()
+
+
+def test_a_long_message_is_shortened_and_whole_in_a_file(tmp_path):
+    whole = "\n".join(f"line {index}" for index in range(100))
+    lines = said(BundleError(whole), tmp_path).splitlines()
+    assert len(lines) == MOST_LINES + 1 and lines[-1].startswith("  and 80 more: ")
+    (file,) = tmp_path.iterdir()
+    assert str(file) in lines[-1] and file.read_text() == whole
+
+
+def test_ctrl_c_is_status_130(tmp_path):
+    assert said(KeyboardInterrupt(), tmp_path) == 130
+
+
+def test_where_no_file_can_be_written_the_traceback_is_printed(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert said(ValueError("x"), tmp_path / "file").endswith("its traceback is in the lines above")
+    assert "Traceback" in capsys.readouterr().err
