@@ -27,6 +27,10 @@ SUMS = "SHA256SUMS"  # next to the archives
 SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")  # as `sha256sum` writes it
 MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
+# What a compressed body, or a text inside a file, may have when it is unpacked. The server tells its workers, in the variable,
+# what its max_request_size is; without it they take config.properties' own.
+MAX_BODY_BYTES, MAX_BODY_VARIABLE = 10 << 20, "BUNDLE_MAX_REQUEST_SIZE"
+
 TOLERANCE = 1e-3  # how far a number may lie from the one that training recorded, unless the recipe says otherwise
 
 

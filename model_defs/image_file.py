@@ -11,6 +11,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from torch import Tensor, nn
 
+from model_defs.bundle_format import MAX_BODY_BYTES
 from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.transform import Transform
 
@@ -21,8 +22,7 @@ FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
 EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes of an EPS file: plain, and with a preview for DOS
 # Pillow unpacks a PNG's texts and its colour profile along with the pixels. It refuses the whole picture if one of them has more
 # than a megabyte, which viewers show. Together the texts may have 64 MiB, Pillow's own limit.
-MOST_METADATA = 10 << 20  # bytes of one text or profile
-PngImagePlugin.MAX_TEXT_CHUNK = MOST_METADATA
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_BODY_BYTES
 CHANNELS = {"L": 1, "RGB": 3}
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -127,7 +127,7 @@ def reason(error: Exception, format: str | None, length: int) -> str:
     if "truncated" in str(error).lower():
         return f"not a picture: {kind} ends after {length:,} bytes; send the whole file"
     if "MAX_TEXT_" in str(error):
-        return f"the texts or the colour profile in {kind} unpack to more than {MOST_METADATA:,} bytes; save it without them"
+        return f"the texts or the colour profile in {kind} unpack to more than {MAX_BODY_BYTES:,} bytes; save it without them"
     return f"not a picture: {kind} cannot be decoded ({error}); send the file as it was saved"
 
 

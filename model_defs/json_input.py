@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from model_defs.build import did_you_mean
@@ -61,8 +62,7 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object's pairs -> the object. For the error see `parsed`."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise WrongValue(f"the JSON has the key {twice!r} twice in one object; send it once")
     return found
 

