@@ -86,7 +86,7 @@ train: TRAIN = $(if $(DATA),--data.root="$$DATA") $(ARGS)
 
 archive: $(foreach model,$(MODEL),$(call archive,$(model))) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
 
-serve: archive ## start TorchServe with MODEL, send each model one real input, leave the server running
+serve: archive ## start TorchServe with MODEL, send each model one real input, leave the server running; or stay in front: ARGS=--foreground
 	@$(PYTHON) -m serving start $(MODEL) $(ARGS)
 
 stop: $(VENV)/.train ## stop the server after it has answered all requests that it holds

@@ -156,6 +156,12 @@ class Handler:
         answers = [self.to_answer(body, row, is_lost) for body, row in zip(bodies, rows, strict=True)]
         return Answered(answers, stopwatch.seconds, is_lost)
 
+    def description(self) -> bytes:
+        """What the model takes, as JSON: the kind of input, its media types, and the JSON schema of the parameters."""
+        return self.encode({
+            "accepts": self.accepts.name, "media_types": self.accepts.media, "parameters": msgspec.json.schema(self.Parameters),
+        })  # fmt: skip
+
     def infer(self, samples: list) -> list:
         """Call `inference`. If the memory runs out, free it first; then the batch is tried again in halves."""
         try:

@@ -15,11 +15,14 @@ from model_defs import postprocess
 
 
 class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """A classifier's parameters."""
+    """A classifier's parameters. As with transformers, null is no limit, and the usual function."""
 
-    top_k: Annotated[int, Meta(ge=1, le=1000, description="how many labels, best first")] = postprocess.TOP_K
+    top_k: Annotated[Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="how many labels, best first; null: all")] = (
+        postprocess.TOP_K
+    )
     function_to_apply: Annotated[
-        Literal["softmax", "sigmoid", "none"], Meta(description="what turns the network's outputs into scores")
+        Literal["softmax", "sigmoid", "none"] | None,
+        Meta(description="what turns the network's outputs into scores; null: softmax"),
     ] = "softmax"
 
 

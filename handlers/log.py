@@ -5,6 +5,7 @@ a line there.
 """
 
 import logging
+import warnings
 from typing import TextIO
 
 # The characters that end a line for java.util.Scanner, with which TorchServe reads.
@@ -23,6 +24,12 @@ def one_line_each() -> None:
     logging.captureWarnings(True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(OneLine(handler.formatter._fmt if handler.formatter else None))
+
+
+def leave_out_inputs() -> None:
+    """Log nothing about what callers send. Pillow warns of odd files; enough of them would push real faults out of the log."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class BufferedMetrics(logging.Handler):

@@ -4,20 +4,25 @@ A body is the raw bytes of a file, UTF-8 text, JSON `{"inputs": ..., "parameters
 over each of them as a `RawRequest`.
 """
 
-import json
+import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from handlers.batch import Refusal
+from handlers.body_encoding import decoded, unpacked
 from handlers.deadline import DeadlineExceeded
-from model_defs.build import did_you_mean
+from handlers.parameters import convert, form_parameters
+from model_defs.bundle_format import MAX_BODY_BYTES
 from model_defs.errors import InputError, OutputError, Unreadable, WrongKind, WrongValue
 from model_defs.json_input import described, from_base64, inputs_of, parsed
 
 PAYLOAD_FIELDS = ("data", "body", "inputs")  # one of them is the input of a request or of a form
 JSON, FORM = "application/json", "multipart/form-data"
+JSON_TYPES = (JSON, "text/json", "application/x-json")  # and all that end in +json
+OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*(?:"([^"\\]*)"|\})')  # how a JSON object begins; the first key
 MEDIA = ("image/", "audio/", "video/", "text/", "font/", "model/")  # media types that say what the bytes are
 
 
@@ -50,6 +55,9 @@ class RawRequest(msgspec.Struct):
         id: for the log, and for the answer to a server error.
         explain: whether the caller wants an explanation instead of a prediction.
         client: the User-Agent header.
+        encoding: the Content-Encoding header.
+        repeated: fields that came more than once. `fields` has only one of their values.
+        max_bytes: that a compressed body may have when it is unpacked.
     """
 
     fields: Mapping[str, Any]
@@ -57,13 +65,16 @@ class RawRequest(msgspec.Struct):
     id: str = ""
     explain: bool = False
     client: str = ""
+    encoding: str = ""
+    repeated: tuple[str, ...] = ()
+    max_bytes: int = MAX_BODY_BYTES
 
 
 class Request(msgspec.Struct):
     """One request as a handler sees it.
 
     Args:
-        payload: a file's bytes; text, or its bytes if the engine could not decode them; or a JSON value.
+        payload: a file's bytes; text, or its bytes if they are not UTF-8 or nobody said that they are text; or a JSON value.
         parameters: of the handler's `Parameters` type.
         explain, client: as in `RawRequest`.
     """
@@ -81,45 +92,96 @@ def parse_request(raw: RawRequest, accepts: Kind, parameters: type[msgspec.Struc
         parameters: the handler's type for parameters.
 
     Raises:
-        Unreadable: JSON or base64 that does not parse, or an empty body.
-        WrongKind: a media type that the model does not take, or a form that no engine can parse.
-        WrongValue: a JSON body without `inputs`, two inputs in a form, or an unknown or wrong parameter.
+        Unreadable: JSON, base64 or a compressed body that does not parse, or an empty body.
+        TooLarge: a compressed body that unpacks to too much.
+        WrongKind: a media type, a Content-Encoding or a charset that is not taken, or a form that no engine can parse.
+        WrongValue: a JSON body without `inputs`, two inputs in a form, a field that came twice, or an unknown or wrong parameter.
     """
     media = raw.content_type.partition(";")[0].strip().lower()
-    parts = {name: as_bytes(raw.fields[name]) for name in accepts.parts if name in raw.fields}
-    names = [name for name in PAYLOAD_FIELDS if name in raw.fields]
-    check_media(raw, media, accepts, has_input=bool(names or parts))
+    if raw.repeated:
+        raise WrongValue(f"the request has {raw.repeated[0]!r} more than once; send one input a request, each parameter once")
+    fields = decompressed(raw, media)
+    parts = {name: as_bytes(fields[name]) for name in accepts.parts if name in fields}
+    names = [name for name in PAYLOAD_FIELDS if name in fields]
+    check_media(fields, raw.content_type, accepts, has_input=bool(names or parts))
     if len(names) + bool(parts) > 1:
         one, other = [*names, *parts][:2]
         raise WrongValue(f"the form has both {one!r} and {other!r}; send one input a request")
-    if not parts and (media == JSON or (accepts.is_json and media != FORM)):
-        payload, options = from_json_body(raw.fields[names[0]], media, accepts)
-        values = convert(options, parameters, strict=True)
+    payload: Any
+    options: Any = {}
+    if parts:
+        payload = parts
+    elif is_json_body(fields[names[0]], media, accepts):
+        payload, options = from_json_body(fields[names[0]], media, accepts)
     else:
-        payload = parts or from_field(raw.fields[names[0]], media, accepts)
-        others = {name: value for name, value in raw.fields.items() if name not in (*PAYLOAD_FIELDS, *accepts.parts)}
-        values = form_parameters(others, parameters)
+        payload = from_field(fields[names[0]], raw.content_type, media, accepts)
+    others = {name: value for name, value in fields.items() if name not in (*PAYLOAD_FIELDS, *accepts.parts)}
+    values = form_parameters(others, options, parameters) if others else convert(options, parameters, strict=True)
     return Request(payload, values, raw.explain, raw.client)
 
 
-def check_media(raw: RawRequest, media: str, accepts: Kind, has_input: bool) -> None:
+def decompressed(raw: RawRequest, media: str) -> Mapping[str, Any]:
+    """The fields, with a compressed body unpacked and without an empty one. For the errors see `parse_request`."""
+    fields, given = raw.fields, raw.fields.get("body")
+    if media == FORM:
+        if raw.encoding.strip().lower() not in ("", "identity"):
+            raise WrongKind(f"Content-Encoding: {raw.encoding} of a form is not taken; send the form as it is")
+        return fields
+    if raw.encoding and isinstance(given, bytes | bytearray | str):
+        packed = given.encode() if isinstance(given, str) else bytes(given)  # the engine may have taken it for text
+        given = unpacked(packed, raw.encoding, raw.max_bytes)
+        fields = {**fields, "body": given}
+    is_empty = given == b"" or (given == "" and not is_json(media))
+    return {name: value for name, value in fields.items() if name != "body"} if is_empty else fields
+
+
+def check_media(fields: Mapping[str, Any], content_type: str, accepts: Kind, has_input: bool) -> None:
     """For the errors see `parse_request`."""
-    if media.startswith("multipart/") and not (media == FORM and "boundary=" in raw.content_type.lower()):
+    media = content_type.partition(";")[0].strip().lower()
+    if media.startswith("multipart/") and not (media == FORM and "boundary=" in content_type.lower()):
         raise WrongKind(f"{media} without a boundary, or not {FORM}, is not taken apart; send curl's -F data=@file")
     if not has_input:
-        raise no_input(raw, media, accepts)
-    if media.startswith(MEDIA) and not media.startswith(accepts.media):
+        raise no_input(fields, media, accepts)
+    if media.startswith(MEDIA) and not media.startswith(accepts.media) and not is_json(media):
         raise WrongKind(f"{media} was sent; this model takes {accepts.name}: {accepts.hint}")
 
 
-def no_input(raw: RawRequest, media: str, accepts: Kind) -> InputError:
+def no_input(fields: Mapping[str, Any], media: str, accepts: Kind) -> InputError:
     """The error for a request that has no input."""
     if media == "application/x-www-form-urlencoded":
         return WrongKind(f"a form-encoded body, curl's default for -d, does not reach the model; {accepts.hint}")
-    if raw.fields:
+    if fields:
         wanted = " and ".join(map(repr, accepts.parts)) or "'data'"
-        return WrongValue(f"the form has the fields {', '.join(map(repr, raw.fields))}; put the input into {wanted}")
-    return Unreadable(f"the body is empty; {accepts.hint}")
+        return WrongValue(f"the form has the fields {', '.join(map(repr, fields))}; put the input into {wanted}")
+    return Unreadable(f"the body is empty; {accepts.hint}; an input in the URL is not read")
+
+
+def is_json(media: str) -> bool:
+    """Whether a media type says that the body is JSON."""
+    return media in JSON_TYPES or media.endswith("+json")
+
+
+def is_json_body(given: Any, media: str, accepts: Kind) -> bool:
+    """Whether an input is `{"inputs": ..., "parameters": ...}` rather than the input itself.
+
+    Many clients send JSON without its media type. Read as a text, its source would be classified; no picture or sound begins so.
+    """
+    if accepts.is_json or is_json(media):
+        return media != FORM
+    if isinstance(given, dict):  # the engine has parsed a form's field
+        return "inputs" in given
+    if not isinstance(given, bytes | bytearray | str):
+        return False
+    begin = OBJECT.match(given if isinstance(given, bytes | bytearray) else given.encode(errors="replace"))
+    if begin is None:
+        return False
+    if begin[1] in (b"inputs", b"parameters") or not accepts.is_text:
+        return True
+    try:
+        value = parsed(given)
+    except InputError:
+        return False
+    return "inputs" in value
 
 
 def from_json_body(given: Any, media: str, accepts: Kind) -> tuple[Any, Any]:
@@ -134,15 +196,24 @@ def from_json_body(given: Any, media: str, accepts: Kind) -> tuple[Any, Any]:
     return payload, {} if options is None else options
 
 
-def from_field(given: Any, media: str, accepts: Kind) -> Any:
+def from_field(given: Any, content_type: str, media: str, accepts: Kind) -> Any:
     """A form's field, or a body that is not JSON -> the payload. For the errors see `parse_request`."""
     if accepts.is_json:
         return json_value(given, media)
+    if accepts.is_text and isinstance(given, bytes | bytearray | str):
+        return as_text(as_bytes(given), "" if media == FORM else content_type)
     if isinstance(given, bytes | bytearray):
         return as_bytes(given)
-    if isinstance(given, str) and accepts.is_text:
-        return given
     raise WrongKind(f"{described(given)} was sent; this model takes {accepts.name}: {accepts.hint}")
+
+
+def as_text(given: bytes | str, content_type: str) -> bytes | str:
+    """A text in the header's charset -> text. Bytes stay if nobody says that they are text, or if they are not UTF-8."""
+    text = decoded(given, content_type)
+    if isinstance(text, bytes) and content_type.lower().startswith("text/"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return text.decode()
+    return text
 
 
 def json_value(given: Any, media: str) -> Any:
@@ -158,42 +229,6 @@ def json_value(given: Any, media: str) -> Any:
 def as_bytes(given: Any) -> Any:
     """TorchServe's bytearray -> bytes. Everything else stays."""
     return bytes(given) if isinstance(given, bytearray) else given
-
-
-def form_parameters(options: dict[str, Any], parameters: type[msgspec.Struct]) -> msgspec.Struct:
-    """A form's other fields -> parameters. Each field is one, or the field `parameters` is JSON with all of them."""
-    if not options:
-        return convert({}, parameters, strict=True)
-    try:
-        texts = {name: value.decode() if isinstance(value, bytes | bytearray) else value for name, value in options.items()}
-        values = texts.pop("parameters", {})  # the engine has parsed it if that part of the form is JSON
-        values = json.loads(values) if isinstance(values, str) else values
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the form's parameters cannot be read ({error}); each is UTF-8, and 'parameters' is JSON") from None
-    return convert(values | texts if isinstance(values, dict) else values, parameters, strict=False)
-
-
-def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgspec.Struct:
-    """Check the parameters. With `strict=False`, a form's "3" is the number 3."""
-    if not isinstance(values, dict):
-        raise WrongValue(f"'parameters' is {described(values)}; send an object with {', '.join(parameters.__struct_fields__)}")
-    for name in values:
-        if name not in parameters.__struct_fields__:
-            raise WrongValue(f"no parameter {name!r}{did_you_mean(name, parameters.__struct_fields__)}")
-    try:
-        return msgspec.convert(values, parameters, strict=strict)
-    except msgspec.ValidationError as error:
-        raise WrongValue(f"parameters: {error}{choices(error, parameters)}") from None
-    except UnicodeEncodeError:
-        raise WrongValue("parameters: half of a surrogate pair in a text; send whole characters") from None
-
-
-def choices(error: msgspec.ValidationError, parameters: type[msgspec.Struct]) -> str:
-    """The allowed values of the parameter that the error names, if they are a list."""
-    name = str(error).rpartition("`$.")[2].rstrip("`")
-    properties = msgspec.json.schema(parameters)["$defs"][parameters.__name__]["properties"]
-    values = properties.get(name, {}).get("enum", [])
-    return f"; it is one of {', '.join(map(repr, values))}" if values else ""
 
 
 def refuse(error: Exception) -> Refusal:

@@ -26,11 +26,16 @@ class Service:
         """Load the handler that the recipe names, and check its answers to the artifact's samples. TorchServe calls it once."""
         from handlers import base, log
         from handlers.request import RawRequest
+        from model_defs.bundle_format import MAX_BODY_BYTES, MAX_BODY_VARIABLE
 
         log.one_line_each()
+        log.leave_out_inputs()
+        os.environ["TS_DECODE_INPUT_REQUEST"] = "false"  # it would log a traceback for each body that is not UTF-8 or not JSON
         logging.getLogger().setLevel(logging.WARNING)  # at INFO, TorchServe's worker writes a useless line per batch
         read_in_large_pieces()
+        keep_repeated_names()
         self.raw_request = RawRequest
+        self.max_bytes = int(os.environ.get(MAX_BODY_VARIABLE, MAX_BODY_BYTES))
         self.add_metrics(context)
         self.is_ending = False
         properties, recipe = context.system_properties, context.model_yaml_config
@@ -61,6 +66,9 @@ class Service:
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """Answer a batch: returns one body per row, and sets the statuses in the context."""
+        if is_description_wanted(data, context):
+            context.set_response_content_type(0, "application/json")
+            return [self.handler.description()]
         rows = [self.raw(fields, index, context) for index, fields in enumerate(data)]
         answered = self.handler.answer(rows)
         for index, answer in enumerate(answered.answers):
@@ -79,16 +87,48 @@ class Service:
         return [answer.body for answer in answered.answers]
 
     def raw(self, fields: dict, index: int, context):
-        """TorchServe's row -> RawRequest. TorchServe keeps the caller's spelling of header names."""
-        headers = {name.lower(): value for name, value in context.get_all_request_header(index).items()}
-        content_type = headers.get("content-type")  # a form may have a field of that name, which is bytes
+        """TorchServe's row -> RawRequest."""
+        headers = headers_of(context, index)
+        # At /invocations, TorchServe hands over the names by which it has found the model.
+        model = context.manifest["model"]
+        own = {"model_name": context.model_name, "model_version": model.get("modelVersion")}
         return self.raw_request(
-            fields,
-            content_type=content_type if isinstance(content_type, str) else "",
+            {name: value for name, value in fields.items() if name not in own or as_text(value) != own[name]},
+            content_type=headers.get("content-type", ""),
             id=context.get_request_id(index),
             explain=headers.get("explain") == "True",
-            client=str(headers.get("user-agent", "")),
+            client=headers.get("user-agent", ""),
+            encoding=headers.get("content-encoding", ""),
+            repeated=getattr(fields, "repeated", ()),
+            max_bytes=self.max_bytes,
         )
+
+
+def headers_of(context, index: int) -> dict[str, str]:
+    """A request's headers by their names in lower case: TorchServe keeps the caller's spelling.
+
+    TorchServe puts a form's fields among them, whose values are no text.
+    """
+    given = context.get_all_request_header(index)
+    return {name.lower(): value for name, value in given.items() if isinstance(value, str)}
+
+
+def as_text(value) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value)
+
+
+def is_description_wanted(data: list[dict], context) -> bool:
+    """Whether TorchServe itself asks, for `GET /models/<model>?customized=true`. It asks alone, and sends nothing."""
+    return len(data) == 1 and not data[0] and headers_of(context, 0).get("describe") == "True"
+
+
+def keep_repeated_names() -> None:
+    """Let TorchServe say which fields of a form came more than once."""
+    from ts.service import Service as Stock
+
+    from handlers.repeated_fields import keeping_repeated
+
+    Stock.retrieve_data_for_inference = staticmethod(keeping_repeated(Stock.retrieve_data_for_inference))
 
 
 def read_in_large_pieces() -> None:

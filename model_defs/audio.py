@@ -3,10 +3,8 @@
 The spectrogram is part of the network. So it runs once per batch, on the network's device, and an export contains it.
 """
 
-import contextlib
-import io
-import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import soundfile
@@ -16,12 +14,11 @@ import torchaudio
 from torch import Tensor, nn
 
 from model_defs.build import SpecError
-from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
+from model_defs.errors import Unreadable, WrongKind, WrongValue
+from model_defs.mpeg_audio import first_frame
+from model_defs.sound_file import decode, middle
 from model_defs.transform import Transform
 
-SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header with another rate is wrong, and resampling would take very long
-MOST_DECODED = 20_000_000  # samples in all channels: 40 minutes of GSM telephone sound, which take 2 to 4 s to decode
-BLOCK = 1 << 16  # frames to decode at once
 WINDOWS_PER_RUN = 32  # of the network
 SDS = b"\xf0\x7e"  # the first two bytes of a MIDI sample dump
 
@@ -64,9 +61,7 @@ class AudioTransform(Transform):
         if payload.startswith(SDS):  # for each block of one, libsndfile prints a line into the worker's log
             raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
         try:
-            frames, rate = (
-                middle(payload, self.seconds) if self.windows == 1 else decode(payload, self.longest / self.sample_rate)
-            )
+            frames, rate = self.heard(payload)
         except soundfile.SoundFileError as error:
             why = getattr(error, "error_string", str(error)).rstrip(".")
             raise Unreadable(
@@ -86,6 +81,21 @@ class AudioTransform(Transform):
         if self.windows > 1 and len(mono) > self.length:
             return torch.from_numpy(np.ascontiguousarray(mono[: self.longest], dtype=np.float32))
         return torch.from_numpy(centred(mono, self.length))
+
+    def heard(self, payload: bytes) -> tuple[np.ndarray, int]:
+        """What the network hears of a file: (frames, channels) float32, and its sample rate in Hz. Raises as `__call__`."""
+        read = (
+            partial(middle, seconds=self.seconds)
+            if self.windows == 1
+            else partial(decode, seconds=self.longest / self.sample_rate)
+        )
+        try:
+            return read(payload)
+        except soundfile.SoundFileError:
+            start = first_frame(payload)
+            if not start:
+                raise
+        return read(payload[start:])
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor]:
         """-> (B, samples of a window): the middle window of each sound. A transform with one window has no other."""
@@ -118,75 +128,6 @@ class AudioTransform(Transform):
     def draw(self, sample: Tensor) -> np.ndarray:
         """The log-mel spectrogram, with low pitch at the bottom."""
         return LogMel(self.sample_rate)(sample[None])[0, 0].flip(0).numpy()
-
-
-def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:
-    """The middle of a sound file, or all of a shorter one: (frames, channels) float32, and its sample rate in Hz.
-
-    Raises:
-        soundfile.SoundFileError: libsndfile cannot read it.
-        TooLarge, WrongValue: see `decode` and `checked_rate`.
-    """
-    with soundfile.SoundFile(io.BytesIO(payload)) as file:
-        rate = checked_rate(file.samplerate)
-        wanted = math.ceil(seconds * rate)
-        if file.frames <= wanted:
-            return file.read(wanted, dtype="float32", always_2d=True), rate
-        with contextlib.suppress(soundfile.SoundFileError):
-            last, start = file.frames - 1, (file.frames - wanted) // 2
-            # Read the last frame first: a truncated file has none. In a damaged MP3, libsndfile may seek to a wrong frame.
-            if file.seek(last) == last and len(file.read(1)) and file.seek(start) == start:
-                frames = file.read(wanted, dtype="float32", always_2d=True)
-                if len(frames) == wanted:
-                    return frames, rate
-    # The coding cannot seek, or the header promises more than the file has, as after recording to a pipe. Decode it whole.
-    frames, rate = decode(payload)
-    start = max(0, (len(frames) - wanted) // 2)
-    return frames[start : start + wanted], rate
-
-
-def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
-    """A whole sound file: (frames, channels) float32, and its sample rate in Hz.
-
-    Args:
-        seconds: the maximum length.
-
-    Raises:
-        soundfile.SoundFileError: libsndfile cannot read it.
-        TooLarge: it has more than `MOST_DECODED` samples or more than `seconds`. The header's length does not count.
-    """
-    blocks: list[np.ndarray] = []
-    with Stream(io.BytesIO(payload)) as file:
-        rate, heard = checked_rate(file.samplerate), 0
-        while not blocks or len(blocks[-1]):
-            if len(blocks) * BLOCK * file.channels > MOST_DECODED:
-                raise TooLarge(
-                    f"more than {MOST_DECODED:,} samples of sound, in a file that says no length or cannot be sought; "
-                    "send the part that matters"
-                )
-            blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))
-            heard += len(blocks[-1])
-            if heard >= seconds * rate + 1:
-                raise TooLarge(f"more than {seconds:g} s of sound, which is all that this model hears; send it in parts")
-    return np.concatenate(blocks), rate
-
-
-def checked_rate(rate: int) -> int:
-    """The sample rate in Hz.
-
-    Raises:
-        WrongValue: it is outside `SAMPLE_RATES`.
-    """
-    if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-        raise WrongValue(f"a sample rate of {rate:,} Hz; this model takes {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[1]:,}")
-    return rate
-
-
-class Stream(soundfile.SoundFile):
-    """A sound file that is only read forward. Otherwise soundfile seeks after each read, which fails at the end of some FLACs."""
-
-    def seekable(self) -> bool:
-        return False
 
 
 def centred(samples: np.ndarray, length: int) -> np.ndarray:

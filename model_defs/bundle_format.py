@@ -30,6 +30,10 @@ MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # fits into file names, URLs, archive names and make's variables
 VERSION = re.compile(r"(\d+(?:\.\d+)*)([-.]?[A-Za-z][A-Za-z0-9.]*)?(\+[A-Za-z0-9.]+)?", re.ASCII)  # 2.0, 2.0.1-rc1, 2.0+gpu
 
+# What a compressed body, or a text inside a file, may have when it is unpacked. The server tells its workers, in the variable,
+# what its max_request_size is; without it they take config.properties' own.
+MAX_BODY_BYTES, MAX_BODY_VARIABLE = 10 << 20, "BUNDLE_MAX_REQUEST_SIZE"
+
 TOLERANCE = 1e-3  # how far a number may lie from the one that training recorded, unless the recipe says otherwise
 
 

@@ -8,9 +8,10 @@ import logging
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from torch import Tensor, nn
 
+from model_defs.bundle_format import MAX_BODY_BYTES
 from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.transform import Transform
 
@@ -19,6 +20,9 @@ Image.init()
 # Pillow opens EPS with Ghostscript, another program, which no limit of ours reaches. IPTC may contain EPS.
 FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
 EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes of an EPS file: plain, and with a preview for DOS
+# Pillow unpacks a PNG's texts and its colour profile along with the pixels. It refuses the whole picture if one of them has more
+# than a megabyte, which viewers show. Together the texts may have 64 MiB, Pillow's own limit.
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_BODY_BYTES
 CHANNELS = {"L": 1, "RGB": 3}
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -122,6 +126,8 @@ def reason(error: Exception, format: str | None, length: int) -> str:
     kind = f"the {format}" if format else "the file"
     if "truncated" in str(error).lower():
         return f"not a picture: {kind} ends after {length:,} bytes; send the whole file"
+    if "MAX_TEXT_" in str(error):
+        return f"the texts or the colour profile in {kind} unpack to more than {MAX_BODY_BYTES:,} bytes; save it without them"
     return f"not a picture: {kind} cannot be decoded ({error}); send the file as it was saved"
 
 

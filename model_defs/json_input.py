@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from model_defs.build import did_you_mean
@@ -15,7 +16,9 @@ from model_defs.errors import Unreadable, WrongValue
 from model_defs.transform import Transform
 
 SUFFIX = ".json"
-KEYS = ("inputs", "parameters")
+KEYS = ("inputs", "parameters", "options")
+# Of Hugging Face's older clients. Both ask for what always holds here: a model that answers is loaded, and no answer is cached.
+OPTIONS = ("wait_for_model", "use_cache")
 WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 
@@ -47,11 +50,21 @@ def parsed(given: Any) -> Any:
 
     Raises:
         Unreadable: it does not parse.
+        WrongValue: an object has a key twice. Python would take the last one.
     """
     try:
-        return json.loads(given)
+        return json.loads(given, object_pairs_hook=without_duplicates)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f'the body is not JSON ({error}); send {{"inputs": ..., "parameters": {{...}}}}') from None
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's pairs -> the object. For the error see `parsed`."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise WrongValue(f"the JSON has the key {twice!r} twice in one object; send it once")
+    return found
 
 
 def inputs_of(given: Any) -> Any:
@@ -65,7 +78,24 @@ def inputs_of(given: Any) -> Any:
         raise WrongValue(f"a JSON body has no key {min(extra)!r}{did_you_mean(min(extra), KEYS)}")
     if not isinstance(given, dict) or "inputs" not in given:
         raise WrongValue(f'a JSON body is {{"inputs": ..., "parameters": {{...}}}}; this one is {described(given)}')
+    check_options(given.get("options"))
     return given["inputs"]
+
+
+def check_options(given: Any) -> None:
+    """
+    Raises:
+        WrongValue: a body's `options` have something that is not of `OPTIONS`.
+    """
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        raise WrongValue(f"'options' is {described(given)}; leave it out, or send an object with {', '.join(OPTIONS)}")
+    for name, value in given.items():
+        if name not in OPTIONS:
+            raise WrongValue(f"no option {name!r}{did_you_mean(name, OPTIONS)}")
+        if not isinstance(value, bool):
+            raise WrongValue(f"the option {name!r} is {described(value)}; send true or false")
 
 
 def from_base64(text: str, name: str = "'inputs'") -> bytes:

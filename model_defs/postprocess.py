@@ -28,19 +28,20 @@ NOT_FINITE = "the model gave scores that are not finite numbers"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def top(logits: Tensor, labels: list[str], top_k: int = TOP_K, function: str = "softmax") -> list[dict]:
+def top(logits: Tensor, labels: list[str], top_k: int | None = TOP_K, function: str | None = None) -> list[dict]:
     """(num_classes,) logits -> `[{"label", "score"}, ...]`, best first, at most `top_k`.
 
     For (windows, num_classes) logits, a score is the mean over the windows' scores.
 
     Args:
-        function: from logits to scores: "softmax", "sigmoid" or "none".
+        top_k: all labels if None.
+        function: from logits to scores: "softmax", "sigmoid" or "none"; softmax if None.
 
     Raises:
         OutputError: a score is NaN or infinite, which JSON cannot express.
     """
-    scores = SCORES[function](logits)
-    scores, class_ids = (scores if scores.dim() == 1 else scores.mean(dim=0)).topk(min(top_k, len(labels)))
+    scores = SCORES[function or "softmax"](logits)
+    scores, class_ids = (scores if scores.dim() == 1 else scores.mean(dim=0)).topk(min(top_k or len(labels), len(labels)))
     best = scores.tolist()
     if not all(map(math.isfinite, best)):  # torch's isfinite takes a tenth of a text's time, Python's does not
         raise OutputError(NOT_FINITE)

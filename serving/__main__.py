@@ -49,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("models", nargs="*", metavar="MODEL", help="with an archive in the model store")
     start.add_argument("--config", type=Path, default=config.FILE, help="TorchServe's settings (default: %(default)s)")
     start.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; may be repeated")
+    start.add_argument(
+        "--foreground",
+        action="store_true",
+        help="wait for the server's end; on SIGTERM or Ctrl-C do what stop does (systemd, containers)",
+    )
     command("stop", commands.stop)
     command("status", commands.status)
     command("rotate-tokens", commands.rotate_tokens)

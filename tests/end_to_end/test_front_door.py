@@ -100,6 +100,24 @@ def test_callers_with_a_key_are_answered(door):
     assert door.ask("/ping", method="GET", body=b"").json() == {"status": "Healthy"}
 
 
+def test_parameters_in_the_url_are_refused_and_not_dropped(door):
+    answer = door.ask("/predictions/echo?top_k=1")
+    assert answer.status_code == 422 and "parameters in the URL do not reach the model" in answer.json()["message"]
+    assert door.ask("/ping?x=1", method="GET", body=b"").status_code == 200
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0\r\n", "HTTP/1.1\r\nConnection: close\r\n"])
+def test_the_connection_closes_behind_the_answer_if_the_caller_says_so(door, version):
+    with door.connect() as connection:
+        head = f"POST /predictions/echo {version}Host: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: text/plain\r\n"
+        connection.sendall(f"{head}Content-Length: 5\r\n\r\nhello".encode())
+        connection.settimeout(10)
+        answer = b""
+        while piece := connection.recv(65_536):
+            answer += piece
+    assert answer.split()[1] == b"200" and answer.endswith(b'[{"label": "hello", "score": 0.5}]')
+
+
 @pytest.mark.parametrize("key", ["", "wrong", KEY[:-1], KEY + "x", "torchserve's own"])
 def test_callers_without_a_key_are_not(door, key):
     key = door.home.keys()["inference"] if key == "torchserve's own" else key

@@ -3,6 +3,7 @@
 Pillow and libsndfile decide: they decode every pixel and every sample. Of the bundle's own decoders only the limits are used.
 """
 
+import contextlib
 import io
 import os
 import struct
@@ -15,8 +16,10 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from model_defs.audio import MOST_DECODED, SAMPLE_RATES, SDS
+from model_defs.audio import SDS
 from model_defs.image_file import EPS
+from model_defs.mpeg_audio import first_frame
+from model_defs.sound_file import MOST_DECODED, SAMPLE_RATES
 from tests.sounds import sound_file
 
 ODD_FILES = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -68,6 +71,15 @@ def sound_statuses(payload: bytes, seconds: float) -> frozenset[int]:
     """
     if payload.startswith(SDS):
         return frozenset({WRONG_KIND})
+    with contextlib.suppress(soundfile.SoundFileError):
+        soundfile.info(io.BytesIO(payload))
+        return statuses_of_stream(payload, seconds)
+    start = first_frame(payload)  # an MP3 stream behind something that libsndfile does not skip
+    return statuses_of_stream(payload[start:], seconds) | {UNREADABLE} if start else frozenset({UNREADABLE})
+
+
+def statuses_of_stream(payload: bytes, seconds: float) -> frozenset[int]:
+    """The same for a sound file that libsndfile recognises."""
     try:
         with ForwardSoundFile(io.BytesIO(payload)) as file:
             rate, channels = file.samplerate, file.channels

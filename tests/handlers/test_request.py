@@ -155,6 +155,84 @@ def test_a_form_may_have_one_field_per_part_of_the_input():
     )  # gRPC
 
 
+# --- what a header or a client says, or fails to say
+
+
+INTENT = b'{"inputs": "a text", "parameters": {"top_k": 3}}'
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "text/plain; charset=utf-8", "application/octet-stream", "text/json", "application/x-json",
+     "application/vnd.api+json", "application/x-whatever"],
+)  # fmt: skip
+@pytest.mark.parametrize("body", [INTENT, bytearray(INTENT), b"\xef\xbb\xbf \n" + INTENT, INTENT.decode()])
+def test_json_without_its_media_type_is_json(body, content_type):
+    assert given(body, content_type, TEXT) == Request("a text", ClassifierParameters(top_k=3))
+    assert given(b'{"parameters": {"top_k": 3}, "inputs": "a text"}', content_type, TEXT).payload == "a text"
+    picture = json.dumps({"inputs": BASE64, "parameters": {"top_k": 3}}).encode()
+    if not content_type.startswith("text/plain"):
+        assert given(picture, content_type) == Request(BYTES, ClassifierParameters(top_k=3))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "{inputs}", '{"a": "inputs"', "[1]", '"inputs"', "{}", '{"a": 1, "a": 2}'])
+def test_another_text_with_braces_is_a_text(text):
+    assert given(text, "text/plain", TEXT).payload == text
+    assert given(text.encode(), "", TEXT).payload == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "accepts", "message"),
+    [
+        (b'{"inputs": "a te', TEXT, "the body is not JSON"),
+        (b'{"inputs": 3}', TEXT, "'inputs' is a number"),
+        (b'{"image": "aGVsbG8="}', PICTURE, "no key 'image'"),
+        (b"{}", SOUND, "this one is an empty object"),
+    ],
+)
+def test_wrong_json_without_its_media_type_is_refused_as_json(body, accepts, message):
+    with pytest.raises(InputError, match=message):
+        given(body, "application/octet-stream", accepts)
+
+
+@pytest.mark.parametrize("field", [INTENT, INTENT.decode(), json.loads(INTENT)], ids=["bytes", "text", "parsed"])
+def test_json_in_a_forms_field_is_json(field):
+    assert form(TEXT, data=field) == Request("a text", ClassifierParameters(top_k=3))
+    assert form(TEXT, data=field, function_to_apply=b"none") == Request("a text", ClassifierParameters(3, "none"))
+    assert form(TEXT, data=field, top_k=b"2").parameters.top_k == 2
+
+
+def test_parameters_in_the_url_count_with_every_body():
+    """TorchServe hands them over at /invocations."""
+    for body, content_type in [(b"a text", ""), ("a text", "text/plain"), (b'{"inputs": "a text"}', JSON)]:
+        fields = {"body": body, "top_k": b"2"}
+        assert parse_request(RawRequest(fields, content_type), TEXT, ClassifierParameters).parameters.top_k == 2
+        with pytest.raises(WrongValue, match="no parameter 'topk'"):
+            parse_request(RawRequest({"body": body, "topk": b"2"}, content_type), TEXT, ClassifierParameters)
+
+
+def test_an_empty_body_gives_way_to_an_input_in_the_url():
+    fields = {"body": b"", "data": b"a text"}
+    assert parse_request(RawRequest(fields), TEXT, ClassifierParameters).payload == b"a text"
+
+
+@pytest.mark.parametrize(("body", "content_type"), [(b"", ""), (bytearray(), JSON), ("", "text/plain"), (b"", "image/png")])
+def test_an_empty_body_is_refused_with_where_the_input_belongs(body, content_type):
+    with pytest.raises(Unreadable, match=r"the body is empty; send .*; an input in the URL is not read"):
+        given(body, content_type, PICTURE if "image" in content_type else TEXT)
+
+
+def test_a_field_that_came_twice_is_refused_by_name():
+    with pytest.raises(WrongValue, match="'data' more than once; send one input a request, each parameter once"):
+        parse_request(RawRequest({"data": BYTES}, FORM, repeated=("data",)), PICTURE, ClassifierParameters)
+
+
+@pytest.mark.parametrize("parameters", [{"top_k": None}, {"top_k": None, "function_to_apply": None}])
+def test_null_is_no_limit_and_the_usual_function(parameters):
+    found = options(parameters).parameters
+    assert found.top_k is None and found.function_to_apply in (None, "softmax")
+
+
 # --- bodies that are wrong: what is wrong, and what to do
 
 
@@ -213,7 +291,8 @@ def test_a_wrong_body_is_refused_with_what_to_do(fields, content_type, accepts, 
             Unreadable,
             'the body is not JSON (Expecting value: line 1 column 12 (char 11)); send {"inputs"',
         ),
-        (bytearray(b""), Unreadable, "the body is not JSON"),
+        (bytearray(b""), Unreadable, "the body is empty"),
+        (bytearray(b'{"inputs": "a", "inputs": "b"}'), WrongValue, "the JSON has the key 'inputs' twice"),
         (bytearray(b'{"inputs": "\xff"}'), Unreadable, "the body is not JSON"),
         (bytearray(b"[" * 200_000), Unreadable, "the body is not JSON"),
         (bytearray(b'{"inputs": ' + b"9" * 5_000 + b"}"), Unreadable, "the body is not JSON"),
@@ -253,13 +332,12 @@ def test_what_is_not_base64_is_unreadable_for_a_picture_model(inputs):
         ({"top_k": 0}, "Expected `int` >= 1 - at `$.top_k`"),
         ({"top_k": 1001}, "Expected `int` <= 1000 - at `$.top_k`"),
         ({"top_k": 10**30}, "`$.top_k`"),
-        ({"top_k": 1e9}, "Expected `int`, got `float` - at `$.top_k`"),
-        ({"top_k": float("nan")}, "Expected `int`, got `float` - at `$.top_k`"),
-        ({"top_k": "x"}, "Expected `int`, got `str` - at `$.top_k`"),
-        ({"top_k": "3"}, "Expected `int`, got `str` - at `$.top_k`"),
-        ({"top_k": True}, "Expected `int`, got `bool` - at `$.top_k`"),
-        ({"top_k": None}, "Expected `int`, got `null` - at `$.top_k`"),
-        ({"top_k": [[[]]]}, "Expected `int`, got `array` - at `$.top_k`"),
+        ({"top_k": 1e9}, "Expected `int | null`, got `float` - at `$.top_k`"),
+        ({"top_k": float("nan")}, "Expected `int | null`, got `float` - at `$.top_k`"),
+        ({"top_k": "x"}, "Expected `int | null`, got `str` - at `$.top_k`"),
+        ({"top_k": "3"}, "Expected `int | null`, got `str` - at `$.top_k`"),
+        ({"top_k": True}, "Expected `int | null`, got `bool` - at `$.top_k`"),
+        ({"top_k": [[[]]]}, "Expected `int | null`, got `array` - at `$.top_k`"),
         ({"function_to_apply": "sofmax"}, "at `$.function_to_apply`; it is one of 'none', 'sigmoid', 'softmax'"),
         ({"function_to_apply": "\ud800"}, "half of a surrogate pair"),
         ({"topk": 3}, "no parameter 'topk'; did you mean 'top_k'?"),
@@ -307,7 +385,7 @@ def test_deep_json_that_the_engine_parsed_is_refused():
         deep = [deep]
     with pytest.raises(WrongValue, match="'inputs' is a list"):
         given({"inputs": deep}, JSON, TEXT)
-    with pytest.raises(WrongValue, match="Expected `int`, got `array`"):
+    with pytest.raises(WrongValue, match=r"Expected `int \| null`, got `array`"):
         options({"top_k": deep})
 
 

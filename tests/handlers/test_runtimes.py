@@ -11,6 +11,7 @@ import torch
 
 from archive.export import export, exporter
 from handlers import runtimes
+from handlers.runtimes.compile import name_the_cache
 from handlers.runtimes.onnxruntime import OnnxRuntime
 from handlers.runtimes.openvino import core
 from handlers.runtimes.runtime import RuntimeUnavailable
@@ -238,3 +239,14 @@ def test_a_damaged_export_is_told(picture_artifact):
     (picture_artifact / "network.param").write_text("something else")
     with pytest.raises(RuntimeUnavailable, match=r"cannot read .*network\.param; make archive exports it anew"):
         load(picture_artifact, runtime="ncnn")
+
+
+def test_inductor_gets_a_cache_where_the_user_has_no_name(monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    name_the_cache()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith(f"torchinductor_{os.getuid()}")

@@ -7,9 +7,10 @@ import soundfile
 import torch
 import torchaudio
 
-from model_defs.audio import BLOCK, MFCC, MOST_DECODED, SAMPLE_RATES, AudioTransform, LogMel, MelCNN, centred
+from model_defs.audio import MFCC, AudioTransform, LogMel, MelCNN, centred
 from model_defs.build import SpecError
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
+from model_defs.sound_file import BLOCK, MOST_DECODED, SAMPLE_RATES
 from tests.sounds import sound_file
 
 CODINGS = [  # format, subtype, the largest error of its compression for a tone

@@ -16,6 +16,11 @@ def test_a_body_from_disk_and_its_value_from_the_wire_are_the_same_input():
     assert Doubled()(b'\xef\xbb\xbf{"inputs": 3, "parameters": {"top_k": 1}}') == 6
 
 
+@pytest.mark.parametrize("options", [None, {}, {"wait_for_model": True}, {"use_cache": False, "wait_for_model": False}])
+def test_options_of_older_hugging_face_clients_ask_for_what_always_holds(options):
+    assert Doubled()(json.dumps({"inputs": 3, "options": options}).encode()) == 6
+
+
 def test_a_body_on_disk_is_readable_json():
     assert json.loads(body({"job": "mécanicien"})) == {"inputs": {"job": "mécanicien"}}
     assert "mécanicien".encode() in body({"job": "mécanicien"})
@@ -31,6 +36,12 @@ def test_a_body_on_disk_is_readable_json():
         (b"[" * 200_000, Unreadable, "the body is not JSON"),
         (b"3", WrongValue, 'a JSON body is {"inputs": ..., "parameters": {...}}; this one is a number'),
         (b'{"input": 3}', WrongValue, "no key 'input'; did you mean 'inputs'?"),
+        (b'{"inputs": 3, "inputs": 4}', WrongValue, "the JSON has the key 'inputs' twice in one object"),
+        (b'{"inputs": {"a": [{"b": 1, "c": 2, "b": 1}]}}', WrongValue, "the JSON has the key 'b' twice in one object"),
+        (b'{"inputs": 3, "options": {"use_gpu": true}}', WrongValue, "no option 'use_gpu'; "),
+        (b'{"inputs": 3, "options": {"wait_for_modle": true}}', WrongValue, "did you mean 'wait_for_model'?"),
+        (b'{"inputs": 3, "options": {"use_cache": "no"}}', WrongValue, "'use_cache' is text; send true or false"),
+        (b'{"inputs": 3, "options": []}', WrongValue, "'options' is a list; leave it out"),
     ],
 )
 def test_a_wrong_body_is_refused_with_the_right_form(payload, error, message):

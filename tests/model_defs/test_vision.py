@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind
 from model_defs.image_file import FORMATS, flatten
@@ -201,6 +201,39 @@ def test_a_decompression_bomb_is_refused_from_its_header():
         ImageTransform(16, max_pixels=1_000_000)(png(8_000, 8_000))
     with pytest.raises(TooLarge, match="this model takes 50,000,000 at most"):
         ImageTransform(16)(png(60_000, 60_000))
+
+
+def png_with_metadata(length: int, kind: str, at_the_end: bool = False) -> bytes:
+    """A grey PNG with a compressed text, or a colour profile, of so many bytes."""
+    info = PngImagePlugin.PngInfo()
+    if kind == "zTXt":
+        info.add_text("x", "A" * length, zip=True)
+    elif kind == "iTXt":
+        info.add_itxt("x", "A" * length, zip=True)
+    file = io.BytesIO()
+    profile = {"icc_profile": b"A" * length} if kind == "iCCP" else {}
+    Image.new("L", (8, 8), 77).save(file, "PNG", pnginfo=info, **profile)
+    content = file.getvalue()
+    if at_the_end:  # move the text behind the pixels
+        start, end = content.index(kind.encode()) - 4, content.index(b"IDAT") - 4
+        content = content[:start] + content[end:-12] + content[start:end] + content[-12:]
+    return content
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
+def test_a_png_with_long_texts_is_seen_as_viewers_show_it(kind, at_the_end):
+    assert ImageTransform(size=8, mode="L")(png_with_metadata(2_000_000, kind, at_the_end)).unique().tolist() == [77]
+
+
+def test_a_png_with_a_large_colour_profile_is_seen_as_viewers_show_it():
+    assert ImageTransform(size=8, mode="L")(png_with_metadata(2_000_000, "iCCP")).unique().tolist() == [77]
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "iCCP"])
+def test_a_png_whose_metadata_is_a_bomb_says_what_to_leave_out(kind):
+    with pytest.raises(Unreadable, match="unpack to more than 10,485,760 bytes; save it without them"):
+        ImageTransform(size=8)(png_with_metadata(11_000_000, kind))
 
 
 def test_an_icon_that_hides_a_bomb_is_too_large():

@@ -17,7 +17,7 @@ from serving.verify import SUMS, sums
 from tests.bundle import settings_for
 
 ECHO = """
-import json, os, sys
+import json, os, sys, time
 
 class Echo:
     def initialize(self, context):
@@ -33,6 +33,10 @@ class Echo:
         text = bytes(row["body"]).decode() if not isinstance(row["body"], str) else row["body"]
         if text == "environment":
             return {"path": sys.path, "environment": sorted(os.environ)}
+        if text.startswith("busy"):
+            end = time.time() + 3
+            while time.time() < end:
+                pass
         if text == "headers":
             return headers
         return [{"label": text.strip() if len(text) < 10_000 else f"{len(text)} characters", "score": 0.5}]

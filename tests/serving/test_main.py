@@ -68,6 +68,51 @@ def test_status_without_a_server_says_so_and_ends_with_3(tmp_path):
     assert done.returncode == 3 and "make serve" in done.stdout
 
 
+def test_a_version_that_should_be_hosted_and_is_not_fails_the_probe(serving, home, client):
+    serving("register", "second")
+    client.unregister("second", "1.0")  # by TorchServe's own API
+    done = serving("status")
+    assert done.returncode == 1 and "not ready: second 1.0 should be hosted and is not; make register MODEL=second" in done.stderr
+    assert "second 1.0 is no longer hosted" in serving("unregister", "second").stdout
+    assert "second" not in home.registered() and serving("status").returncode == 0
+
+
+def test_a_model_that_a_start_could_not_host_is_missed_afterwards(serving, home):
+    done = serving("start", "broken")
+    assert done.returncode == 1 and "a worker of broken 1.0 cannot start" in done.stderr
+    done = serving("status")
+    assert done.returncode == 1 and "broken 1.0 should be hosted and is not" in done.stderr
+    assert serving("unregister", "broken").returncode == 0 and serving("status").returncode == 0
+
+
+def test_an_archive_under_another_name_is_proved_like_its_own(serving, client):
+    name = "Écho V2"
+    client.manage("POST", "/models", url="second-1.0.mar", model_name=name, initial_workers="1", synchronous="true")
+    try:
+        done = serving("status")
+        assert done.returncode == 0, done.stderr
+        assert f"{name} 1.0 was not hosted by make: a restart does not bring it back" in done.stdout
+    finally:
+        client.unregister(name, "1.0")
+
+
+def test_settings_that_a_running_server_does_not_take_are_named(serving, home):
+    effective = (home.folder / "config.properties").read_text().splitlines()
+    given = [part for line in effective for part in ("--set", line)]
+    assert serving("start", *given).stderr == ""
+    done = serving("start", *given, "--set", "job_queue_size=7")
+    assert (
+        "not applied: job_queue_size=7 (it runs with job_queue_size=100); the server runs already, make stop first" in done.stderr
+    )
+
+
+def test_the_curl_line_passes_a_proxy_by(serving, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    command, answer = serving("predict", "echo", "what a day").stdout.splitlines()
+    pasted = subprocess.run(command.removeprefix("$ ") + " -sS", shell=True, capture_output=True, text=True, check=True)
+    assert json.loads(pasted.stdout) == json.loads(answer)
+
+
 def test_a_text_may_be_given_in_place_of_a_file(serving):
     done = serving("predict", "echo", "what a day")
     assert json.loads(done.stdout.splitlines()[-1])[0]["label"] == "what a day"

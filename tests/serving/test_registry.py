@@ -229,3 +229,45 @@ def test_what_cannot_be_hosted_again_is_named_and_the_rest_is_hosted(own):
     (failed,) = Registry(home).restore()
     assert failed.startswith("echo 8.8: ") and "no such archive" in failed
     assert Registry(home).hosted_versions("echo") == {"1.0", "1.9"} and Registry(home).default_version("echo") == "1.0"
+
+
+def test_the_workers_of_make_scale_are_back_after_a_restart(own):
+    home, settings = own
+    command = [sys.executable, "-m", "serving", "scale", "--home", home.folder, "echo", "--workers"]
+    subprocess.run([*command, "2"], check=True, capture_output=True)
+    Registry(home).host("echo", "1.9")
+    server.stop(home, draining=0)
+    server.start(home, overrides=settings)
+    assert Registry(home).restore() == []
+    registry = Registry(home)
+    assert {version: len(registry.client.describe("echo", version)[0]["workers"]) for version in ("1.0", "1.9")} == {
+        "1.0": 2,
+        "1.9": 1,
+    }
+    subprocess.run([*command, "0", "--version", "1.9"], check=True, capture_output=True)
+    server.stop(home, draining=0)
+    server.start(home, overrides=settings)
+    assert Registry(home).restore() == []
+    assert Registry(home).client.describe("echo", "1.9")[0]["minWorkers"] == 0
+
+
+def test_a_start_that_lost_a_model_fails_and_so_does_the_probe(own):
+    home, settings = own
+    known = home.registered()["echo"]
+    known.versions["8.8"] = "0" * 64
+    home.remember("echo", known)
+    server.stop(home, draining=0)
+    changes = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "serving"]
+    done = subprocess.run([*command, "start", "--home", home.folder, *changes], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "not hosted again: echo 8.8: " in done.stderr
+    done = subprocess.run([*command, "status", "--home", home.folder], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "not ready: echo 8.8 should be hosted and is not" in done.stderr
+
+
+def test_a_server_without_models_is_not_ready(own):
+    home, _ = own
+    Registry(home).drop("echo", "1.0")
+    command = [sys.executable, "-m", "serving", "status", "--home", home.folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "not ready: no model is hosted; " in done.stderr

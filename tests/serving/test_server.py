@@ -176,12 +176,12 @@ def test_the_shells_python_path_and_secrets_do_not_reach_a_worker(odd):
 def test_the_telemetry_of_onnxruntime_is_off_in_a_worker(odd, monkeypatch):
     assert "ORT_DISABLE_TELEMETRY" in Client.of(odd).predict("echo", b"environment").json()["environment"]
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
-    assert server.environment(Path("guards"))["ORT_DISABLE_TELEMETRY"] == "1"
+    assert server.environment(Path("guards"), {})["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_importing_onnxruntime_as_a_worker_does_writes_nothing(tmp_path):
     pytest.importorskip("onnxruntime", reason="make setup EXTRAS=onnxruntime")
-    environment = server.environment(Path("guards")) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    environment = server.environment(Path("guards"), {}) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", "import onnxruntime"], env=environment, cwd=tmp_path, check=True)
     assert list(tmp_path.rglob("*")) == []
 
@@ -228,8 +228,72 @@ def test_no_settings_and_no_folder_say_which_option_names_another(tmp_path):
 def test_a_configuration_that_torchserve_refuses_ends_the_start_with_its_words(own):
     home, settings = own
     with pytest.raises(ServerError, match="ended as it started"):
-        server.start(home, overrides=[*settings, "max_request_size=many"])
+        server.start(home, overrides=[*settings, "vmargs=-XX:+NoSuchOption"])
     assert home.last() is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("job_queue_sze=7", "job_queue_sze is no setting of the server; did you mean job_queue_size?"),
+        ("plugins_path=/opt", "plugins_path is no setting of the server"),
+        ("max_request_size=many", "max_request_size=many is no whole number from 1 to"),
+        ("job_queue_size=0", "job_queue_size=0 is no whole number from 1 to"),
+        ("disable_token_authorization=flase", "disable_token_authorization=flase is neither true nor false"),
+        ("metrics_mode=promethus", "metrics_mode=promethus is not one of prometheus, log, legacy"),
+        ("inference_address=http://[::1]:8080", r"\[::1\]:8080: TorchServe listens on IPv4 only"),
+        ("grpc_inference_address=::1", "grpc_inference_address=::1: TorchServe listens on IPv4 only"),
+    ],
+)
+def test_a_setting_that_names_nothing_is_refused_by_name(setting, said):
+    with pytest.raises(ServerError, match=said):
+        config.listeners(config.read(config.FILE, [setting]))
+
+
+def test_a_setting_that_the_file_has_twice_is_refused(tmp_path):
+    file = tmp_path / "config.properties"
+    file.write_text(config.FILE.read_text() + "job_queue_size=7\n")
+    with pytest.raises(ServerError, match="says job_queue_size=100 and job_queue_size=7; say it once"):
+        config.read(file, [])
+
+
+def test_an_address_of_another_machine_is_one_line_that_says_so(own):
+    home, settings = own
+    with pytest.raises(ServerError, match=r"inference_address: nothing can listen at 192\.0\.2\.1 .*such as 127\.0\.0\.1"):
+        server.start(home, overrides=[*settings, "inference_address=http://192.0.2.1:8080"])
+
+
+@pytest.fixture
+def noexec(tmp_path):
+    """A folder on a file system where no program may be started."""
+    folder = tmp_path / "noexec"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip("only root can mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_folder_where_no_program_may_be_started_gives_way_to_another(echo_store, noexec):
+    home = StateDir(noexec / "home")
+    home.make()
+    try:
+        running = server.start(home, overrides=[*free_ports(), f"model_store={echo_store}"])
+        assert Path(running.temporary).parent == Path("/tmp")
+        Client.of(home).register("echo", "1.0")
+        assert Client.of(home).predict("echo", b"hello").ok
+    finally:
+        server.stop(home, draining=0)
+
+
+def test_if_no_program_may_be_started_anywhere_one_line_names_the_folders(noexec, monkeypatch):
+    home = StateDir(noexec / "home")
+    home.make()
+    monkeypatch.setattr(server, "FOLDERS", (str(noexec),))
+    with pytest.raises(ServerError, match=rf"in {home.folder}: .*noexec, in {noexec}: .*noexec; name another folder: --home"):
+        server.make_temporary(home)
+    assert not list(home.folder.glob("ts-*"))
 
 
 def test_a_setting_without_a_value_is_refused(own):
