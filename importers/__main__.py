@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--interpolation", choices=INTERPOLATIONS, help="of the resizing")
     made.add_argument("--mean", type=float, nargs="+", help="of each channel, in 0..1")
     made.add_argument("--std", type=float, nargs="+", help="of each channel, in 0..1")
-    made.add_argument("--upright", action="store_true", help="turn a picture as its EXIF says")
+    made.add_argument("--upright", action=argparse.BooleanOptionalAction, help="turn a picture as its EXIF says")
+    made.add_argument("--backend", choices=("torchvision", "pil"), help="what resizes the pictures of a Hugging Face folder")
     return made
 
 
@@ -74,12 +75,16 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
     for each, answer in list(zip(tried, given, strict=True))[:MOST_SHOWN]:
         print(f"{each.file}: {shown(answer)}")
     compared = "not compared"
+    if found.reference:
+        largest = answers.from_reference(found, tried)
+        compared = f"with transformers' own code: {len(tried)} inputs, outputs within {largest:.1e}"
+        print(f"as transformers itself computes them: {len(tried)} inputs, outputs within {largest:.1e}")
     if flags.expect:
         owners = expect.expected(flags.expect, tried)
         largest = expect.compare(found, tried, given, owners, flags.tolerance)
         compared = f"with {Path(flags.expect).name}: {len(owners)} of {len(tried)} inputs, scores within {largest:.1e}"
         print(f"as your own code answers: {len(owners)} inputs, scores within {largest:.1e}")
-    else:
+    elif not found.reference:
         print("is that what your own code says? EXPECT=answers.json or EXPECT=predict.py:answer compares it")
     if moved := answers.changed_by_neighbours(found, tried, given):
         print(f"an answer depends on its neighbours in a batch ({moved}): the recipe says batchSize: 1")

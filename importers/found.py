@@ -61,6 +61,8 @@ class Found:
         inputs: "pictures", "sounds" or "texts".
         metric: of `model_defs/metrics.py`.
         variants: other transforms that such a model may have been trained with, by the flags that choose them.
+        reference: one input's bytes -> the output by the library that the model comes from, where there is one: (num_classes,)
+            logits, as its own documentation computes them.
     """
 
     lines: list[str]
@@ -74,6 +76,7 @@ class Found:
     inputs: str
     metric: str = "accuracy"
     variants: dict[str, Transform] = field(default_factory=dict)
+    reference: Callable[[bytes], Tensor] | None = None
 
 
 def stripped(found: WeightsFile) -> WeightsFile:

@@ -62,7 +62,7 @@ def chosen(flags: Namespace, usual: dict[str, Any]) -> Preprocessing:
         seen = replace(seen, resize=(flags.squash, flags.squash), crop=None)
     changed = {name: getattr(flags, name) for name in ("resize", "crop", "interpolation") if getattr(flags, name) is not None}
     changed |= {name: tuple(getattr(flags, name)) for name in ("mean", "std") if getattr(flags, name)}
-    seen = replace(seen, **changed, upright=flags.upright)
+    seen = replace(seen, **changed, upright=bool(flags.upright))
     sides = [*(seen.resize if isinstance(seen.resize, tuple) else [seen.resize]), seen.crop or 1]
     if not all(1 <= side <= MOST_SIDE for side in sides):
         raise ImportRefused(f"a picture of {max(sides)} pixels: give --resize, --crop and --squash from 1 to {MOST_SIDE}")

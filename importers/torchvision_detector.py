@@ -63,7 +63,7 @@ def read(question: Question, name: str, count: int) -> Found:
     tensor_names.load(network.network, tensor_names.in_fp32(weights.tensors, lines))
     transform = {
         "class_path": "model_defs.exact_image.WholeImageTransform",
-        "init_args": {"upright": question.flags.upright},
+        "init_args": {"upright": bool(question.flags.upright)},
     }
     return Found(
         lines=lines,
