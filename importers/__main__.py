@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--try", dest="inputs", default="", help="one input, or a folder of some; class folders give a test set")
     made.add_argument("--expect", default="", help="own answers: a JSON file, or predict.py:answer, which runs once")
     made.add_argument("--tolerance", type=float, default=TOLERANCE, help="how far a score may lie from your own (%(default)s)")
-    made.add_argument("--network", default="", help="a name of torchvision's, where the tensors do not tell")
+    made.add_argument(
+        "--network", default="", help="a name of torchvision's, or a file of your own: my_net.py:MyNet(n_classes=4)"
+    )
     made.add_argument("--key", default=None, help="of the checkpoint's part that is the network")
     made.add_argument("--transform-input", action="store_true", help="as torchvision's own inception_v3 and googlenet need")
     made.add_argument("--resize", type=int, help="pixels of the shorter side")
@@ -37,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--interpolation", choices=INTERPOLATIONS, help="of the resizing")
     made.add_argument("--mean", type=float, nargs="+", help="of each channel, in 0..1")
     made.add_argument("--std", type=float, nargs="+", help="of each channel, in 0..1")
+    made.add_argument("--grey", action="store_true", help="pictures with one channel, for a network of your own")
+    made.add_argument("--sample-rate", type=int, help="Hz: the inputs are sounds, for a network of your own")
+    made.add_argument("--seconds", type=float, help="that each sound is cut or filled to")
     made.add_argument("--upright", action=argparse.BooleanOptionalAction, help="turn a picture as its EXIF says")
     made.add_argument("--backend", choices=("torchvision", "pil"), help="what resizes the pictures of a Hugging Face folder")
     return made

@@ -22,7 +22,6 @@ from model_defs.transformers_image import PILLOW, TORCHVISION, ProcessedImageTra
 
 WRAPPED = "network."  # the prefix of transformers' own network in ours
 MOST_TOKENS = 4096
-FEW_LABELS = 6
 ONE_LABEL = "single_label_classification"
 
 
@@ -44,7 +43,7 @@ def find(question: Question) -> Found | None:
     floats = {str(tensor.dtype).removeprefix("torch.") for tensor in folder.tensors.values() if tensor.is_floating_point()}
     lines = [
         f"{question.source}: {folder.kind}, {len(folder.tensors)} tensors: {type(network).__name__} with {count} classes",
-        f"labels: {', '.join(names[:FEW_LABELS])}{' ...' if count > FEW_LABELS else ''}   ({source}, in its order)",
+        labels.line(names, source),
         *(f"weights in {kind}: become float32" for kind in sorted(floats - {"float32"})),
     ]
     found = task.read(question, folder, network, lines, names)

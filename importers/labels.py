@@ -10,6 +10,7 @@ from model_defs.inert_pickle import Inert
 FILES = ("classes.txt", "labels.txt", "index_to_name.json")  # looked for next to FROM
 KEYS = ("classes", "class_names", "labels", "id2label", "idx_to_class", "label2id", "class_to_idx")  # of a checkpoint
 MOST_BYTES = 4 << 20
+FEW = 6  # labels in a line for people
 WAY_OUT = "LABELS=classes.txt, one label per line in the order of the outputs"
 
 
@@ -87,3 +88,8 @@ def as_labels(given: Any) -> list[str] | None:
     names: list[Any] = [numbered.get(index) for index in range(len(numbered))]
     names = [name[-1] if isinstance(name, list) and name else name for name in names]
     return names if all(isinstance(name, str) for name in names) else None
+
+
+def line(labels: list[str], source: str) -> str:
+    """The labels in words, for people."""
+    return f"labels: {', '.join(labels[:FEW])}{' ...' if len(labels) > FEW else ''}   ({source}, in its order)"
