@@ -44,7 +44,10 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
     """
     checked = recipes.read(recipe)
     if not (artifact / MODEL).exists():
-        raise ArchiveError(f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it")
+        raise ArchiveError(
+            f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it; "
+            f"a model that you have: make import NAME={artifact.name} FROM=model.pth"
+        )
     store.mkdir(parents=True, exist_ok=True)
     read_sums(store / SUMS)  # a malformed one is reported now, not after minutes of work
     # Each build has its own folder, because the archiver empties <tmp>/<model> first, even if another build uses it.

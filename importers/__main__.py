@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--grey", action="store_true", help="pictures with one channel, for a network of your own")
     made.add_argument("--sample-rate", type=int, help="Hz: the inputs are sounds, for a network of your own")
     made.add_argument("--seconds", type=float, help="that each sound is cut or filled to")
+    made.add_argument("--answer-as", choices=("torchserve",), help="the form of an old archive's answers, for old callers")
     made.add_argument("--upright", action=argparse.BooleanOptionalAction, help="turn a picture as its EXIF says")
     made.add_argument("--backend", choices=("torchvision", "pil"), help="what resizes the pictures of a Hugging Face folder")
     return made

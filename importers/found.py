@@ -30,12 +30,14 @@ class Question:
         source: FROM, a file or a folder.
         labels: LABELS, a file, or "torchvision" for the labels of torchvision's own weights; "" if left out.
         flags: the other flags, as `importers/__main__.py` lists them.
+        first_number: of an old archive's outputs, which are labels by their numbers if it names none; None elsewhere.
     """
 
     name: str
     source: Path
     labels: str
     flags: Namespace
+    first_number: int | None = None
 
     @cached_property
     def weights(self) -> WeightsFile | None:

@@ -49,6 +49,9 @@ def candidates(question: Question, extras: dict, torchvisions: list[str] | None,
         raise ImportRefused(f"{' and '.join(map(str, there))} are both there; say which: LABELS={there[0]}")
     if there:
         return read(there[0]), str(there[0])
+    if question.first_number is not None:
+        first = question.first_number
+        return [str(number) for number in range(first, first + count)], "the numbers, as the old archive answers them"
     own = "; LABELS=torchvision takes torchvision's own list" if torchvisions and len(torchvisions) == count else ""
     raise ImportRefused(f"{count} outputs and no names for them; give {WAY_OUT}{own}")
 
@@ -68,6 +71,24 @@ def read(file: Path) -> list[str]:
     if not labels:
         raise ImportRefused(f'{file}: neither ["cat", ...] nor {{"0": "cat", ...}}; give {WAY_OUT}')
     return labels
+
+
+def read_numbered(file: Path) -> dict[int, str]:
+    """An index_to_name.json -> the labels by their numbers, with gaps where it has some.
+
+    Raises:
+        ImportRefused: another form.
+    """
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ValueError("too long")
+        given = json.loads(file.read_text(encoding="utf-8-sig"))
+        named = {int(number): name[-1] if isinstance(name, list) and name else name for number, name in given.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ImportRefused(f"{file.name}: no labels by number ({str(error)[:100]}); give {WAY_OUT}") from None
+    if not all(isinstance(name, str) for name in named.values()):
+        raise ImportRefused(f"{file.name}: no labels by number; give {WAY_OUT}")
+    return named
 
 
 def as_labels(given: Any) -> list[str] | None:

@@ -111,7 +111,7 @@ def write_artifact(
         (Sample(f"{index:0{digits}}{Path(each.file).suffix.lower()}", each.truth, answer), each.payload)
         for index, (each, answer) in enumerate(zip(inputs, answers, strict=True))
     ]
-    labelled = [pair for pair in answered if pair[0].truth is not None]
+    labelled = [pair for pair in answered if pair[0].truth is not None and found.metric]
     calibration = labelled if len(labelled) <= FEW else labelled[::CALIBRATION_SHARE]
     test = labelled if len(labelled) <= FEW else [pair for pair in labelled if pair not in calibration]
     artifact = Artifact(
