@@ -23,6 +23,7 @@ from handlers import base
 from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
+from model_defs.build import class_paths
 from model_defs.bundle_format import MANIFEST, MODEL, MODEL_NAME, RECIPE, SCHEMA, SUMS, VERSION, read_sums
 from model_defs.imports import PROJECT, modules
 
@@ -44,7 +45,10 @@ def build(artifact: Path, recipe: Path, store: Path, version: str = "1.0") -> Pa
     check_name(artifact.name, version)
     checked = recipes.read(recipe)
     if not (artifact / MODEL).exists():
-        raise ArchiveError(f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it")
+        raise ArchiveError(
+            f"no artifact in {artifact}/; make train MODEL={artifact.name} makes it; "
+            f"a model that you have: make import NAME={artifact.name} FROM=model.pth"
+        )
     store.mkdir(parents=True, exist_ok=True)
     read_sums(store / SUMS)  # a malformed one is reported now, not after minutes of work
     # Each build has its own folder, because the archiver empties <tmp>/<model> first, even if another build uses it.
@@ -117,7 +121,7 @@ def stage(artifact: Artifact, settings: Settings, staged: Path) -> None:
 
 def needed(artifact: Artifact, settings: Settings) -> dict[str, Path]:
     """The modules of the archive, by dotted name: what this model, its handler, its runtime and TorchServe's entry reach."""
-    classes = artifact.network["class_path"], artifact.transform["class_path"], settings.class_path
+    classes = *class_paths(artifact.network), *class_paths(artifact.transform), settings.class_path
     runtimes = {f"handlers.runtimes.{name}" for name in (REFERENCE, settings.runtime)}
     return modules({f"handlers.{ENTRY}", *runtimes, *(class_path.rpartition(".")[0] for class_path in classes)})
 

@@ -29,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--try", dest="inputs", default="", help="one input, or a folder of some; class folders give a test set")
     made.add_argument("--expect", default="", help="own answers: a JSON file, or predict.py:answer, which runs once")
     made.add_argument("--tolerance", type=float, default=TOLERANCE, help="how far a score may lie from your own (%(default)s)")
-    made.add_argument("--network", default="", help="a name of torchvision's, where the tensors do not tell")
+    made.add_argument(
+        "--network", default="", help="a name of torchvision's, or a file of your own: my_net.py:MyNet(n_classes=4)"
+    )
     made.add_argument("--key", default=None, help="of the checkpoint's part that is the network")
     made.add_argument("--transform-input", action="store_true", help="as torchvision's own inception_v3 and googlenet need")
     made.add_argument("--resize", type=int, help="pixels of the shorter side")
@@ -38,7 +40,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--interpolation", choices=INTERPOLATIONS, help="of the resizing")
     made.add_argument("--mean", type=float, nargs="+", help="of each channel, in 0..1")
     made.add_argument("--std", type=float, nargs="+", help="of each channel, in 0..1")
-    made.add_argument("--upright", action="store_true", help="turn a picture as its EXIF says")
+    made.add_argument("--grey", action="store_true", help="pictures with one channel, for a network of your own")
+    made.add_argument("--sample-rate", type=int, help="Hz: the inputs are sounds, for a network of your own")
+    made.add_argument("--seconds", type=float, help="that each sound is cut or filled to")
+    made.add_argument("--answer-as", choices=("torchserve",), help="the form of an old archive's answers, for old callers")
+    made.add_argument("--upright", action=argparse.BooleanOptionalAction, help="turn a picture as its EXIF says")
+    made.add_argument("--backend", choices=("torchvision", "pil"), help="what resizes the pictures of a Hugging Face folder")
     return made
 
 
@@ -74,12 +81,16 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
     for each, answer in list(zip(tried, given, strict=True))[:MOST_SHOWN]:
         print(f"{each.file}: {shown(answer)}")
     compared = "not compared"
+    if found.reference:
+        largest = answers.from_reference(found, tried)
+        compared = f"with transformers' own code: {len(tried)} inputs, outputs within {largest:.1e}"
+        print(f"as transformers itself computes them: {len(tried)} inputs, outputs within {largest:.1e}")
     if flags.expect:
         owners = expect.expected(flags.expect, tried)
         largest = expect.compare(found, tried, given, owners, flags.tolerance)
         compared = f"with {Path(flags.expect).name}: {len(owners)} of {len(tried)} inputs, scores within {largest:.1e}"
         print(f"as your own code answers: {len(owners)} inputs, scores within {largest:.1e}")
-    else:
+    elif not found.reference:
         print("is that what your own code says? EXPECT=answers.json or EXPECT=predict.py:answer compares it")
     if moved := answers.changed_by_neighbours(found, tried, given):
         print(f"an answer depends on its neighbours in a batch ({moved}): the recipe says batchSize: 1")

@@ -1,5 +1,6 @@
 """What the found network answers the inputs: each alone, and with neighbours in a batch."""
 
+import math
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from model_defs.errors import BundleError, InputError
 from model_defs.transform import Transform
 
 TOGETHER = 8
+REFERENCE = 1e-3  # how far an output, before the softmax, may lie from that of the library that the model comes from
 NEIGHBOURS = 1e-3  # how far a score may move with the neighbours in a batch: the recipe's own tolerance
 
 
@@ -62,6 +64,32 @@ def changed_by_neighbours(found: Found, inputs: list[Input], answers: list[Any])
         if wrong := difference(other, one, NEIGHBOURS):
             return f"{each.file}: {wrong.replace('training says', 'alone it is')}"
     return None
+
+
+def from_reference(found: Found, inputs: list[Input]) -> float:
+    """The largest difference between the outputs here and those by the library that the model comes from.
+
+    Raises:
+        ImportRefused: they differ by more than `REFERENCE`, or that library fails on an input.
+    """
+    largest = 0.0
+    for each in progress(inputs, "comparing"):
+        sample = found.reads(each.payload)
+        with torch.inference_mode():
+            ours = found.reads.outputs(lambda tensors: found.built(*tensors), [sample])[0]
+            try:
+                own = found.reference(each.payload)
+            except (OSError, RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+                reason = str(error)[:200]
+                raise ImportRefused(f"TRY: {each.file}: its library fails on it ({reason}); give another input") from error
+        distance = float((ours - own).abs().max()) if ours.shape == own.shape else math.inf
+        if not distance <= REFERENCE:
+            raise ImportRefused(
+                f"{each.file}: the outputs differ from its library's own by {distance:.2g}, {REFERENCE} at most; "
+                "this model cannot be imported exactly: give your own file of the network: ARGS='--network my_net.py:MyNet()'"
+            )
+        largest = max(largest, distance)
+    return largest
 
 
 def progress(values: Iterable, what: str) -> Iterable:

@@ -84,16 +84,19 @@ def compare(found: Found, inputs: list[Input], given: list[Any], owners: dict[st
     Raises:
         ImportRefused: a label or a score differs. The message has both answers and the step at which they part.
     """
-    compared = [(each, answer) for each, answer in zip(inputs, given, strict=True) if each.file in owners]
-    largest = 0.0
-    for each, answer in compared:
-        wrong, distance = apart(answer, owners[each.file], tolerance)
-        if wrong:
-            step = parting(found, [each for each, _ in compared], owners, tolerance)
-            raise ImportRefused(
-                f"{each.file}: the import answers {shown(answer)}, your code {shown(owners[each.file])}: {wrong}. {step}"
-            )
-        largest = max(largest, distance)
+    largest, differing = 0.0, []
+    for each, answer in zip(inputs, given, strict=True):
+        if each.file in owners:
+            wrong, distance = apart(answer, owners[each.file], tolerance)
+            if wrong:
+                differing.append((each, answer, wrong))
+            largest = max(largest, distance)
+    if differing:
+        each, answer, wrong = differing[0]
+        step = parting(found, [each for each, *_ in differing], owners, tolerance)
+        raise ImportRefused(
+            f"{each.file}: the import answers {shown(answer)}, your code {shown(owners[each.file])}: {wrong}. {step}"
+        )
     return largest
 
 
@@ -135,7 +138,11 @@ def as_scores(own: Any) -> dict[str, float] | None:
 
 
 def parting(found: Found, inputs: list[Input], owners: dict[str, Any], tolerance: float) -> str:
-    """The step at which the two part, as far as trying shows it: labels, scores, pixels or network."""
+    """The step at which the two part, as far as trying shows it: labels, scores, pixels or network.
+
+    Args:
+        inputs: those whose answers differ.
+    """
     inputs = inputs[:4]
     given = answers.alone(found, inputs)
     if is_permuted(given, [owners[each.file] for each in inputs], tolerance):

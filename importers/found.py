@@ -1,7 +1,7 @@
 """What an importer is asked, what it finds, and how it refuses."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +30,14 @@ class Question:
         source: FROM, a file or a folder.
         labels: LABELS, a file, or "torchvision" for the labels of torchvision's own weights; "" if left out.
         flags: the other flags, as `importers/__main__.py` lists them.
+        first_number: of an old archive's outputs, which are labels by their numbers if it names none; None elsewhere.
     """
 
     name: str
     source: Path
     labels: str
     flags: Namespace
+    first_number: int | None = None
 
     @cached_property
     def weights(self) -> WeightsFile | None:
@@ -61,6 +63,9 @@ class Found:
         inputs: "pictures", "sounds" or "texts".
         metric: of `model_defs/metrics.py`.
         variants: other transforms that such a model may have been trained with, by the flags that choose them.
+        reference: one input's bytes -> the output by the library that the model comes from, where there is one: (num_classes,)
+            logits, as its own documentation computes them.
+        code: files that the project needs for this network, by their paths in it.
     """
 
     lines: list[str]
@@ -74,18 +79,25 @@ class Found:
     inputs: str
     metric: str = "accuracy"
     variants: dict[str, Transform] = field(default_factory=dict)
+    reference: Callable[[bytes], Tensor] | None = None
+    code: dict[str, bytes] = field(default_factory=dict)
 
 
 def stripped(found: WeightsFile) -> WeightsFile:
     """The file with the losses' tensors set aside and the common prefixes, `module.` or `model.`, taken off."""
     aside = [name for name in found.tensors if name.partition(".")[0] in NOT_NETWORK]
     tensors = {name: tensor for name, tensor in found.tensors.items() if name not in aside}
-    prefix = ""
-    while tensors and "." in (first := next(iter(tensors))):
-        part = f"{first.partition('.')[0]}."
-        if not all(name.startswith(part) for name in tensors):
-            break
-        tensors = {name.removeprefix(part): tensor for name, tensor in tensors.items()}
-        prefix += part
+    prefix = common_prefix(tensors)
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     kind = found.kind + (f", all under {prefix!r}" if prefix else "") + (f"; left out: {', '.join(aside[:5])}" if aside else "")
     return WeightsFile(kind, tensors, found.extras, found.named)
+
+
+def common_prefix(names: Iterable[str]) -> str:
+    """The modules that all these tensors are in: "module.model."; empty if there is no such module."""
+    prefix, parents = "", [name.split(".")[:-1] for name in names]
+    for parts in zip(*parents, strict=False):
+        if len(set(parts)) > 1:
+            break
+        prefix += f"{parts[0]}."
+    return prefix

@@ -10,6 +10,7 @@ from model_defs.inert_pickle import Inert
 FILES = ("classes.txt", "labels.txt", "index_to_name.json")  # looked for next to FROM
 KEYS = ("classes", "class_names", "labels", "id2label", "idx_to_class", "label2id", "class_to_idx")  # of a checkpoint
 MOST_BYTES = 4 << 20
+FEW = 6  # labels in a line for people
 WAY_OUT = "LABELS=classes.txt, one label per line in the order of the outputs"
 
 
@@ -48,6 +49,9 @@ def candidates(question: Question, extras: dict, torchvisions: list[str] | None,
         raise ImportRefused(f"{' and '.join(map(str, there))} are both there; say which: LABELS={there[0]}")
     if there:
         return read(there[0]), str(there[0])
+    if question.first_number is not None:
+        first = question.first_number
+        return [str(number) for number in range(first, first + count)], "the numbers, as the old archive answers them"
     own = "; LABELS=torchvision takes torchvision's own list" if torchvisions and len(torchvisions) == count else ""
     raise ImportRefused(f"{count} outputs and no names for them; give {WAY_OUT}{own}")
 
@@ -69,6 +73,24 @@ def read(file: Path) -> list[str]:
     return labels
 
 
+def read_numbered(file: Path) -> dict[int, str]:
+    """An index_to_name.json -> the labels by their numbers, with gaps where it has some.
+
+    Raises:
+        ImportRefused: another form.
+    """
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ValueError("too long")
+        given = json.loads(file.read_text(encoding="utf-8-sig"))
+        named = {int(number): name[-1] if isinstance(name, list) and name else name for number, name in given.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ImportRefused(f"{file.name}: no labels by number ({str(error)[:100]}); give {WAY_OUT}") from None
+    if not all(isinstance(name, str) for name in named.values()):
+        raise ImportRefused(f"{file.name}: no labels by number; give {WAY_OUT}")
+    return named
+
+
 def as_labels(given: Any) -> list[str] | None:
     """A list of names, {number: name} or {name: number} -> the names in the order of the numbers; None if it is another thing."""
     if isinstance(given, Inert):
@@ -87,3 +109,8 @@ def as_labels(given: Any) -> list[str] | None:
     names: list[Any] = [numbered.get(index) for index in range(len(numbered))]
     names = [name[-1] if isinstance(name, list) and name else name for name in names]
     return names if all(isinstance(name, str) for name in names) else None
+
+
+def line(labels: list[str], source: str) -> str:
+    """The labels in words, for people."""
+    return f"labels: {', '.join(labels[:FEW])}{' ...' if len(labels) > FEW else ''}   ({source}, in its order)"

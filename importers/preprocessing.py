@@ -7,6 +7,7 @@ from typing import Any
 from importers.found import ImportRefused
 from model_defs.build import build
 from model_defs.exact_image import INTERPOLATIONS
+from model_defs.image_file import CHANNELS
 from model_defs.transform import Transform
 from model_defs.vision import IMAGENET
 
@@ -21,7 +22,9 @@ class Preprocessing:
     Args:
         resize: the shorter side, or height and width.
         crop: the side of the square in the middle; None takes all.
+        mean, std: one number per channel.
         upright: whether a picture is turned as its EXIF says.
+        mode: "RGB", or "L" for grey.
     """
 
     resize: int | tuple[int, int] = 256
@@ -30,12 +33,13 @@ class Preprocessing:
     mean: tuple[float, ...] = tuple(IMAGENET[0])
     std: tuple[float, ...] = tuple(IMAGENET[1])
     upright: bool = False
+    mode: str = "RGB"
 
     def spec(self) -> dict[str, Any]:
         """The transform's `{class_path, init_args}`. Mean and deviation are the network's."""
         resize = list(self.resize) if isinstance(self.resize, tuple) else self.resize
-        arguments = {"resize": resize, "crop": self.crop, "interpolation": self.interpolation, "upright": self.upright}
-        return {"class_path": CLASS_PATH, "init_args": arguments}
+        arguments = {"resize": resize, "crop": self.crop or 0, "interpolation": self.interpolation, "upright": self.upright}
+        return {"class_path": CLASS_PATH, "init_args": arguments | ({} if self.mode == "RGB" else {"mode": self.mode})}
 
     def variants(self) -> dict[str, Transform]:
         """Transforms that people use, by the flags that choose them; this one is not among them."""
@@ -62,14 +66,18 @@ def chosen(flags: Namespace, usual: dict[str, Any]) -> Preprocessing:
         seen = replace(seen, resize=(flags.squash, flags.squash), crop=None)
     changed = {name: getattr(flags, name) for name in ("resize", "crop", "interpolation") if getattr(flags, name) is not None}
     changed |= {name: tuple(getattr(flags, name)) for name in ("mean", "std") if getattr(flags, name)}
-    seen = replace(seen, **changed, upright=flags.upright)
+    seen = replace(seen, **changed, upright=bool(flags.upright), mode="L" if flags.grey else "RGB")
     sides = [*(seen.resize if isinstance(seen.resize, tuple) else [seen.resize]), seen.crop or 1]
     if not all(1 <= side <= MOST_SIDE for side in sides):
         raise ImportRefused(f"a picture of {max(sides)} pixels: give --resize, --crop and --squash from 1 to {MOST_SIDE}")
     if seen.interpolation not in INTERPOLATIONS:
         raise ImportRefused(f"--interpolation {seen.interpolation}: take one of {', '.join(INTERPOLATIONS)}")
-    if len(seen.mean) != 3 or len(seen.std) != 3 or not all(seen.std):
-        raise ImportRefused("--mean and --std take three numbers each, of which no deviation is 0: --mean 0.5 0.5 0.5")
+    channels = CHANNELS[seen.mode]
+    if len(seen.mean) != channels or len(seen.std) != channels or not all(seen.std):
+        raise ImportRefused(
+            f"--mean and --std take {channels} number{'s' * (channels > 1)} each, of which no deviation is 0: "
+            f"--mean{' 0.5' * channels}"
+        )
     return seen
 
 
@@ -83,5 +91,5 @@ def described(seen: Preprocessing, source: str, flags: Namespace) -> list[str]:
     turned = "turned pictures are held upright" if seen.upright else "turned pictures stay turned (--upright to turn them)"
     return [
         f"pictures: {size}{middle}, {seen.interpolation}, {numbers}   ({from_where})",
-        f"as Pillow's convert('RGB') reads them: {turned}, transparency is dropped",
+        f"as Pillow's convert({seen.mode!r}) reads them: {turned}, transparency is dropped",
     ]

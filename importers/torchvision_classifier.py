@@ -85,7 +85,7 @@ def read(question: Question, name: str, options: dict[str, Any], count: int) -> 
     lines = [
         f"{question.source}: {weights.kind}; {len(weights.tensors)} tensors: torchvision's {name} with {count} classes"
         + ("" if question.flags.network else "   (--network to say otherwise)"),
-        f"labels: {', '.join(names_of_classes[:6])}{' ...' if count > 6 else ''}   ({source}, in its order)",
+        labels.line(names_of_classes, source),
         *described(seen, f"torchvision's for {own[0]}" if own else "the usual", question.flags),
         "tensors do not show activations and strides: taken as in torchvision's network",
     ]

@@ -54,7 +54,7 @@ def read(question: Question, name: str, count: int) -> Found:
     lines = [
         f"{question.source}: {weights.kind}; {len(weights.tensors)} tensors: torchvision's {name}, "
         f"{count - 1} classes and the background   (--network to say otherwise)",
-        f"labels: {', '.join(names_of_classes[:6])}{' ...' if count > 7 else ''}   ({source}, in its order)",
+        labels.line(names_of_classes, source),
         "pictures: whole, in RGB; the network resizes them as torchvision's does",
         "tensors do not show thresholds and the batch norms' epsilon: taken as torchvision's own",
     ]
@@ -63,7 +63,7 @@ def read(question: Question, name: str, count: int) -> Found:
     tensor_names.load(network.network, tensor_names.in_fp32(weights.tensors, lines))
     transform = {
         "class_path": "model_defs.exact_image.WholeImageTransform",
-        "init_args": {"upright": question.flags.upright},
+        "init_args": {"upright": bool(question.flags.upright)},
     }
     return Found(
         lines=lines,

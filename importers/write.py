@@ -14,6 +14,7 @@ from importers.found import Found, ImportRefused, Question
 from importers.inputs import Input
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
+from model_defs.build import class_paths
 from model_defs.bundle_format import MODEL_NAME
 from model_defs.metrics import measure
 
@@ -50,7 +51,9 @@ def check(name: str, project: Path) -> None:
 def write(
     question: Question, found: Found, inputs: list[Input], answers: list[Any], compared: str, project: Path, is_alone: bool
 ) -> list[Path]:
-    """Write the artifact and the recipe, and return their paths. An artifact of an earlier import is replaced.
+    """Write the artifact, the recipe and the network's own code, and return their paths.
+
+    An artifact of an earlier import is replaced.
 
     Args:
         compared: with what the answers were compared, in words.
@@ -63,6 +66,9 @@ def write(
     is_new = check_recipe(recipe, found)
     final = project / ARTIFACTS / question.name
     final.parent.mkdir(parents=True, exist_ok=True)
+    for path, code in found.code.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_bytes(code)
     with tempfile.TemporaryDirectory(prefix=f".{question.name}-", dir=final.parent) as work:
         folder = Path(work, question.name)
         write_artifact(folder, question, found, inputs, answers, compared)
@@ -72,7 +78,7 @@ def write(
     if is_new:
         recipe.parent.mkdir(parents=True, exist_ok=True)
         recipe.write_text(recipe_of(found, (recipe.parent / DEFAULT).exists(), is_alone), encoding="utf-8")
-    return [final, recipe]
+    return [final, recipe, *(project / path for path in found.code)]
 
 
 def check_recipe(recipe: Path, found: Found) -> bool:
@@ -104,7 +110,7 @@ def write_artifact(
         (Sample(f"{index:0{digits}}{Path(each.file).suffix.lower()}", each.truth, answer), each.payload)
         for index, (each, answer) in enumerate(zip(inputs, answers, strict=True))
     ]
-    labelled = [pair for pair in answered if pair[0].truth is not None]
+    labelled = [pair for pair in answered if pair[0].truth is not None and found.metric]
     calibration = labelled if len(labelled) <= FEW else labelled[::CALIBRATION_SHARE]
     test = labelled if len(labelled) <= FEW else [pair for pair in labelled if pair not in calibration]
     artifact = Artifact(
@@ -117,7 +123,7 @@ def write_artifact(
         else {},
         data={"source": SOURCE, "file": question.source.name, "sha256": digest(question.source), "compared": compared}
         | ({"examples": {"test": len(test), "calibration": len(calibration)}} if test else {}),
-        versions=files.versions(),
+        versions=files.versions(*class_paths(found.network), *class_paths(found.transform)),
         folder=folder,
     )
     artifact.write(found.built, found.reads)

@@ -7,7 +7,7 @@ packages are built, so a data file cannot name `os.system`.
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from model_defs.errors import BundleError
@@ -74,6 +74,15 @@ def classes_of(module) -> list[str]:
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
     ]
+
+
+def class_paths(spec: Any) -> Iterator[str]:
+    """The class paths of a spec and of the specs among its arguments."""
+    if isinstance(spec, Mapping):
+        if isinstance(path := spec.get("class_path"), str):
+            yield path
+        for value in spec.values():
+            yield from class_paths(value)
 
 
 def complete(spec: Mapping[str, Any], facts: Mapping[str, Any], within: tuple[str, ...] = ("model_defs",)) -> dict:

@@ -61,7 +61,7 @@ class ExactImageTransform(ConvertedImageTransform):
 
     Args:
         resize: one number is the shorter side; two are the height and width that any picture is squashed to. None leaves it.
-        crop: the side of the square in the middle; what lies outside the picture is black. None takes all, and needs two numbers
+        crop: the side of the square in the middle; what lies outside the picture is black. 0 takes all, and needs two numbers
             in `resize`.
         interpolation: of `resize`, with Pillow's filters: "bilinear", "bicubic" ...
         mode: "RGB", or "L" for grey.
@@ -75,7 +75,7 @@ class ExactImageTransform(ConvertedImageTransform):
     def __init__(
         self,
         resize: int | list[int] | None = 256,
-        crop: int | None = 224,
+        crop: int = 224,
         interpolation: str = "bilinear",
         mode: str = "RGB",
         upright: bool = False,

@@ -95,6 +95,16 @@ def boxes(
     ]
 
 
+def by_label(answer: list[dict]) -> dict[str, float]:
+    """A classifier's answer -> `{label: score, ...}`, as TorchServe's stock handler gives it."""
+    return {each["label"]: each["score"] for each in answer}
+
+
+def corners_by_label(answer: list[dict]) -> list[dict]:
+    """A detector's answer -> `[{label: [xmin, ymin, xmax, ymax], "score": score}, ...]`, as TorchServe's stock handler."""
+    return [{each["label"]: [each["box"][name] for name in CORNERS], "score": each["score"]} for each in answer]
+
+
 def instances(
     found: Tensor, sample: "ImageSample", labels: list[str], threshold: float = THRESHOLD, max_detections: int = MOST_DETECTIONS
 ) -> list[dict]:

@@ -54,3 +54,14 @@ class Transform:
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
+
+
+def by_shape(network: Callable, samples: list[Tensor], collate: Callable[[list], tuple[Tensor, ...]]) -> list[Tensor]:
+    """One output per sample. The network runs once per shape, so nothing is padded and no answer depends on its neighbours."""
+    groups: dict[torch.Size, list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault(sample.shape, []).append(index)
+    given: dict[int, Tensor] = {}
+    for indices in groups.values():
+        given |= zip(indices, network(collate([samples[index] for index in indices])).unbind(), strict=True)
+    return [given[index] for index in range(len(samples))]

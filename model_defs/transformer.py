@@ -26,8 +26,10 @@ SMALL = {  # a BERT of 0.4 million weights, without the token embeddings
     "intermediate_size": 512,
     "max_position_embeddings": 512,
 }
-NOT_FOR_THE_NETWORK = (  # keys of a `config.json` that describe its training or its labels
+NOT_FOR_THE_NETWORK = (  # keys of a `config.json` that describe its training or its labels, or whose code runs
     "architectures", "id2label", "label2id", "num_labels", "problem_type", "_name_or_path", "torch_dtype", "dtype",
+    "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset",
+    "experts_implementation", "_experts_implementation", "auto_map", "use_kernels",
 )  # fmt: skip
 
 
@@ -50,12 +52,14 @@ class SubwordTransform(PaddedTransform):
         max_tokens: the tokens after so many are not read. The network must have this many positions or more.
         vocab_size: the size of the tokenizer that training makes if none is given.
         max_chars: a longer text is refused.
+        pad_token: the text of the padding token, where it is not one of `PAD_TOKENS`.
     """
 
     FILE = "tokenizer.json"  # in the tokenizers package's format
 
-    def __init__(self, max_tokens: int = 128, vocab_size: int = 8_000, max_chars: int = 100_000):
+    def __init__(self, max_tokens: int = 128, vocab_size: int = 8_000, max_chars: int = 100_000, pad_token: str | None = None):
         self.max_tokens, self.vocab_size, self.max_chars = max_tokens, vocab_size, max_chars
+        self.pad_tokens = PAD_TOKENS if pad_token is None else (pad_token,)
         self.tokenizer: Any = None
 
     @property
@@ -111,7 +115,7 @@ class SubwordTransform(PaddedTransform):
     @property
     def pad(self) -> int:
         """The id of the padding token, which the attention mask hides; 0 if the tokenizer has none."""
-        found = (self.tokenizer.token_to_id(name) for name in PAD_TOKENS)
+        found = (self.tokenizer.token_to_id(name) for name in self.pad_tokens)
         return next((token_id for token_id in found if token_id is not None), 0)
 
     def facts(self) -> dict:
@@ -122,6 +126,28 @@ class SubwordTransform(PaddedTransform):
 
     def load(self, folder: Path) -> None:
         self.written = (folder / self.FILE).read_text(encoding="utf-8")
+
+
+def network_of(config: dict[str, Any], num_classes: int, auto_class: str) -> nn.Module:
+    """A network of `transformers` with random weights. No code of a folder or of the Hub is used.
+
+    Args:
+        config: the contents of a Hugging Face `config.json`; it needs `model_type`.
+        auto_class: the name of the class in `transformers` that knows the task: "AutoModelForImageClassification".
+
+    Raises:
+        SpecError: the package is not installed, or has no such network.
+    """
+    extra("transformers")
+    import transformers  # a plain import, which the archive's bill of materials sees
+
+    given = {name: value for name, value in config.items() if name not in NOT_FOR_THE_NETWORK}
+    try:
+        settings = transformers.AutoConfig.for_model(**given, num_labels=num_classes)
+        return getattr(transformers, auto_class).from_config(settings)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
+        raise SpecError(f"no transformer can be made of config {given}: {reason}") from error
 
 
 class TransformersClassifier(nn.Module):
@@ -139,17 +165,8 @@ class TransformersClassifier(nn.Module):
 
     def __init__(self, num_classes: int, vocab_size: int | None = None, pad: int = 0, config: dict[str, Any] | None = None):
         super().__init__()
-        extra("transformers")
-        import transformers  # a plain import, which the archive's bill of materials sees
-
         given = {"vocab_size": vocab_size or 1, "pad_token_id": pad} | (config or SMALL)
-        given = {name: value for name, value in given.items() if name not in NOT_FOR_THE_NETWORK}
-        try:
-            settings = transformers.AutoConfig.for_model(**given, num_labels=num_classes)
-            self.network = transformers.AutoModelForSequenceClassification.from_config(settings)
-        except (ValueError, TypeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0][:300]
-            raise SpecError(f"no transformer can be made of config {given}: {reason}") from error
+        self.network = network_of(given, num_classes, "AutoModelForSequenceClassification")
 
     def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
         return self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model_defs.bundle_format import TOLERANCE
-from serving import foreground, processes, server
+from serving import foreground, manifest, processes, server
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
@@ -83,7 +83,18 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
         print("no server runs here; start one with: make serve")
         return NOT_RUNNING
     table = Table(
-        "model", "version", "workers", "ready", "private memory", "since", "device", "batch", "delay", "queue", "archive"
+        "model",
+        "version",
+        "workers",
+        "ready",
+        "private memory",
+        "since",
+        "device",
+        "batch",
+        "delay",
+        "queue",
+        "archive",
+        "origin",
     )
     registry, notes = Registry(home, patience=PROBING, retrying=0), []
     faults = registry.missing()
@@ -108,6 +119,7 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
             f"{model['maxBatchDelay']} ms",
             f"{waiting} of {waiting + queue['remainingCapacity']}",
             model["modelUrl"],
+            manifest.origin(registry.store / Path(model["modelUrl"]).name),
         )
     print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
     show(table)
@@ -191,14 +203,14 @@ def verify(home: StateDir, arguments: argparse.Namespace) -> int | None:
     chosen = [archive if archive.exists() else store / archive.name for archive in arguments.archives] or archives_of(store)
     if not chosen:
         raise ServerError(f"no archives in {store}/; make archive makes some")
-    table, faults = Table("archive", "version", "size", "SHA-256", "trained with", "built by", "verdict"), []
+    table, faults = Table("archive", "version", "size", "SHA-256", "origin", "trained with", "built by", "verdict"), []
     for archive in chosen:
         try:
             verified = verify_archive(archive)
-            row = verified.sha256[:12], verified.data[:12] or "-", verified.bundle or "-", "good"
+            row = verified.sha256[:12], verified.origin, verified.data[:12] or "-", verified.bundle or "-", "good"
         except ServerError as error:
             faults.append(error)
-            row = "-", "-", "-", "bad"
+            row = "-", "-", "-", "-", "bad"
         model, _, version = archive.stem.rpartition("-")
         size = f"{archive.stat().st_size / 1e6:.1f} MB" if archive.exists() else "-"
         table.add_row(model, version, size, *row)

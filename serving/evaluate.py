@@ -125,7 +125,10 @@ def read_test_set(test_set: Path, model: str) -> tuple[list[dict[str, Any]], lis
             bodies = [file.read(entry["file"]) for entry in expected]
         metric, offline = next(iter(json.loads(test_set.with_name("model.json").read_bytes())["metrics"].items()))
     except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
-        raise ServerError(f"{test_set}: no test set there ({error}); make train MODEL={model} writes one") from None
+        raise ServerError(
+            f"{test_set}: no test set there ({error}); make train MODEL={model} writes one; "
+            "make import writes one of class folders in TRY"
+        ) from None
     if not expected:
         raise ServerError(f"{test_set}: the test set is empty; make train MODEL={model} writes another")
     return expected, bodies, metric, offline

@@ -4,6 +4,7 @@ They are read as data. No code of the archive runs.
 """
 
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -53,12 +54,12 @@ class Sample(msgspec.Struct):
     file: str
 
 
-def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> tuple[str, str]:
+def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> tuple[str, str, str]:
     """Check the archive.
 
     Returns:
-        The fingerprint of the data that its model was trained with, and the version of the bundle that built it; each is "" if
-        the archive does not have it.
+        The fingerprint of the data that its model was trained with, and the version of the bundle that built it, each "" if the
+        archive does not have it; and where the model comes from, in words.
 
     Args:
         digests: the SHA-256 of each entry by its name.
@@ -92,7 +93,24 @@ def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> 
     for sample in samples:
         if f"{SAMPLES}/{sample.file}" not in digests:
             raise UnsafeArchive(f"{SAMPLES_FILE} names {sample.file!r}, which is not there")
-    return str(read_json(archive, MODEL, Model).data.get("sha256", "")), manifest.bundleVersion
+    data = read_json(archive, MODEL, Model).data
+    return str(data.get("sha256", "")), manifest.bundleVersion, origin_of(data)
+
+
+def origin_of(data: dict[str, Any]) -> str:
+    """Where the model comes from, in words, from the `data` of its model.json: as `importers/write.py` writes it."""
+    if data.get("source") != "imported":
+        return "trained here"
+    return "imported, not compared" if data.get("compared") in (None, "not compared") else "imported, compared"
+
+
+def origin(archive: Path) -> str:
+    """The same of an archive that is served; "-" if it cannot be read."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return origin_of(read_json(opened, MODEL, Model).data)
+    except (OSError, zipfile.BadZipFile, UnsafeArchive):
+        return "-"
 
 
 def built_by(manifest: Manifest) -> str:

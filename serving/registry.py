@@ -253,7 +253,10 @@ class Registry:
         archive = re.compile(rf"{re.escape(model)}-({VERSION.pattern})\.mar", re.ASCII)
         versions = [match[1] for name in sums(self.store) if (match := archive.fullmatch(name))]
         if not versions:
-            raise ServerError(f"no archive of {model!r} in {self.store}/; make archive MODEL={model} makes one")
+            raise ServerError(
+                f"no archive of {model!r} in {self.store}/; make archive MODEL={model} makes one; "
+                f"a model that you have: make import NAME={model} FROM=model.pth"
+            )
         return max(versions, key=version_order)
 
 

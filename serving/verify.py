@@ -23,11 +23,13 @@ class Verified(msgspec.Struct):
         sha256: of the archive.
         data: the fingerprint of the data that its model was trained with, "" if training recorded none.
         bundle: the version of the bundle that built it, "" if the archive does not say it.
+        origin: where the model comes from, in words: "trained here", "imported, compared" ...
     """
 
     sha256: str
     data: str
     bundle: str = ""
+    origin: str = ""
 
 
 def archives_of(store: Path) -> list[Path]:
@@ -45,7 +47,10 @@ def verify(archive: Path) -> Verified:
     if not archive.is_file():
         raise ServerError(f"{archive}: no such archive; make archive makes it")
     if expected is None:
-        raise ServerError(f"{archive} is not in {SUMS}; build it here: make archive")
+        raise ServerError(
+            f"{archive} is not in {SUMS}; build it here: make archive; "
+            f"an archive from elsewhere: make import NAME=name FROM={archive}"
+        )
     with archive.open("rb") as file:
         digest = sha256(file)
         if digest != expected:

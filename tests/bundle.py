@@ -146,7 +146,15 @@ def serving(artifacts: Path, folder: Path, changes: dict, models: Iterable[str] 
         recipe = yaml.safe_load(Path(f"archive/recipes/{name}.yaml").read_text())
         changed = folder / f"{name}.yaml"
         changed.write_text(yaml.safe_dump(recipe | changes))
-        build(artifacts / name, changed, folder / "store")
+    with serving_archives(artifacts, folder, folder, models) as bundle:
+        yield bundle
+
+
+@contextlib.contextmanager
+def serving_archives(artifacts: Path, folder: Path, recipes: Path, models: Iterable[str]) -> Iterator[Bundle]:
+    """A server of the models, with the recipes as they are in their folder."""
+    for name in models:
+        build(artifacts / name, recipes / f"{name}.yaml", folder / "store")
     home = StateDir(folder / ".torchserve")
     server.start(home, overrides=settings_for(folder / "store"))
     try:

@@ -7,12 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import safetensors.torch
 import torchvision
 from torch import Tensor
 
+from model_defs import weights_file
 from model_defs.artifact import MODEL, WEIGHTS, Artifact
 from model_defs.build import SpecError
+from model_defs.weights_file import WeightsError
 
 DEFAULT = "DEFAULT"  # torchvision's name for its best weights
 MOST_HEADER = 100_000_000  # bytes; the limit of the safetensors package
@@ -76,14 +77,14 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         with file.open("rb") as opened:
             head = opened.read(9)
-        if is_safetensors(head, file.stat().st_size):
-            return safetensors.torch.load_file(file)
         reason = "another format"
+        if is_safetensors(head, file.stat().st_size):
+            return weights_file.read(file).tensors
     except FileNotFoundError:
         raise SpecError(f"{file}: no such file of weights") from None
     except OSError as error:
         raise SpecError(f"{file} cannot be read ({error})") from None
-    except safetensors.SafetensorError as error:
+    except WeightsError as error:
         reason = str(error)
     raise SpecError(
         how_to_resave(file, head) or f"{file} is no file of weights ({reason}); give .safetensors, or an artifact's folder"

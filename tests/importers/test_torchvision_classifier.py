@@ -140,6 +140,7 @@ def test_mean_and_deviation_travel_with_the_weights(imported, owner, network, ca
     flags = ("--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25", "--squash", "32", "--interpolation", "bicubic")
     artifact = Artifact.read(imported("model.pth", *flags))
     pixels = artifact.build_transform()((owner / "photos" / "0.png").read_bytes())
+    assert pixels.shape == (3, 32, 32)
     with torch.inference_mode():
         expected = network((pixels[None] / 255 - 0.5) / 0.25)
         assert torch.allclose(artifact.build_network()(pixels[None]), expected, atol=1e-4)

@@ -79,7 +79,7 @@ def test_odd_pictures_have_torchvisions_pixels_or_are_refused():
 
 
 def test_a_squashed_picture_is_resized_to_both_sides():
-    ours = ExactImageTransform(resize=[20, 30], crop=None, interpolation="bicubic")
+    ours = ExactImageTransform(resize=[20, 30], crop=0, interpolation="bicubic")
     expected = Image.open(io.BytesIO(PICTURES["wide"])).resize((30, 20), Image.Resampling.BICUBIC)
     assert np.array_equal(ours(PICTURES["wide"]).permute(1, 2, 0).numpy(), np.array(expected))
 
@@ -105,4 +105,4 @@ def test_bad_pictures_and_arguments_are_refused():
     with pytest.raises(ValueError, match="interpolation 'cubic' is not one of"):
         ExactImageTransform(interpolation="cubic")
     with pytest.raises(ValueError, match="without a crop"):
-        ExactImageTransform(crop=None)
+        ExactImageTransform(crop=0)

@@ -279,7 +279,7 @@ def test_a_folder_where_no_program_may_be_started_gives_way_to_another(echo_stor
     home = StateDir(noexec / "home")
     home.make()
     try:
-        running = server.start(home, overrides=[*free_ports(), f"model_store={echo_store}"])
+        running = server.start(home, overrides=settings_for(echo_store))
         assert Path(running.temporary).parent == Path("/tmp")
         Client.of(home).register("echo", "1.0")
         assert Client.of(home).predict("echo", b"hello").ok
