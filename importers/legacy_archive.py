@@ -68,7 +68,16 @@ def find(question: Question) -> Found | None:
                 folder = Path(work)
                 for name in (model.get("serializedFile"), model.get("modelFile"), NAMES):
                     extract(archive, name, folder)
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, NotImplementedError, RuntimeError, EOFError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            ValueError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,
+            EOFError,
+            OSError,
+        ) as error:
             raise ImportRefused(f"{question.source}: a damaged archive ({str(error)[:100]}); copy it again") from error
         weights = folder / Path(str(model.get("serializedFile") or "nothing")).name
         if not weights.is_file():

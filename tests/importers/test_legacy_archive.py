@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import zipfile
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,7 +38,7 @@ def packed(owner):
 def stock_answers(stock, network, owner, mapping: dict | None) -> list:
     """What TorchServe's own handler answers to the photos."""
     handler = stock()
-    handler.model, handler.mapping, handler.device, handler.context = network, mapping, "cpu", SimpleNamespace(metrics=None)
+    handler.model, handler.mapping, handler.device, handler.context = network, mapping, "cpu", None
     if hasattr(handler, "topk"):
         handler.topk = 3
     answers = []
