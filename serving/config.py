@@ -76,8 +76,9 @@ def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
         found[f"grpc_{kind}_port"] = settings.get(f"grpc_{kind}_address", "127.0.0.1"), int(text)
     for name, (host, _) in found.items():
         if ":" in host:
+            given = name if name in ADDRESSES else name.replace("_port", "_address")
             raise ServerError(
-                f"{name}={settings.get(name, host)}: TorchServe listens on IPv4 only here; write an address such as 127.0.0.1, "
+                f"{given}={settings.get(given, host)}: TorchServe listens on IPv4 only here; write an address such as 127.0.0.1, "
                 "or 0.0.0.0 for all, and let a front door listen on IPv6"
             )
     first = {port: name for name, (_, port) in reversed(found.items())}

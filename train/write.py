@@ -23,6 +23,12 @@ BATCH_SIZE = 16
 NOT_KEPT = ("--data.root", "--resume")  # model.json says of the data which it was
 
 
+def without_folder(argument: str) -> str:
+    """`--key=/home/me/file` -> `--key=file`: what is archived and served says nothing of this machine's folders."""
+    key, _, value = argument.partition("=")
+    return f"{key}={Path(value).name}" if value.startswith("/") else argument
+
+
 def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
     """Write what `cli` has trained into `folder`."""
     task, data = cli.model, cli.datamodule
@@ -34,7 +40,7 @@ def write_artifact(folder: Path, cli: TrainingCLI) -> Artifact:
         metrics={},
         data=described(data),
         versions=files.versions(task.spec["class_path"], task.hparams.transform["class_path"]),
-        arguments=[given for given in cli.overrides if not given.startswith(NOT_KEPT)],
+        arguments=[without_folder(given) for given in cli.overrides if not given.startswith(NOT_KEPT)],
         folder=folder,
     )
     artifact.write(task.network, task.transform)

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -264,15 +265,15 @@ def test_an_address_of_another_machine_is_one_line_that_says_so(own):
 
 
 @pytest.fixture
-def noexec(tmp_path):
-    """A folder on a file system where no program may be started."""
-    folder = tmp_path / "noexec"
-    folder.mkdir()
+def noexec():
+    """A folder on a file system where no program may be started. Its path is short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="noexec-"))
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", folder], capture_output=True)
     if done.returncode:
         pytest.skip("only root can mount a file system")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
+    folder.rmdir()
 
 
 def test_a_folder_where_no_program_may_be_started_gives_way_to_another(echo_store, noexec):
