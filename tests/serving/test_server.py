@@ -240,7 +240,7 @@ def test_a_configuration_that_torchserve_refuses_ends_the_start_with_its_words(o
         ("plugins_path=/opt", "plugins_path is no setting of the server"),
         ("max_request_size=many", "max_request_size=many is no whole number from 1 to"),
         ("job_queue_size=0", "job_queue_size=0 is no whole number from 1 to"),
-        ("disable_token_authorization=flase", "disable_token_authorization=flase is neither true nor false"),
+        ("disable_token_authorization=on", "disable_token_authorization=on is neither true nor false"),
         ("metrics_mode=promethus", "metrics_mode=promethus is not one of prometheus, log, legacy"),
         ("inference_address=http://[::1]:8080", r"\[::1\]:8080: TorchServe listens on IPv4 only"),
         ("grpc_inference_address=::1", "grpc_inference_address=::1: TorchServe listens on IPv4 only"),
