@@ -4,6 +4,7 @@ Source: org.pytorch.serve.util.ConfigManager of the installed jar.
 """
 
 import difflib
+import re
 
 from serving.errors import ServerError
 
@@ -22,8 +23,9 @@ COUNTS = {  # whole numbers; 0 leaves the choice to TorchServe
 SIZES = {  # whole numbers from 1
     "default_response_timeout", "default_startup_timeout", "initial_distribution_port", "initial_worker_port",
     "job_queue_size", "max_request_size", "max_response_size",
-    "metric_time_interval", "token_expiration_min", "unregister_model_timeout",
+    "metric_time_interval", "unregister_model_timeout",
 }  # fmt: skip
+AMOUNTS = {"token_expiration_min"}  # numbers above 0
 CHOICES = {"metrics_mode": ("prometheus", "log", "legacy")}
 TEXTS = {
     "allowed_urls", "blacklist_env_vars", "certificate_file", "cors_allowed_headers", "cors_allowed_methods",
@@ -34,7 +36,8 @@ TEXTS = {
     "service_envelope", "system_metrics_cmd", "ts_header_key_sequence_end", "ts_header_key_sequence_id",
     "ts_header_key_sequence_start", "ts_open_inference_protocol", "vmargs", "workflow_store",
 }  # fmt: skip
-KNOWN = FLAGS | COUNTS | SIZES | {*CHOICES} | TEXTS
+KNOWN = FLAGS | COUNTS | SIZES | AMOUNTS | {*CHOICES} | TEXTS
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 MOST = (1 << 31) - 1  # Java's largest int
 
 
@@ -55,3 +58,5 @@ def check(key: str, value: str) -> None:
         least = 1 if key in SIZES else 0
         if not (value.isascii() and value.isdecimal() and least <= int(value) <= MOST):
             raise ServerError(f"{key}={value} is no whole number from {least} to {MOST:,}")
+    if key in AMOUNTS and not (NUMBER.fullmatch(value) and float(value) > 0):
+        raise ServerError(f"{key}={value} is no number above 0")

@@ -109,21 +109,12 @@ def test_a_model_that_cannot_start_ends_it_with_1(front):
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.getuid() != 0, reason="only root can make a PID namespace")
-def test_make_as_the_first_process_of_a_container_drains_on_sigterm(echo_store, tmp_path):
-    home, output = StateDir(tmp_path / ".torchserve"), tmp_path / "out"
-    settings = [*free_ports(), f"model_store={echo_store}"]
-    arguments = " ".join(["--foreground", "--home", str(home.folder), *(f"--set {setting}" for setting in settings)])
-    command = ["unshare", "-pf", "--mount-proc", "make", "serve", "MODEL=", f"ARGS={arguments}"]
-    with output.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        wait_for(lambda: "the server is up" in output.read_text() or process.poll() is not None, STARTING)
-        time.sleep(3)
-        assert process.poll() is None, output.read_text()  # it stays
-        (first,) = psutil.Process(process.pid).children()
-        first.send_signal(signal.SIGTERM)
-        process.wait(60)
-        assert "the server has stopped" in output.read_text() and home.last() is None
-    finally:
-        process.kill()
-        process.wait()
+def test_as_the_first_process_of_a_container_it_drains_on_sigterm(front):
+    process = front(before=("unshare", "-pf", "--mount-proc"))
+    wait_for(lambda: "the server is up" in front.output.read_text() or process.poll() is not None, STARTING)
+    time.sleep(3)
+    assert process.poll() is None, front.output.read_text()  # it stays
+    (first,) = psutil.Process(process.pid).children()
+    first.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert "the server has stopped" in front.output.read_text() and front.home.last() is None

@@ -239,6 +239,7 @@ def test_a_configuration_that_torchserve_refuses_ends_the_start_with_its_words(o
         ("job_queue_sze=7", "job_queue_sze is no setting of the server; did you mean job_queue_size?"),
         ("plugins_path=/opt", "plugins_path is no setting of the server"),
         ("max_request_size=many", "max_request_size=many is no whole number from 1 to"),
+        ("token_expiration_min=-1", "token_expiration_min=-1 is no number above 0"),
         ("job_queue_size=0", "job_queue_size=0 is no whole number from 1 to"),
         ("disable_token_authorization=on", "disable_token_authorization=on is neither true nor false"),
         ("metrics_mode=promethus", "metrics_mode=promethus is not one of prometheus, log, legacy"),
