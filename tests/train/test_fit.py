@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ class Elsewhere:
     def start(self, *command: str) -> subprocess.Popen:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, *command], cwd=self.folder, env=environment, **output)
+        heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+        return subprocess.Popen([sys.executable, *command], cwd=self.folder, env=environment, preexec_fn=heeding, **output)
 
     def run(self, *command: str) -> tuple[int, str, str]:
         """(exit status, stdout, stderr)"""
