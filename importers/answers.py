@@ -11,7 +11,7 @@ from rich.progress import track
 from importers.found import Found, ImportRefused
 from importers.inputs import Input
 from model_defs.answer_diff import difference
-from model_defs.errors import BundleError, InputError
+from model_defs.errors import BundleError, InputError, first_line
 from model_defs.transform import Transform
 
 TOGETHER = 8
@@ -37,7 +37,7 @@ def alone(found: Found, inputs: list[Input], reads: Transform | None = None) -> 
         except BundleError as error:
             raise ImportRefused(f"TRY: {each.file}: {error}; is it the right preprocessing?") from error
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-            reason = (str(error).strip().splitlines() or [repr(error)])[0][:200]
+            reason = first_line(error, 200)
             raise ImportRefused(f"TRY: {each.file}: the network fails on it ({reason}); is it the right size?") from error
     return answers
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from importers.found import ImportRefused
 from model_defs import weights_file
 from model_defs.build import SpecError
-from model_defs.transformer import extra, network_of
+from model_defs.errors import first_line
+from model_defs.transformer import extra, network_of, settings_of
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -143,7 +144,7 @@ def load(folder: Folder, count: int) -> nn.Module:
         SpecError: no such network.
     """
     with quiet(folder.path) as transformers:
-        config = network_of_config(folder, count)
+        config = settings_of(folder.config, count)
         state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in folder.tensors.items()}
         network, report = getattr(transformers, folder.config["architectures"][0]).from_pretrained(
             None, config=config, state_dict=state, output_loading_info=True, trust_remote_code=False, local_files_only=True,
@@ -161,16 +162,6 @@ def load(folder: Folder, count: int) -> nn.Module:
     return network.eval()
 
 
-def network_of_config(folder: Folder, count: int) -> Any:
-    """transformers' own object of the config, as `network_of` makes it."""
-    import transformers
-
-    from model_defs.transformer import NOT_FOR_THE_NETWORK
-
-    given = {name: value for name, value in folder.config.items() if name not in NOT_FOR_THE_NETWORK}
-    return transformers.AutoConfig.for_model(**given, num_labels=count)
-
-
 @contextmanager
 def quiet(path: Path) -> Iterator[Any]:
     """The transformers package, without its reports and progress bars; its errors become one line.
@@ -186,5 +177,5 @@ def quiet(path: Path) -> Iterator[Any]:
     except (ImportRefused, SpecError):
         raise
     except FAILURES as error:
-        reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
+        reason = first_line(error)
         raise ImportRefused(f"{path} cannot be read by transformers {transformers.__version__}: {reason}") from error

@@ -21,6 +21,7 @@ from importers.found import Found, ImportRefused, Question, common_prefix
 from importers.preprocessing import chosen, described
 from importers.tensor_names import shapes
 from model_defs.build import VARIADIC, build, classes_of, did_you_mean
+from model_defs.errors import first_line
 from model_defs.imports import distributions, imports, third_party
 from model_defs.postprocess import top
 
@@ -163,7 +164,7 @@ def outputs_of(network: nn.Module, example: Tensor, what: str) -> int:
         with torch.inference_mode():
             output = network(example)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [repr(error)])[0][:200]
+        reason = first_line(error, 200)
         raise ImportRefused(f"--network: {type(network).__name__} fails on {what}: {reason}") from error
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[0] != 1 or output.shape[1] < 2:
         given = f"{tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"

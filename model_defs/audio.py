@@ -4,23 +4,18 @@ The spectrogram is part of the network. So it runs once per batch, on the networ
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 import torchaudio
 from torch import Tensor, nn
 
 from model_defs.build import SpecError
-from model_defs.errors import Unreadable, WrongKind, WrongValue
-from model_defs.mpeg_audio import first_frame
-from model_defs.sound_file import decode, middle
+from model_defs.sound_file import decode, middle, mono_of
 from model_defs.transform import Transform
 
 WINDOWS_PER_RUN = 32  # of the network
-SDS = b"\xf0\x7e"  # the first two bytes of a MIDI sample dump
 
 
 class AudioTransform(Transform):
@@ -56,22 +51,7 @@ class AudioTransform(Transform):
             WrongKind: a MIDI sample dump.
             WrongValue: the sample rate is outside `SAMPLE_RATES`, or a sample is NaN or infinite.
         """
-        if not payload:
-            raise Unreadable("the body is empty; send the bytes of a sound file")
-        if payload.startswith(SDS):  # for each block of one, libsndfile prints a line into the worker's log
-            raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
-        try:
-            frames, rate = self.heard(payload)
-        except soundfile.SoundFileError as error:
-            why = getattr(error, "error_string", str(error)).rstrip(".")
-            raise Unreadable(
-                f"not a sound: {len(payload):,} bytes that libsndfile cannot read ({why}); send a WAV, FLAC, OGG or MP3 file"
-            ) from error
-        if not len(frames):
-            raise Unreadable("the sound file holds no samples; send one that does")
-        if not np.isfinite(frames).all():
-            raise WrongValue("the sound has samples that are NaN or infinite; send finite ones")
-        mono = frames.mean(axis=1, dtype=np.float64)  # float64, because the sum of two large float32 is infinite
+        mono, rate = mono_of(payload, self.heard)
         peak = np.abs(mono).max()
         if peak > 1:  # a float file may have another scale
             mono /= peak
@@ -83,19 +63,10 @@ class AudioTransform(Transform):
         return torch.from_numpy(centred(mono, self.length))
 
     def heard(self, payload: bytes) -> tuple[np.ndarray, int]:
-        """What the network hears of a file: (frames, channels) float32, and its sample rate in Hz. Raises as `__call__`."""
-        read = (
-            partial(middle, seconds=self.seconds)
-            if self.windows == 1
-            else partial(decode, seconds=self.longest / self.sample_rate)
-        )
-        try:
-            return read(payload)
-        except soundfile.SoundFileError:
-            start = first_frame(payload)
-            if not start:
-                raise
-        return read(payload[start:])
+        """What the network hears of a file: (frames, channels) float32, and its sample rate in Hz. Raises as they do."""
+        if self.windows == 1:
+            return middle(payload, self.seconds)
+        return decode(payload, self.longest / self.sample_rate)
 
     def collate(self, samples: list[Tensor]) -> tuple[Tensor]:
         """-> (B, samples of a window): the middle window of each sound. A transform with one window has no other."""

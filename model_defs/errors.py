@@ -4,6 +4,11 @@ A message is for a person. It says what was given, what was expected, and what t
 """
 
 
+def first_line(error: Exception, most: int = 300) -> str:
+    """The first line of another library's message, or the error itself if it has none."""
+    return (str(error).strip().splitlines() or [repr(error)])[0][:most]
+
+
 class BundleError(Exception):
     """The base of the bundle's own errors. A command prints the message without a traceback.
 

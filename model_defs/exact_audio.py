@@ -4,15 +4,15 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from torch import Tensor
 
-from model_defs.audio import SDS, LogMel, decode
-from model_defs.errors import Unreadable, WrongKind, WrongValue
+from model_defs.audio import LogMel
+from model_defs.sound_file import decode, mono_of
 from model_defs.transform import Transform, by_shape
 
 LONGEST = 60.0  # s
@@ -43,22 +43,8 @@ class WaveformTransform(Transform):
             WrongKind: a MIDI sample dump.
             WrongValue: a sample rate that no sound has, or a sample that is NaN or infinite.
         """
-        if not payload:
-            raise Unreadable("the body is empty; send the bytes of a sound file")
-        if payload.startswith(SDS):
-            raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
-        try:
-            frames, rate = decode(payload, self.max_seconds)
-        except soundfile.SoundFileError as error:
-            why = getattr(error, "error_string", str(error)).rstrip(".")
-            raise Unreadable(
-                f"not a sound: {len(payload):,} bytes that libsndfile cannot read ({why}); send a WAV, FLAC, OGG or MP3 file"
-            ) from error
-        if not len(frames):
-            raise Unreadable("the sound file holds no samples; send one that does")
-        if not np.isfinite(frames).all():
-            raise WrongValue("the sound has samples that are NaN or infinite; send finite ones")
-        mono = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
+        mono, rate = mono_of(payload, partial(decode, seconds=self.max_seconds))
+        mono = mono.astype(np.float32)
         if rate != self.sample_rate:
             mono = soxr.resample(mono, rate, self.sample_rate)
         length = SHORTEST if self.seconds is None else round(self.seconds * self.sample_rate)

@@ -3,15 +3,59 @@
 import contextlib
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 import soundfile
 
-from model_defs.errors import TooLarge, WrongValue
+from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
+from model_defs.mpeg_audio import first_frame
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header with another rate is wrong, and resampling would take very long
 MOST_DECODED = 20_000_000  # samples in all channels: 40 minutes of GSM telephone sound, which take 2 to 4 s to decode
 BLOCK = 1 << 16  # frames to decode at once
+SDS = b"\xf0\x7e"  # the first two bytes of a MIDI sample dump
+
+
+def mono_of(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """The mean of a sound file's channels: (frames,) float64, and its sample rate in Hz.
+
+    Args:
+        read: which part of the file: `middle` or `decode`.
+
+    Raises:
+        Unreadable: not a sound, a corrupt one, or one without samples.
+        TooLarge: see `read`.
+        WrongKind: a MIDI sample dump.
+        WrongValue: the sample rate is outside `SAMPLE_RATES`, or a sample is NaN or infinite.
+    """
+    if not payload:
+        raise Unreadable("the body is empty; send the bytes of a sound file")
+    if payload.startswith(SDS):  # for each block of one, libsndfile prints a line into the worker's log
+        raise WrongKind("a MIDI sample dump is not taken; send a WAV, FLAC, OGG or MP3 file")
+    try:
+        frames, rate = from_first_frame(payload, read)
+    except soundfile.SoundFileError as error:
+        why = getattr(error, "error_string", str(error)).rstrip(".")
+        raise Unreadable(
+            f"not a sound: {len(payload):,} bytes that libsndfile cannot read ({why}); send a WAV, FLAC, OGG or MP3 file"
+        ) from error
+    if not len(frames):
+        raise Unreadable("the sound file holds no samples; send one that does")
+    if not np.isfinite(frames).all():
+        raise WrongValue("the sound has samples that are NaN or infinite; send finite ones")
+    return frames.mean(axis=1, dtype=np.float64), rate  # float64, because the sum of two large float32 is infinite
+
+
+def from_first_frame(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """What `read` makes of the file, or of the MP3 stream in it that libsndfile does not recognise by itself."""
+    try:
+        return read(payload)
+    except soundfile.SoundFileError:
+        start = first_frame(payload)
+        if not start:
+            raise
+    return read(payload[start:])
 
 
 def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:

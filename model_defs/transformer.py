@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model_defs.build import SpecError
-from model_defs.errors import WrongValue
+from model_defs.errors import WrongValue, first_line
 from model_defs.padding import PaddedTransform, padded
 from model_defs.text import decode_text
 
@@ -128,6 +128,38 @@ class SubwordTransform(PaddedTransform):
         self.written = (folder / self.FILE).read_text(encoding="utf-8")
 
 
+def without_own(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in NOT_FOR_THE_NETWORK}
+
+
+def settings_of(config: dict[str, Any], num_classes: int) -> Any:
+    """transformers' own object of a Hugging Face `config.json`."""
+    import transformers
+
+    return transformers.AutoConfig.for_model(**without_own(config), num_labels=num_classes)
+
+
+def processor_of(folder: Path, auto_class: str, what: str, **options: Any) -> Any:
+    """The processor that a folder describes. No code of the folder or of the Hub is used.
+
+    Args:
+        auto_class: the name of the class in `transformers`: "AutoImageProcessor".
+        what: it is, for the error.
+
+    Raises:
+        SpecError: the package is not installed, or has no such processor.
+    """
+    extra("transformers")
+    import transformers  # a plain import, which the archive's bill of materials sees
+
+    try:
+        return getattr(transformers, auto_class).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise SpecError(f"{folder}: no {what} of transformers can be made of its files: {first_line(error)}") from error
+
+
 def network_of(config: dict[str, Any], num_classes: int, auto_class: str) -> nn.Module:
     """A network of `transformers` with random weights. No code of a folder or of the Hub is used.
 
@@ -141,13 +173,11 @@ def network_of(config: dict[str, Any], num_classes: int, auto_class: str) -> nn.
     extra("transformers")
     import transformers  # a plain import, which the archive's bill of materials sees
 
-    given = {name: value for name, value in config.items() if name not in NOT_FOR_THE_NETWORK}
     try:
-        settings = transformers.AutoConfig.for_model(**given, num_labels=num_classes)
-        return getattr(transformers, auto_class).from_config(settings)
+        return getattr(transformers, auto_class).from_config(settings_of(config, num_classes))
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
-        raise SpecError(f"no transformer can be made of config {given}: {reason}") from error
+        reason = first_line(error)
+        raise SpecError(f"no transformer can be made of config {without_own(config)}: {reason}") from error
 
 
 class TransformersClassifier(nn.Module):

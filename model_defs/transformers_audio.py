@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model_defs.build import SpecError
 from model_defs.exact_audio import LONGEST, WaveformTransform
-from model_defs.transformer import extra, network_of
+from model_defs.transformer import network_of, processor_of
 
 
 class ProcessedAudioTransform(WaveformTransform):
@@ -34,16 +33,7 @@ class ProcessedAudioTransform(WaveformTransform):
         Raises:
             SpecError: the package is not installed, or has no such feature extractor.
         """
-        extra("transformers")
-        import transformers  # a plain import, which the archive's bill of materials sees
-
-        try:
-            self.extractor = transformers.AutoFeatureExtractor.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
-            reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
-            raise SpecError(f"{folder}: no feature extractor of transformers can be made of its files: {reason}") from error
+        self.extractor = processor_of(folder, "AutoFeatureExtractor", "feature extractor")
 
 
 class TransformersAudioClassifier(nn.Module):

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from model_defs.build import SpecError
 from model_defs.exact_image import ConvertedImageTransform
 from model_defs.transform import by_shape
-from model_defs.transformer import extra, network_of
+from model_defs.transformer import network_of, processor_of
 from model_defs.vision import Normalize
 
 TORCHVISION, PILLOW = "torchvision", "pil"  # what resizes: the default of transformers 5, and that of transformers 4
@@ -56,16 +55,7 @@ class ProcessedImageTransform(ConvertedImageTransform):
         Raises:
             SpecError: the package is not installed, or has no such image processor.
         """
-        extra("transformers")
-        import transformers  # a plain import, which the archive's bill of materials sees
-
-        try:
-            self.processor = transformers.AutoImageProcessor.from_pretrained(
-                folder, backend=self.backend, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
-            reason = (str(error).strip().splitlines() or [repr(error)])[0][:300]
-            raise SpecError(f"{folder}: no image processor of transformers can be made of its files: {reason}") from error
+        self.processor = processor_of(folder, "AutoImageProcessor", "image processor", backend=self.backend)
 
     def normalization(self) -> tuple[list[float], list[float]]:
         """The processor's mean and standard deviation per channel, for pixels in 0..1, whatever it divides by."""

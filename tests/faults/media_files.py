@@ -16,10 +16,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from model_defs.audio import SDS
 from model_defs.image_file import EPS
 from model_defs.mpeg_audio import first_frame
-from model_defs.sound_file import MOST_DECODED, SAMPLE_RATES
+from model_defs.sound_file import MOST_DECODED, SAMPLE_RATES, SDS
 from tests.sounds import sound_file
 
 ODD_FILES = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
