@@ -167,7 +167,7 @@ def peers_with_models(folder: Path, show: Callable[[str], None]) -> Iterator[tup
                 with started(name, archive, "eager", body, models=count, threads=1) as peer:
                     seconds = time.monotonic() - start
                     rate = measure(Target(peer.url, peer.body, peer.headers), FEW_CLIENTS, LOAD_SECONDS).rate
-                    java, python = memory({process for pid in peer.pids for process in family(pid)})
+                    java, python = memory(family(peer.pids[0]))
                     yield f"{name}, {count}: {java + python:,.0f} MB in all, {seconds:.1f} s to start all", rate
             except PeerError as error:
                 show(f"{name}: {error}")

@@ -14,9 +14,8 @@ import pytest
 
 from serving import server
 from serving.client import Client
-from serving.config import free_ports
 from serving.state import StateDir
-from tests.bundle import wait_for
+from tests.bundle import settings_for, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 STARTING = 150  # seconds
@@ -28,7 +27,7 @@ def front(echo_store, tmp_path):
     home, begun = StateDir(tmp_path / ".torchserve"), []
 
     def start(*models: str, before: tuple[str, ...] = ()) -> subprocess.Popen:
-        changes = [part for setting in [*free_ports(), f"model_store={echo_store}"] for part in ("--set", setting)]
+        changes = [part for setting in settings_for(echo_store) for part in ("--set", setting)]
         command = [*before, sys.executable, "-m", "serving", "start", *models, "--foreground", "--home", home.folder, *changes]
         heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
         begun.append(subprocess.Popen(command, stdout=(tmp_path / "out").open("w"), stderr=subprocess.STDOUT, preexec_fn=heeding))
