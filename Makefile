@@ -6,7 +6,7 @@
 #   GOAL=...        the goal of `make tune`: throughput, latency, or a bound such as "p99<50ms"
 #   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
 #   FROM=model.pth  a model that you have, for `make import`; LABELS=, TRY= and EXPECT= are files: docs/import.md
-#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs, torchtext
+#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs, media, torchtext
 #   BASE=torchtext  train with torchtext, in its own environment
 #   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
 
@@ -71,7 +71,7 @@ docs: ## write this list to docs/targets.md
 # --- the server and its models
 
 setup: $(VENV)/.train $(patsubst %,$(VENV)/.%,$(filter-out torchtext,$(EXTRAS))) $(if $(filter torchtext,$(EXTRAS)),$(TORCHTEXT)/.torchtext)
-setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs torchtext"
+setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs media torchtext"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 
@@ -87,7 +87,7 @@ train: TRAIN = $(if $(DATA),--data.root="$$DATA") $(ARGS)
 archive: $(foreach model,$(MODEL),$(call archive,$(model))) ## package artifacts/<MODEL>/ with archive/recipes/<MODEL>.yaml -> model_store/<MODEL>-<VERSION>.mar
 
 serve: archive ## start TorchServe with MODEL, send each model one real input, leave the server running; or stay in front: ARGS=--foreground
-	@$(PYTHON) -m serving start $(MODEL) $(ARGS)
+	@$(PYTHON) -m serving start $(MODEL) $(VERSION:%=--version %) $(ARGS)
 
 stop: $(VENV)/.train ## stop the server after it has answered all requests that it holds
 	@$(PYTHON) -m serving stop $(ARGS)
@@ -171,8 +171,8 @@ chaos: $(VENV)/.dev ## send a server 10,000 requests, one in five of them bad, a
 faults: $(VENV)/.dev ## kill, stop, starve, overload and change a server under load, 10 times each, and print what was lost; ARGS="--trials=2"
 	@$(PYTHON) -m pytest tests/faults --ignore=tests/faults/test_chaos.py --ignore=tests/faults/test_soak.py --trials=10 $(ARGS)
 
-soak: $(VENV)/.dev ## send a server 20,000 requests and print what its processes hold at the start, middle and end
-	@$(PYTHON) -m pytest tests/faults/test_soak.py --requests=20000 $(ARGS)
+soak: $(VENV)/.dev ## send a server 80,000 requests and print what its processes hold at the start, middle and end
+	@$(PYTHON) -m pytest tests/faults/test_soak.py --requests=80000 $(ARGS)
 
 coverage: $(VENV)/.dev ## run make test's tests in one process and print which lines they reach
 	@$(PYTHON) -m pytest -m "not slow" --cov --cov-report=term-missing:skip-covered $(ARGS)

@@ -45,16 +45,17 @@ def show(step: str) -> None:
 
 @contextlib.contextmanager
 def bundle_targets(case: Case, body: bytes, folder: Path) -> Iterator[dict[str, Target]]:
-    """The bundle with the model's recipe and, if the case has `exact` settings, a second version with these."""
+    """The bundle with the model's recipe and, for each of the case's `exact` settings, a further version with these."""
     artifact, recipe, store = Artifact.read(ARTIFACTS / case.model), RECIPES / f"{case.model}.yaml", folder / "store"
     show(f"building {case.model}")
     build.build(artifact.folder, recipe, store)
     versions = {"this bundle": "1.0"}
-    if case.exact:
+    for number, settings in enumerate(case.exact, 2):
         exact = folder / "exact.yaml"
-        exact.write_text(rewrite.changed(recipe.read_text(encoding="utf-8"), case.exact), encoding="utf-8")
-        build.build(artifact.folder, exact, store, "2.0")
-        versions["this bundle, fp32"] = "2.0"
+        exact.write_text(rewrite.changed(recipe.read_text(encoding="utf-8"), settings), encoding="utf-8")
+        name, version = f"this bundle, {settings.network}", f"{number}.0"
+        build.build(artifact.folder, exact, store, version)
+        versions[name] = version
     with servers.bundle(store, folder / ".torchserve", [(case.model, version) for version in versions.values()]) as server:
         headers = server.headers | {"Content-Type": case.content_type}
         yield {name: Target(f"{server.url(case.model)}/{version}", body, headers) for name, version in versions.items()}

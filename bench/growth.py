@@ -4,6 +4,7 @@ python -m bench growth
 """
 
 import io
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -127,7 +128,8 @@ def many_models(folder: Path, show: Callable[[str], None]) -> Iterator[tuple[str
     Yields:
         A label with the memory and the time to start each, and the answers per second of the first version.
     """
-    store, recipe = folder / "many", RECIPES / "intents.yaml"
+    store, recipe = folder / "many", folder / "one-worker.yaml"
+    recipe.write_text(re.sub(r"^minWorkers:.*", "minWorkers: 1", (RECIPES / "intents.yaml").read_text(), flags=re.M))
     for index in range(max(MODELS)):
         build.build(ARTIFACTS / "intents", recipe, store, f"1.{index}")
     for is_forked in (True, False):

@@ -9,6 +9,8 @@ from model_defs.build import did_you_mean
 from model_defs.errors import Unreadable, WrongValue
 from model_defs.json_input import described, without_duplicates
 
+INSTEAD = {"return_all_scores": "send top_k: null, which gives all labels"}  # what older pipelines of transformers take
+
 
 def form_parameters(fields: dict[str, Any], options: Any, parameters: type[msgspec.Struct]) -> msgspec.Struct:
     """A form's other fields, or the URL's, -> parameters. Each field is one, or the field `parameters` is JSON with all of them.
@@ -34,7 +36,9 @@ def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgs
         raise WrongValue(f"'parameters' is {described(values)}; send an object with {', '.join(parameters.__struct_fields__)}")
     for name in values:
         if name not in parameters.__struct_fields__:
-            raise WrongValue(f"no parameter {name!r}{did_you_mean(name, parameters.__struct_fields__)}")
+            instead = INSTEAD.get(name) if "top_k" in parameters.__struct_fields__ else None
+            hint = f"; {instead}" if instead else did_you_mean(name, parameters.__struct_fields__)
+            raise WrongValue(f"no parameter {name!r}{hint}")
     try:
         return msgspec.convert(values, parameters, strict=strict)
     except msgspec.ValidationError as error:

@@ -1,6 +1,6 @@
 """Decode picture files: from a file's bytes to upright pixels, in grey or RGB.
 
-It takes every format that Pillow reads, except those that start another program.
+It takes every format that Pillow reads, except those that start another program; and HEIC where the extra `media` is installed.
 """
 
 import io
@@ -11,12 +11,14 @@ import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from torch import Tensor, nn
 
+from model_defs import media_files
 from model_defs.bundle_format import MAX_BODY_BYTES
 from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.transform import Transform
 
 log = logging.getLogger(__name__)
 Image.init()
+media_files.register_heif()
 # Pillow opens EPS with Ghostscript, another program, which no limit of ours reaches. IPTC may contain EPS.
 FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
 EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes of an EPS file: plain, and with a preview for DOS
@@ -50,7 +52,7 @@ class ImageFileTransform(Transform):
         Raises:
             Unreadable: not a picture, or a truncated or corrupt one.
             TooLarge: more than `max_pixels`.
-            WrongKind: EPS, which is a program rather than a picture.
+            WrongKind: EPS, which is a program rather than a picture, or HEIC without the extra `media`.
         """
         picture = self.open(payload)
         given = picture.size
@@ -83,6 +85,9 @@ class ImageFileTransform(Transform):
         except MemoryError:
             raise
         except Image.UnidentifiedImageError:
+            if media_files.is_heic(payload) and "HEIF" not in FORMATS:
+                after = media_files.EXTRA
+                raise WrongKind(f"a HEIC picture is read only after {after}; or send a JPEG, PNG or WebP file") from None
             raise Unreadable(
                 f"not a picture: {len(payload):,} bytes in no format that Pillow reads; send a JPEG, PNG or WebP file"
             ) from None

@@ -1,4 +1,7 @@
-"""Read sound files: the middle of one, or all of it. It takes every format that libsndfile reads."""
+"""Read sound files: the middle of one, or all of it.
+
+It takes every format that libsndfile reads, and those of `media_files` where that extra is installed.
+"""
 
 import contextlib
 import io
@@ -8,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import soundfile
 
+from model_defs import media_files
 from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
 from model_defs.mpeg_audio import first_frame
 
@@ -26,7 +30,7 @@ def mono_of(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, int]]) -> 
     Raises:
         Unreadable: not a sound, a corrupt one, or one without samples.
         TooLarge: see `read`.
-        WrongKind: a MIDI sample dump.
+        WrongKind: a MIDI sample dump, or a file that only the extra `media` reads.
         WrongValue: the sample rate is outside `SAMPLE_RATES`, or a sample is NaN or infinite.
     """
     if not payload:
@@ -48,14 +52,17 @@ def mono_of(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, int]]) -> 
 
 
 def from_first_frame(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
-    """What `read` makes of the file, or of the MP3 stream in it that libsndfile does not recognise by itself."""
+    """What `read` makes of the file, or of the sound in it that libsndfile does not recognise by itself."""
     try:
         return read(payload)
     except soundfile.SoundFileError:
-        start = first_frame(payload)
-        if not start:
+        if media_files.container_of(payload):
+            payload = media_files.to_wav(payload, MOST_DECODED)
+        elif start := first_frame(payload):
+            payload = payload[start:]
+        else:
             raise
-    return read(payload[start:])
+    return read(payload)
 
 
 def middle(payload: bytes, seconds: float) -> tuple[np.ndarray, int]:

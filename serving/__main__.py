@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
     start = with_artifacts(command("start", commands.start))
     start.add_argument("models", nargs="*", metavar="MODEL", help="with an archive in the model store")
+    start.add_argument("--version", help="of each MODEL; the default one, or the newest archive, if left out")
     start.add_argument("--config", type=Path, default=config.FILE, help="TorchServe's settings (default: %(default)s)")
     start.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; may be repeated")
     start.add_argument(

@@ -55,7 +55,8 @@ def host_and_try(home: StateDir, arguments: argparse.Namespace) -> int | None:
         for fault in registry.restore():
             failed = True
             print(f"not hosted again: {fault}", file=sys.stderr)
-    chosen = {model: [registry.default_version(model) or registry.newest(model)] for model in arguments.models}
+    asked = arguments.version
+    chosen = {model: [asked or registry.default_version(model) or registry.newest(model)] for model in arguments.models}
     for model, version, error in registry.host_all(chosen):
         if error:
             failed = True
@@ -66,8 +67,11 @@ def host_and_try(home: StateDir, arguments: argparse.Namespace) -> int | None:
     if failed:
         return 1
     for model in arguments.models:
+        default = registry.default_version(model)
+        if asked and default != asked:
+            print(f"\n{model} {default} still answers where a request names no version; make promote changes that")
         print()
-        failed |= bool(send(home, model, *sample(arguments.artifacts, model)))
+        failed |= bool(send(home, model, *sample(arguments.artifacts, model), version=asked if default != asked else None))
     return 1 if failed else None
 
 

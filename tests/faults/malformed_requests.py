@@ -33,7 +33,7 @@ HUGE_JSON = [
     json.dumps({f"key {index}": index for index in range(50_000)}),
 ]
 NOT_BASE64 = ["!!", "YQ", "a b c", "-_-_", "é", "YQ===", "data:image/png;base64,?", "https://example.org/picture.png", "\ud800"]
-TOP_K = ["-1", "0", '"x"', "1e9", "1001", "null", "true", "2.5", "[]", '{"a": 1}', "NaN", "Infinity", "9" * 400, '"\\ud800"']
+TOP_K = ["-1", "0", '"x"', "1e9", "1001", "true", "2.5", "[]", '{"a": 1}', "NaN", "Infinity", "9" * 400, '"\\ud800"']
 TOP_K_IN_FORM = ["-1", "0", "x", "1e9", "", "NaN", "9" * 400]
 HEADERS = [
     {"describe": "True"}, {"Describe": "true"}, {"explain": "true"}, {"EXPLAIN": "1"}, {"content-encoding": "identity"},

@@ -1,6 +1,7 @@
 """Image and sound files, whole, odd and damaged, and the HTTP statuses that are right for each.
 
-Pillow and libsndfile decide: they decode every pixel and every sample. Of the bundle's own decoders only the limits are used.
+Pillow, libsndfile and FFmpeg decide: they decode every pixel and every sample. Of the bundle's own decoders only the limits are
+used.
 """
 
 import contextlib
@@ -17,9 +18,10 @@ import soundfile
 from PIL import Image
 
 from model_defs.image_file import EPS
+from model_defs.media_files import container_of
 from model_defs.mpeg_audio import first_frame
 from model_defs.sound_file import MOST_DECODED, SAMPLE_RATES, SDS
-from tests.sounds import sound_file
+from tests.sounds import ffmpeg_hears, sound_file
 
 ODD_FILES = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 UNREADABLE, TOO_LARGE, WRONG_KIND, WRONG_VALUE = 400, 413, 415, 422
@@ -63,7 +65,7 @@ class ForwardSoundFile(soundfile.SoundFile):
 
 
 def sound_statuses(payload: bytes, seconds: float) -> frozenset[int]:
-    """200 if libsndfile decodes the whole file and finds samples.
+    """200 if libsndfile, or FFmpeg for its kinds of files, decodes the whole file and finds samples.
 
     The bundle refuses MIDI sample dumps, because libsndfile prints a line for each of their blocks. If the damage is outside of
     the window of `seconds` that the model uses, both answers are right: the bundle does not decode that part.
@@ -73,6 +75,8 @@ def sound_statuses(payload: bytes, seconds: float) -> frozenset[int]:
     with contextlib.suppress(soundfile.SoundFileError):
         soundfile.info(io.BytesIO(payload))
         return statuses_of_stream(payload, seconds)
+    if container_of(payload):
+        return frozenset({200 if ffmpeg_hears(payload) else UNREADABLE})
     start = first_frame(payload)  # an MP3 stream behind something that libsndfile does not skip
     return statuses_of_stream(payload[start:], seconds) | {UNREADABLE} if start else frozenset({UNREADABLE})
 

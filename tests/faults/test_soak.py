@@ -1,4 +1,4 @@
-"""Memory, open files and threads of the server's processes in a long run. `make soak` sends 20,000 requests."""
+"""Memory, open files and threads of the server's processes in a long run. `make soak` sends 80,000 requests."""
 
 import itertools
 from collections.abc import Iterator

@@ -342,6 +342,7 @@ def test_what_is_not_base64_is_unreadable_for_a_picture_model(inputs):
         ({"function_to_apply": "\ud800"}, "half of a surrogate pair"),
         ({"topk": 3}, "no parameter 'topk'; did you mean 'top_k'?"),
         ({"temperature": 3}, "no parameter 'temperature'; "),
+        ({"return_all_scores": True}, "no parameter 'return_all_scores'; send top_k: null, which gives all labels"),
         ({"\ud800": 3}, "no parameter '\\ud800'"),
         ([], "'parameters' is a list; send an object with top_k, function_to_apply"),
         ("", "'parameters' is text"),

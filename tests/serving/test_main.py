@@ -43,6 +43,16 @@ def test_start_prints_an_answer_below_the_curl_line_that_gives_it(serving, artif
     assert json.loads(pasted.stdout) == json.loads(answer)
 
 
+def test_start_hosts_the_version_that_was_asked_for_and_tries_it(serving, artifacts, client):
+    try:
+        done = serving("start", "echo", "--version", "1.9", "--artifacts", artifacts)
+        assert done.returncode == 0, done.stderr
+        assert "echo 1.9 is ready" in done.stdout and "/predictions/echo/1.9" in done.stdout
+        assert "echo 1.0 still answers where a request names no version; make promote changes that" in done.stdout
+    finally:
+        serving("unregister", "echo", "--version", "1.9")
+
+
 def test_status_shows_model_version_workers_and_queue(serving):
     done = serving("status")
     assert done.returncode == 0

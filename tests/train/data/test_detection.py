@@ -170,10 +170,10 @@ def test_masks_of_0_and_255_are_told_what_255_means(tmp_path):
 def test_what_masks_leave_out_is_said(tmp_path, capsys):
     masked(tmp_path)
     (tmp_path / "masks" / "9.png").touch()
-    (tmp_path / "images" / "9.heic").touch()
+    (tmp_path / "images" / "9.xcf").touch()
     ready(MaskFolder(root=str(tmp_path)))
     said = capsys.readouterr().out
-    assert f"left out: 1 .heic in {tmp_path.name}/images, 1 masks without a picture in {tmp_path.name}\n" in said
+    assert f"left out: 1 .xcf in {tmp_path.name}/images, 1 masks without a picture in {tmp_path.name}\n" in said
     assert "no mask of the training split has road of labels.txt: not learned\n" in said
 
 

@@ -154,7 +154,7 @@ def test_a_broken_picture_is_named_before_the_first_epoch(tmp_path):
         (["train/cat/1.png", "train/dog/1.png"], "has train/ and no test/"),
         (["test/cat/1.png", "cat/1.png", "dog/1.png"], "has test/ and no train/"),
         (["one/cat/1.png", "one/dog/1.png", "two/cat/1.png"], "one/, two/ hold folders, and no file .*: classes or splits"),
-        (["cat/1.png", "dog/1.heic", "dog/2.heic"], "dog: no file of a kind .*; it has 2 .heic; remove the folder or fill it"),
+        (["cat/1.png", "dog/1.xcf", "dog/2.xcf"], "dog: no file of a kind .*; it has 2 .xcf; remove the folder or fill it"),
     ],
 )
 def test_a_folder_that_holds_no_data_set_says_what_is_expected(tmp_path, files, said):
@@ -175,14 +175,14 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path, capsys):
             for index in range(4):
                 picture(tmp_path / part / label / f"{index}.png", index)
     for index in range(9):
-        touched(tmp_path / "train" / "dog" / f"{index}.HEIC")
+        touched(tmp_path / "train" / "dog" / f"{index}.XCF")
     for stray in ("train/cat/notes.txt", "train/cat/Thumbs.db", "train/cat/.DS_Store", "extra/cat/1.png", "train/8.png", "9.png"):
         touched(tmp_path / stray)
     assert ready(ImageFolder(root=str(tmp_path))).counts() == {"train": 6, "validation": 2, "test": 8}
     name = tmp_path.name
     assert capsys.readouterr().out == (
         f"left out: 1 .png next to the folders of {name}, extra/, 1 .png next to the folders of {name}/train, "
-        "1 .txt in train/cat, 9 .heic in train/dog\n"
+        "1 .txt in train/cat, 9 .xcf in train/dog\n"
     )
 
 
