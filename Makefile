@@ -32,7 +32,7 @@ archive = model_store/$(1)-$(or $(VERSION),$(call newest,$(1)),1.0).mar
 # The code that an archive holds, as its last build listed it. Without that list it depends on all code.
 listed  = $(patsubst model_store/%.mar,model_store/.deps/%.d,$(call archive,$(1)))
 unexport PYTHONPATH PYTHONHOME
-# OpenMP's threads spin while they wait: beside another program on the same cores, a training took ten times as long.
+# OpenMP's threads spin while they wait: next to another program on the same cores, a training took ten times as long.
 export OMP_WAIT_POLICY ?= PASSIVE
 # Else onnxruntime writes a device id into the home folder when it is imported, and queues telemetry.
 export ORT_DISABLE_TELEMETRY ?= 1

@@ -15,7 +15,7 @@ from model_defs import postprocess
 
 
 class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """A classifier's parameters. As with transformers, null is no limit, and the usual function."""
+    """A classifier's parameters. `top_k: null` gives all labels, `function_to_apply: null` is softmax, as in transformers."""
 
     top_k: Annotated[Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="how many labels, best first; null: all")] = (
         postprocess.TOP_K

@@ -13,7 +13,8 @@ INSTEAD = {"return_all_scores": "send top_k: null, which gives all labels"}  # w
 
 
 def form_parameters(fields: dict[str, Any], options: Any, parameters: type[msgspec.Struct]) -> msgspec.Struct:
-    """A form's other fields, or the URL's, -> parameters. Each field is one, or the field `parameters` is JSON with all of them.
+    """A form's other fields, or the URL's, -> parameters. Each field is one parameter, or the field
+    `parameters` has all of them as JSON.
 
     Args:
         options: the `parameters` of a JSON body that came along. A field of the same name wins.

@@ -164,7 +164,7 @@ def is_json(media: str) -> bool:
 def is_json_body(given: Any, media: str, accepts: Kind) -> bool:
     """Whether an input is `{"inputs": ..., "parameters": ...}` rather than the input itself.
 
-    Many clients send JSON without its media type. Read as a text, its source would be classified; no picture or sound begins so.
+    Many clients send JSON without its media type. A text model would classify its source. No picture or sound begins like JSON.
     """
     if accepts.is_json or is_json(media):
         return media != FORM
