@@ -6,7 +6,7 @@
 #   GOAL=...        the goal of `make tune`: throughput, latency, or a bound such as "p99<50ms"
 #   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
 #   FROM=model.pth  a model that you have, for `make import`; LABELS=, TRY= and EXPECT= are files: docs/import.md
-#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs, media, torchtext
+#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, graphs, media, torchtext, clients
 #   BASE=torchtext  train with torchtext, in its own environment
 #   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
 
@@ -15,13 +15,16 @@ VENV    ?= .venv
 PYTHON  := $(VENV)/bin/python
 # torchtext runs only with torch 2.3, so it has an environment of its own, and Python versions that torch 2.3 runs on.
 TORCHTEXT := .venv-torchtext
+# The clients of other projects with which the protocols are tested need older packages than the rest.
+CLIENTS := .venv-clients
+APART   := torchtext clients
 ifneq ($(filter-out torchtext,$(BASE)),)
 $(error BASE=$(BASE): give BASE=torchtext, or leave it out)
 endif
 CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py archive/*/*.py)
 PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
 # Each lock that is not a role's is an extra's. `make lock EXTRAS=name` makes the first one of a new extra.
-LOCKED  := $(filter-out serve train bench dev torchtext,$(basename $(notdir $(wildcard requirements/*.txt))))
+LOCKED  := $(filter-out serve train bench dev $(APART),$(basename $(notdir $(wildcard requirements/*.txt))))
 MAKEFLAGS += --no-builtin-rules
 # A model's archive. An older version is never built again: it is what a rollback brings back.
 # `sort -V` puts a `~` before everything, so 1.0.0~-rc1 comes before 1.0.0. Only what model_defs/bundle_format.py calls a version counts:
@@ -39,7 +42,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 # Which variables each target reads. Any other one on the command line is a mistake, and make says so.
 reads := setup:EXTRAS new:NAME,TASK import:NAME,FROM,LABELS,TRY,EXPECT,ARGS artifacts:MODEL train:MODEL,DATA,BASE,ARGS archive:MODEL,VERSION \
-  serve:MODEL,VERSION,ARGS stop:ARGS status:ARGS predict:MODEL,VERSION,ARGS explain:MODEL,VERSION,ARGS evaluate:MODEL,VERSION,ARGS \
+  serve:MODEL,VERSION,ARGS stop:ARGS status:ARGS predict:MODEL,VERSION,ARGS explain:MODEL,VERSION,ARGS evaluate:MODEL,VERSION,ARGS describe:MODEL,VERSION,ARGS openapi:ARGS \
   register:MODEL,VERSION,ARGS unregister:MODEL,VERSION,ARGS promote:MODEL,VERSION,ARGS rollback:MODEL,ARGS scale:MODEL,VERSION,ARGS \
   verify:ARGS rotate-tokens:ARGS tune:MODEL,GOAL,ARGS bench:MODEL,ARGS bench-peers:MODEL,ARGS test:ARGS test-fast:ARGS test-slow:ARGS \
   test-all:ARGS test-torchtext:ARGS chaos:ARGS faults:ARGS soak:ARGS coverage:ARGS lint: fix: lock:EXTRAS clean: help: docs:
@@ -60,7 +63,7 @@ export DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate describe openapi register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -f docs/targets.awk Makefile
@@ -70,8 +73,8 @@ docs: ## write this list to docs/targets.md
 
 # --- the server and its models
 
-setup: $(VENV)/.train $(patsubst %,$(VENV)/.%,$(filter-out torchtext,$(EXTRAS))) $(if $(filter torchtext,$(EXTRAS)),$(TORCHTEXT)/.torchtext)
-setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs media torchtext"
+setup: $(VENV)/.train $(patsubst %,$(VENV)/.%,$(filter-out $(APART),$(EXTRAS))) $(foreach name,$(filter $(APART),$(EXTRAS)),.venv-$(name)/.$(name))
+setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers graphs media torchtext clients"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 
@@ -101,7 +104,13 @@ predict: $(VENV)/.train ## send MODEL a sample; or a file: ARGS=file; or a text:
 explain: $(VENV)/.train ## show why MODEL answers a sample as it does; or a file: ARGS=file
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(VERSION:%=--version %) $(ARGS); done
 
-evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one from training
+describe: $(VENV)/.train ## print what MODEL takes and gives, from its archive; needs no server; ARGS=--json
+	@set -e; for model in $(MODEL); do $(PYTHON) -m serving describe $$model $(VERSION:%=--version %) $(ARGS); done
+
+openapi: $(VENV)/.train ## write openapi.json: one OpenAPI 3.1 document for all hosted models; ARGS="--output file"
+	@$(PYTHON) -m serving openapi $(ARGS)
+
+evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one from training; ARGS="--protocol v2"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(VERSION:%=--version %) $(ARGS); done
 
 register: archive ## host MODEL on the running server
@@ -154,7 +163,7 @@ test-fast: $(VENV)/.dev ## run the tests that start no server
 	@$(IN_TWO) -m "not slow and not server" tests/*.py tests/model_defs tests/handlers tests/archive tests/importers tests/train/data $(ARGS)
 
 # The faults need both cores, so they run in one process, after the others.
-test-slow: $(VENV)/.dev ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
+test-slow: $(VENV)/.dev $(CLIENTS)/.clients ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
 	@$(IN_TWO) -m slow --ignore=tests/faults $(ARGS)
 	@$(PYTHON) -m pytest -m slow tests/faults $(ARGS)
 	@$(IN_TWO) --fork-workers=false $(BOTH_WAYS) $(ARGS)
@@ -192,8 +201,9 @@ fix: $(VENV)/.dev ## repair what lint can repair by itself
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url
 lock: ## compile pyproject.toml's dependencies into the hashed requirements/*.txt; needs uv
 	@for group in serve train bench dev; do $(COMPILE) --universal --group pyproject.toml:$$group -o requirements/$$group.txt; done
-	@for extra in $(sort $(LOCKED) $(filter-out torchtext,$(EXTRAS))); do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
+	@for extra in $(sort $(LOCKED) $(filter-out $(APART),$(EXTRAS))); do $(COMPILE) --universal --group pyproject.toml:$$extra -c requirements/train.txt -o requirements/$$extra.txt; done
 	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --group pyproject.toml:torchtext -o requirements/torchtext.txt
+	@$(COMPILE) --universal --group pyproject.toml:clients -o requirements/clients.txt
 	@for peer in $(filter-out pytriton,$(PEERS)); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -c requirements/serve.txt -o bench/requirements/$$peer.txt; done
 	@for peer in $(filter pytriton,$(PEERS)); do $(COMPILE) --universal --group pyproject.toml:bench-$$peer -o bench/requirements/$$peer.txt; done
 
@@ -209,6 +219,10 @@ $(VENV)/.%: requirements/%.txt
 
 $(TORCHTEXT)/.torchtext: requirements/torchtext.txt
 	@requirements/install.sh $(TORCHTEXT) $< 3.11 3.12
+	@touch $@
+
+$(CLIENTS)/.clients: requirements/clients.txt
+	@requirements/install.sh $(CLIENTS) $<
 	@touch $@
 
 # A peer's environment also sees the packages of .venv, such as torch. It is made again when its lock has changed.
@@ -238,4 +252,4 @@ train/configs/%.yaml:
 archive/recipes/%.yaml:
 	@echo "error: no $@; there are: $(filter-out default,$(basename $(notdir $(wildcard archive/recipes/*.yaml))))" >&2; exit 1
 
-.PRECIOUS: artifacts/%/model.json $(VENV)/.% $(TORCHTEXT)/.torchtext .venv-bench/%/.installed
+.PRECIOUS: artifacts/%/model.json $(VENV)/.% $(TORCHTEXT)/.torchtext $(CLIENTS)/.clients .venv-bench/%/.installed

@@ -19,7 +19,7 @@ from archive import bom, export, runtime_check
 from archive import recipe as recipes
 from archive.errors import ArchiveError
 from archive.recipe_schema import ENTRY, schema
-from handlers import base
+from handlers import base, description
 from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
@@ -77,7 +77,8 @@ def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:
 
 
 def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = runtime_check.MOST_HELD_OUT) -> None:
-    """Compare the handler with the eager network, stage the figures, and answer the samples in batches of each size.
+    """Compare the handler with the eager network, answer the samples in batches of each size, and stage the figures and the
+    description.
 
     Args:
         batch_size: the largest.
@@ -90,11 +91,13 @@ def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = run
     if not runtime_check.is_reference(handler.settings):
         runtime_check.compare(artifact, handler, batch_size, most).write(handler.artifact.folder)
     handler.warm_up(batch_size)
+    description.write(handler)
 
 
 def pack(name: str, staged: Path, recipe: Path, store: Path, version: str) -> Path:
     """The staged files and the recipe -> the archive, and its line in `SHA256SUMS`."""
     final = store / f"{name}-{version}.mar"
+    description.stamp(staged, name, version)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=store) as work:
         made = run_archiver(name, version, staged, recipe, Path(work))
         normalised = Path(work, final.name)

@@ -126,7 +126,7 @@ class Tuning:
 
     def settings(self, one: Candidate) -> Settings:
         """The recipe's handler section with the candidate's runtime."""
-        kept = {"class_path", "init_args", "tolerance", "metric_loss"}
+        kept = {"class_path", "init_args", "tolerance", "metric_loss", "max_inputs"}
         settings = {name: value for name, value in msgspec.to_builtins(self.recipe.handler).items() if name in kept}
         return msgspec.convert(settings | one.handler(), Settings)
 

@@ -7,6 +7,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from handlers.classifier import Classifier, ClassifierParameters
+from handlers.predictions import Label, Timeline
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.errors import WrongValue
@@ -26,6 +27,7 @@ class AudioClassifier(Classifier):
 
     accepts = SOUND
     Parameters = AudioParameters
+    Prediction = list[Label] | Timeline
 
     def preprocess(self, request: Request) -> Tensor:
         """

@@ -16,12 +16,15 @@ import msgspec
 import torch
 from torch import nn
 
-from handlers import comparison_report, runtimes
+from handlers import comparison_report, description, protocols, runtimes
+from handlers.answer_tensors import outputs_of
 from handlers.batch import Refusal, each, together
 from handlers.deadline import Deadline
 from handlers.decoders import Decoders
-from handlers.request import Kind, RawRequest, Request, is_out_of_memory, parse_request, refuse
+from handlers.protocols import Model
+from handlers.request import Answer, Kind, RawRequest, Request, is_out_of_memory, refuse
 from handlers.settings import Settings
+from handlers.several import Several, gathered, in_pieces, spread
 from model_defs.answer_diff import difference
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
@@ -32,14 +35,6 @@ log = logging.getLogger(__name__)
 PACKAGE = ("handlers",)  # a recipe's handler must be in it
 MESSAGE_CHARS = 1000  # of an error's message at most, because it may quote what the caller sent
 DECODING = 0.5  # of a batch's time: the share in which its rows must be decoded. The rest is for the network.
-
-
-class Answer(msgspec.Struct):
-    """The response to one caller."""
-
-    body: bytes
-    code: int = 200
-    content_type: str = "application/json"
 
 
 class Answered(msgspec.Struct):
@@ -85,6 +80,7 @@ class Handler:
 
     accepts: Kind
     Parameters: type[msgspec.Struct]
+    Prediction: Any = Any  # the type of an answer, for the description
 
     def __init__(
         self, artifact: Artifact, settings: Settings, device: str = "cpu", workers: int = 1, seconds: float | None = None
@@ -97,6 +93,7 @@ class Handler:
         self.runtime = runtimes.load(artifact, settings, device, threads)
         self.decoders = Decoders(settings.decoders)
         self.encode = msgspec.json.Encoder().encode
+        self.largest_batch: int | None = None  # that the network is known to take; None: any
 
     @cached_property
     def eager(self) -> nn.Module:
@@ -139,28 +136,38 @@ class Handler:
     def answer(self, rows: list[RawRequest]) -> Answered:
         """One Answer per row, whatever the rows contain."""
         stopwatch = Stopwatch()
-        parse = partial(parse_request, accepts=self.accepts, parameters=self.Parameters)
         deadline = Deadline(self.seconds, len(rows))
         deadline.allow(DECODING, "decoding a batch")
         with deadline:
-            requests = each(deadline.limit(parse), rows, refuse=refuse)
+            parsed = each(deadline.limit(partial(protocols.read, model=self.model)), rows, refuse=refuse)
+            has_several = any(isinstance(one, Several) for one in parsed)
+            read_alone = partial(each, deadline.limit(partial(protocols.read_alone, model=self.model)), refuse=refuse)
+            requests, raws = spread(parsed, rows, read_alone) if has_several else (parsed, rows)
+            deadline.rows = len(requests)
             decode_all = partial(self.decoders.map, deadline=deadline)
             samples = each(deadline.limit(self.preprocess), requests, refuse=refuse, over=decode_all)
             deadline.allow(1)
             stopwatch.lap("PreprocessTime")
-            outputs = together(deadline.limit(self.infer), samples, refuse=refuse)
+            run = partial(together, deadline.limit(self.infer), refuse=refuse)
+            outputs = in_pieces(run, samples, self.largest_batch)
             stopwatch.lap("InferenceTime")
             bodies = each(deadline.limit(self.finish), outputs, samples, requests, refuse=refuse)
             stopwatch.lap("PostprocessTime")
         is_lost = any(isinstance(body, Refusal) and body.code == 500 for body in bodies) and self.is_lost()
-        answers = [self.to_answer(body, row, is_lost) for body, row in zip(bodies, rows, strict=True)]
+        answers = [self.to_answer(body, raw, is_lost) for body, raw in zip(bodies, raws, strict=True)]
+        answers = gathered(answers, parsed, rows, protocols.refusal) if has_several else answers
         return Answered(answers, stopwatch.seconds, is_lost)
 
+    @cached_property
+    def model(self) -> Model:
+        """What a protocol must know of this model."""
+        name, version = description.identity(self.artifact)
+        outputs = outputs_of(self.Prediction)
+        return Model(name, version, self.accepts, self.Parameters, outputs, self.settings.max_inputs)
+
     def description(self) -> bytes:
-        """What the model takes, as JSON: the kind of input, its media types, and the JSON schema of the parameters."""
-        return self.encode({
-            "accepts": self.accepts.name, "media_types": self.accepts.media, "parameters": msgspec.json.schema(self.Parameters),
-        })  # fmt: skip
+        """What the model takes and gives, as JSON: the archive's description, or the same of an artifact."""
+        return description.read(self.artifact.folder) or self.encode(description.describe(self))
 
     def infer(self, samples: list) -> list:
         """Call `inference`. If the memory runs out, free it first; then the batch is tried again in halves."""
@@ -207,7 +214,8 @@ class Handler:
         if refusal.cause or refusal.code == 500:
             log.error("request %s: %s", row.id, refusal.message, exc_info=refusal.cause)
         kind = HTTPStatus(refusal.code).phrase.replace(" ", "").replace("-", "")
-        return Answer(self.encode({"code": refusal.code, "type": kind, "message": message}), refusal.code)
+        answer = Answer(self.encode({"code": refusal.code, "type": kind, "message": message}), refusal.code)
+        return protocols.refusal(answer, row)
 
     def warm_up(self, batch_size: int) -> None:
         """Answer all of the artifact's samples at every batch size up to `batch_size`, and check the answers.
@@ -223,6 +231,7 @@ class Handler:
             raise WrongAnswer(f"{self.artifact.folder} has samples that an older bundle wrote ({error}); train anew") from None
         if not samples:
             raise WrongAnswer(f"{self.artifact.folder} has no samples to check the answers against; train the model anew")
+        self.largest_batch = batch_size
         for size in range(1, batch_size + 1):
             repeated = list(islice(cycle(samples), max(size, len(samples))))
             for start in range(0, len(repeated), size):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from handlers import explain
 from handlers.base import Handler
+from handlers.predictions import Label
 from handlers.request import Request
 from model_defs import postprocess
 
@@ -30,6 +31,7 @@ class Classifier(Handler):
     """Answers `[{"label", "score"}, ...]`, best first. Explains the first label."""
 
     Parameters = ClassifierParameters
+    Prediction = list[Label]
 
     def postprocess(self, output: Tensor, sample: Any, request: Request) -> list[dict]:
         return postprocess.top(output, self.labels, request.parameters.top_k, request.parameters.function_to_apply)

@@ -10,6 +10,7 @@ GRAPH = Kind(
     ("text/",),
     """send its nodes and edges as JSON: curl --json '{"inputs": {"nodes": [[1.0], [1.0]], "edges": [[0, 1]]}}' URL""",
     is_json=True,
+    tensors="whole",
 )
 MOST_NODES = 500  # for an explanation, whose cost grows with the square of their number
 

@@ -10,6 +10,7 @@ PICTURE_AND_TEXT = Kind(
     f"""send {{"inputs": {WHOLE}}} as JSON, or a form: curl -F image=@picture.jpg -F 'text=what is this?' URL""",
     is_json=True,
     parts=PARTS,
+    tensors="columns",
 )
 
 

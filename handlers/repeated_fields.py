@@ -1,12 +1,12 @@
-"""Which fields of a form came more than once: TorchServe keeps only the last of them, and says nothing."""
+"""All values of a form's fields that came more than once: TorchServe keeps only the last of them, and says nothing."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 
 class Fields(dict):
-    """A request's fields, and the names of those that came more than once."""
+    """A request's fields, and the names of those that came more than once. Such a field has a list of all of its values."""
 
     repeated: tuple[str, ...] = ()
 
@@ -18,8 +18,13 @@ def keeping_repeated(original: Callable[[list[dict]], tuple[Any, list[dict], Any
         headers, rows, ids = original(batch)
         found = [Fields(row) for row in rows]
         for fields, request in zip(found, batch, strict=True):
-            counts = Counter(parameter["name"] for parameter in request["parameters"])
-            fields.repeated = tuple(name for name, count in counts.items() if count > 1)
+            if len(fields) == len(request["parameters"]):
+                continue
+            given = defaultdict(list)
+            for parameter in request["parameters"]:
+                given[parameter["name"]].append(parameter["value"])
+            fields.repeated = tuple(name for name, values in given.items() if len(values) > 1)
+            fields.update({name: given[name] for name in fields.repeated})
         return headers, found, ids
 
     return retrieve

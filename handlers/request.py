@@ -15,6 +15,7 @@ from handlers.batch import Refusal
 from handlers.body_encoding import decoded, unpacked
 from handlers.deadline import DeadlineExceeded
 from handlers.parameters import convert, form_parameters
+from handlers.several import SeveralInputs, alone, is_list_of_inputs
 from model_defs.bundle_format import MAX_BODY_BYTES
 from model_defs.errors import InputError, OutputError, Unreadable, WrongKind, WrongValue
 from model_defs.json_input import described, from_base64, inputs_of, parsed
@@ -35,7 +36,9 @@ class Kind(msgspec.Struct, frozen=True):
         hint: how to send one.
         is_text: whether it is text rather than a file's bytes.
         is_json: whether it is any JSON value, whatever the media type says.
+        is_list: whether one input is a list itself, so that a list of inputs cannot be told from it.
         parts: keys of a JSON object that a form may have as separate fields.
+        tensors: how the tensors of the Open Inference Protocol hold inputs: a name in `handlers/tensors.py`.
     """
 
     name: str
@@ -43,7 +46,9 @@ class Kind(msgspec.Struct, frozen=True):
     hint: str
     is_text: bool = False
     is_json: bool = False
+    is_list: bool = False
     parts: tuple[str, ...] = ()
+    tensors: str = "elements"
 
 
 class RawRequest(msgspec.Struct):
@@ -56,8 +61,10 @@ class RawRequest(msgspec.Struct):
         explain: whether the caller wants an explanation instead of a prediction.
         client: the User-Agent header.
         encoding: the Content-Encoding header.
-        repeated: fields that came more than once. `fields` has only one of their values.
+        repeated: fields that came more than once. `fields` has a list of their values.
         max_bytes: that a compressed body may have when it is unpacked.
+        protocol: the form of the body and of its answer: a name in `handlers/protocols.py`.
+        json_bytes: of a body that is JSON and then binary tensors: the length of the JSON.
     """
 
     fields: Mapping[str, Any]
@@ -68,6 +75,17 @@ class RawRequest(msgspec.Struct):
     encoding: str = ""
     repeated: tuple[str, ...] = ()
     max_bytes: int = MAX_BODY_BYTES
+    protocol: str = ""
+    json_bytes: int | None = None
+
+
+class Answer(msgspec.Struct):
+    """The response to one caller."""
+
+    body: bytes
+    code: int = 200
+    content_type: str = "application/json"
+    headers: dict[str, str] = {}
 
 
 class Request(msgspec.Struct):
@@ -92,6 +110,7 @@ def parse_request(raw: RawRequest, accepts: Kind, parameters: type[msgspec.Struc
         parameters: the handler's type for parameters.
 
     Raises:
+        SeveralInputs: it has a list of inputs, or a form has a field for an input more than once. It is a WrongValue, too.
         Unreadable: JSON, base64 or a compressed body that does not parse, or an empty body.
         TooLarge: a compressed body that unpacks to too much.
         WrongKind: a media type, a Content-Encoding or a charset that is not taken, or a form that no engine can parse.
@@ -99,7 +118,11 @@ def parse_request(raw: RawRequest, accepts: Kind, parameters: type[msgspec.Struc
     """
     media = raw.content_type.partition(";")[0].strip().lower()
     if raw.repeated:
-        raise WrongValue(f"the request has {raw.repeated[0]!r} more than once; send one input a request, each parameter once")
+        name = raw.repeated[0]
+        twice = f"the request has {name!r} more than once; send one input a request, each parameter once"
+        if name in PAYLOAD_FIELDS and isinstance(raw.fields[name], list):
+            raise SeveralInputs(twice, alone(raw, name, raw.fields[name]))
+        raise WrongValue(twice)
     fields = decompressed(raw, media)
     parts = {name: as_bytes(fields[name]) for name in accepts.parts if name in fields}
     names = [name for name in PAYLOAD_FIELDS if name in fields]
@@ -112,7 +135,11 @@ def parse_request(raw: RawRequest, accepts: Kind, parameters: type[msgspec.Struc
     if parts:
         payload = parts
     elif is_json_body(fields[names[0]], media, accepts):
-        payload, options = from_json_body(fields[names[0]], media, accepts)
+        value = json_value(fields[names[0]], media)
+        if is_list_of_inputs(value, accepts):
+            rows = alone(raw, names[0], [value | {"inputs": one} for one in inputs_of(value)], fields)
+            raise SeveralInputs(not_one(value["inputs"], accepts), rows)
+        payload, options = from_json_body(value, accepts)
     else:
         payload = from_field(fields[names[0]], raw.content_type, media, accepts)
     others = {name: value for name, value in fields.items() if name not in (*PAYLOAD_FIELDS, *accepts.parts)}
@@ -184,16 +211,20 @@ def is_json_body(given: Any, media: str, accepts: Kind) -> bool:
     return "inputs" in value
 
 
-def from_json_body(given: Any, media: str, accepts: Kind) -> tuple[Any, Any]:
+def from_json_body(value: Any, accepts: Kind) -> tuple[Any, Any]:
     """`{"inputs": ..., "parameters": {...}}`, as huggingface_hub's InferenceClient sends it -> the payload and the parameters."""
-    value = json_value(given, media)
     payload, options = inputs_of(value), value.get("parameters")
     if not accepts.is_json:
         if not isinstance(payload, str):
-            wanted = "text" if accepts.is_text else "base64 in a string"
-            raise WrongValue(f"'inputs' is {described(payload)}; this model takes {accepts.name}, as {wanted}, one a request")
+            raise WrongValue(not_one(payload, accepts))
         payload = payload if accepts.is_text else from_base64(payload)
     return payload, {} if options is None else options
+
+
+def not_one(payload: Any, accepts: Kind) -> str:
+    """The message for a value of `inputs` that is no input."""
+    wanted = "an object" if accepts.is_json else "text" if accepts.is_text else "base64 in a string"
+    return f"'inputs' is {described(payload)}; this model takes {accepts.name}, as {wanted}, one a request"
 
 
 def from_field(given: Any, content_type: str, media: str, accepts: Kind) -> Any:

@@ -7,6 +7,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
+from handlers.predictions import Forecast
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.errors import WrongValue
@@ -16,6 +17,8 @@ SERIES = Kind(
     ("text/",),
     """send it as JSON, the oldest first: curl --json '{"inputs": [3.1, 2.9], "parameters": {"horizon": 24}}' URL""",
     is_json=True,
+    is_list=True,
+    tensors="series",
 )
 
 
@@ -30,6 +33,7 @@ class Forecaster(Handler):
 
     accepts = SERIES
     Parameters = ForecasterParameters
+    Prediction = Forecast
 
     def preprocess(self, request: Request) -> Tensor:
         """

@@ -22,6 +22,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     threads: Annotated[int, Meta(ge=0, description="CPU threads of a worker's network; 0: the cores divided by minWorkers")] = 0
     lone_threads: Annotated[int, Meta(ge=0, description="the same for a request that comes alone; 0: as many as `threads`")] = 0
     decoders: Annotated[int, Meta(ge=1, le=64, description="threads that decode the inputs of a batch")] = 1
+    max_inputs: Annotated[int, Meta(ge=1, le=1000, description="inputs in one request, at most")] = 64
     tolerance: Annotated[
         float, Meta(gt=0, le=1, description="how far a sample's answer may be from the one that training recorded")
     ] = TOLERANCE

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from handlers.base import Handler
 from handlers.classifier import Classifier
+from handlers.predictions import Value
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.table import TableRow
@@ -14,6 +15,7 @@ ROW = Kind(
     ("text/",),
     """send its columns as JSON: curl --json '{"inputs": {"age": 31, "job": "nurse"}}' URL""",
     is_json=True,
+    tensors="columns",
 )
 
 
@@ -38,6 +40,7 @@ class TableRegressor(Handler):
 
     accepts = ROW
     Parameters = RegressorParameters
+    Prediction = Value
 
     def postprocess(self, output: Tensor, sample: TableRow, request: Request) -> dict[str, float]:
         return postprocess.value(output)

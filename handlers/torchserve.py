@@ -16,6 +16,7 @@ METRICS = {"PreprocessTime": "seconds", "InferenceTime": "seconds", "Postprocess
 REFUSED = "RefusedRequests"  # a counter per reason
 VERSION = "0.12.0"  # of TorchServe, whose private function for reading a socket is known and replaced
 SHARE = 0.8  # of responseTimeout that a batch may take. After responseTimeout, TorchServe kills the worker.
+MOST_DIGITS = 12  # of a length in bytes
 LAST_WORDS = 0.2  # seconds until a worker ends, for its last answers to leave
 
 
@@ -75,6 +76,8 @@ class Service:
             # Only the standard phrase: a line break in it ends the worker, and TorchServe counts characters but sends bytes.
             context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)
             context.set_response_content_type(index, answer.content_type)
+            for header, text in answer.headers.items():
+                context.set_response_header(index, header, text)
         with self.metric_lines:
             for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():
                 self.metrics[name].add_or_update(round(value, 6), [context.model_name, "Model"])
@@ -101,6 +104,8 @@ class Service:
             encoding=headers.get("content-encoding", ""),
             repeated=getattr(fields, "repeated", ()),
             max_bytes=self.max_bytes,
+            protocol=protocol_of(headers),
+            json_bytes=whole_number(headers.get("inference-header-content-length")),
         )
 
 
@@ -111,6 +116,21 @@ def headers_of(context, index: int) -> dict[str, str]:
     """
     given = context.get_all_request_header(index)
     return {name.lower(): value for name, value in given.items() if isinstance(value, str)}
+
+
+def protocol_of(headers: dict[str, str]) -> str:
+    """The protocol of the address, which TorchServe does not say. Its headers differ: `/predictions` and `/explanations` have
+    `url_path`; `/v1/models` and `/v2/models` have only `explain`; `/invocations`, `/<model>/predict` and gRPC have neither."""
+    if "url_path" in headers:
+        return ""
+    return "kserve" if "explain" in headers else "sagemaker"
+
+
+def whole_number(text: str | None) -> int | None:
+    """The number in a header; -1, which no length is, if it is not a number."""
+    if text is None:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else -1
 
 
 def as_text(value) -> str:

@@ -1,6 +1,6 @@
 """Pictures: the handlers of classifiers, object detectors and segmenters."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +9,7 @@ from torch import Tensor
 from handlers import explain
 from handlers.base import Handler
 from handlers.classifier import Classifier
+from handlers.predictions import Detection, Segment
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.vision import ImageSample
@@ -38,6 +39,7 @@ class ObjectDetector(Handler):
 
     accepts = PICTURE
     Parameters = DetectorParameters
+    Prediction: Any = list[Detection]
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         wanted = request.parameters
@@ -46,6 +48,8 @@ class ObjectDetector(Handler):
 
 class InstanceSegmenter(ObjectDetector):
     """A picture -> its objects, best first: labels and PNG masks at the original size, after EXIF rotation."""
+
+    Prediction = list[Segment]
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         wanted = request.parameters
@@ -63,6 +67,7 @@ class ImageSegmenter(Handler):
 
     accepts = PICTURE
     Parameters = SegmenterParameters
+    Prediction = list[Segment]
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         return postprocess.masks(output, sample, self.labels, request.parameters.threshold)

@@ -21,6 +21,7 @@ RECIPE = "model-config.yaml"  # TorchServe's name for it
 BILL = "bom.cdx.json"  # the bill of materials
 SCHEMA = "model-config.schema.json"  # which recipes the packed code takes
 COMPARISON = "comparison.json"  # how the runtime compares with the eager network, where it is another
+DESCRIPTION = "description.json"  # what the model takes and gives
 CODE = ("handlers", "model_defs")  # the folders with Python files, the entry apart
 
 SUMS = "SHA256SUMS"  # next to the archives

@@ -95,6 +95,14 @@ class GraphTransform(JsonTransform):
         edges = [sample.edges + shift for sample, shift in zip(samples, shifts, strict=True)]
         return torch.cat([sample.features for sample in samples]), torch.cat(edges, dim=1), counts
 
+    def schema(self) -> dict[str, Any]:
+        features = {"type": "array", "items": {"type": "number"}, "minItems": len(self.mean), "maxItems": len(self.mean)}
+        pair = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2}
+        nodes = {"type": "array", "items": features, "minItems": 1, "maxItems": self.max_nodes}
+        edges = {"type": "array", "items": pair, "maxItems": self.max_edges, "description": "pairs of nodes, by their places"}
+        properties = {"nodes": nodes, "edges": edges}
+        return {"type": "object", "properties": properties, "required": [*KEYS], "additionalProperties": False}
+
     def facts(self) -> dict[str, Any]:
         return {"features": len(self.mean)}
 

@@ -89,6 +89,11 @@ class ImageTextTransform(JsonTransform):
     def draw(self, sample: ImageTextSample) -> np.ndarray:
         return self.picture.draw(sample.pixels)
 
+    def schema(self) -> dict[str, Any]:
+        image = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}
+        properties = {"image": image, "text": {"type": "string"}}
+        return {"type": "object", "properties": properties, "required": [*PARTS], "additionalProperties": False}
+
     def facts(self) -> dict:
         return self.words.facts()
 

@@ -63,6 +63,11 @@ class SeriesTransform(JsonTransform):
         lengths = torch.tensor([len(sample) for sample in samples])
         return nn.utils.rnn.pad_sequence(samples, batch_first=True), lengths
 
+    def schema(self) -> dict[str, Any]:
+        reach = self.farthest * self.deviation
+        values = {"type": "number", "minimum": self.mean - reach, "maximum": self.mean + reach}
+        return {"type": "array", "items": values, "minItems": self.season, "maxItems": self.max_values}
+
     def facts(self) -> dict:
         return {"season": self.season, "horizon": self.horizon, "mean": self.mean, "deviation": self.deviation}
 

@@ -93,6 +93,15 @@ class TableTransform(JsonTransform):
         """The columns' names: first the numeric ones, then the categorical ones."""
         return [*self.numbers, *self.categories]
 
+    def schema(self) -> dict[str, Any]:
+        numbers = {name: {"type": ["number", "null"]} for name in self.numbers}
+        is_open = self.others == "unknown"
+        texts = {
+            name: {"type": ["string", "null"]} | ({} if is_open else {"enum": [*known, None]})
+            for name, known in self.categories.items()
+        }
+        return {"type": "object", "properties": numbers | texts, "required": self.columns, "additionalProperties": False}
+
     def without(self, sample: TableRow, columns: Iterable[int]) -> TableRow:
         """The same row with the values of these columns unknown. An index is that of the column in `columns`."""
         numbers, categories = sample.numbers.clone(), sample.categories.clone()

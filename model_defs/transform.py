@@ -45,6 +45,10 @@ class Transform:
         """Arguments of the network that only the data can say, by parameter name: `channels`, `vocab_size`."""
         return {}
 
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of one input, for transforms of JSON; {} takes everything."""
+        return {}
+
     def draw(self, sample: Any) -> np.ndarray | None:
         """A sample as a picture for people, (height, width) or (height, width, 3); None if there is nothing to see."""
         return None

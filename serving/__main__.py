@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from model_defs.command import reported
-from serving import commands, config
+from serving import commands, config, describe, evaluate_protocols, openapi
 from serving.state import FOLDER, StateDir
 
 
@@ -66,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     verify = command("verify", commands.verify)
     verify.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE", help="all of the store, if left out")
     verify.add_argument("--store", type=Path, default=Path("model_store"), help="their folder (default: %(default)s)")
+    for named in (model_command("describe", describe.describe), command("openapi", openapi.openapi)):
+        named.add_argument("--store", type=Path, default=Path("model_store"), help="the archives' folder (default: %(default)s)")
+    described, written = subparsers.choices["describe"], subparsers.choices["openapi"]
+    described.add_argument("--json", action="store_true", help="print the whole description, as the archive has it")
+    written.add_argument("--output", type=Path, default=Path("openapi.json"), help="the file to write (default: %(default)s)")
     for name, api, help in (
         ("predict", "predictions", "send one input, print the answer"),
         ("explain", "explanations", "send one input, print why it is answered so"),
@@ -74,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
         predict.add_argument("input", nargs="?", help="a file, or a text; a sample of the artifact, if left out")
     evaluate = with_artifacts(model_command("evaluate", commands.evaluate))
     evaluate.add_argument("--clients", type=int, default=8, help="that send at once (default: %(default)s)")
+    evaluate.add_argument(
+        "--protocol",
+        choices=["native", *evaluate_protocols.PROTOCOLS],
+        default="native",
+        help="to send it in (default: %(default)s)",
+    )
     return whole
 
 

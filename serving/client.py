@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ RETRYING = 60  # seconds during which a prediction is sent again
 POLLING = 0.1  # seconds between two looks
 TYPES = {".txt": "text/plain; charset=utf-8", ".json": "application/json"}
 BYTES = "application/octet-stream"
+PATHS = {"v1": "/v1/models/{}:predict", "v2": "/v2/models/{}/infer"}
 
 
 class Resets(Retry):
@@ -75,12 +76,24 @@ class Client:
     # --- inference
 
     def url(self, model: str, version: str | None = None, api: str = "predictions") -> str:
+        """The address of a model in one of TorchServe's APIs, or in a protocol of `PATHS`, which have no versions there."""
+        if api in PATHS:
+            return f"{self.server.inference}{PATHS[api].format(model)}"
         return "/".join(part for part in (self.server.inference, api, model, version) if part)
 
     def predict(
-        self, model: str, body: bytes, content_type: str = BYTES, version: str | None = None, api: str = "predictions"
+        self,
+        model: str,
+        body: bytes,
+        content_type: str = BYTES,
+        version: str | None = None,
+        api: str = "predictions",
+        more: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send one input, and again after a transient answer. The answer may have any status.
+
+        Args:
+            more: headers.
 
         Raises:
             ServerError: no answer came.
@@ -88,7 +101,7 @@ class Client:
         for _ in retry.pauses(self.retrying):
             answer = None
             try:
-                headers = self.token("inference") | {"Content-Type": content_type}
+                headers = self.token("inference") | {"Content-Type": content_type, **(more or {})}
                 answer = self.send("POST", self.url(model, version, api), data=body, headers=headers)
                 if not (retry.is_transient(answer) or self.is_being_restored(answer, model)):
                     return answer

@@ -284,6 +284,8 @@ def evaluate(home: StateDir, arguments: argparse.Namespace) -> int | None:
     registry = Registry(home)
     version = arguments.version or registry.default_version(arguments.model)
     tolerance = tolerance_of(registry.hosted_archive(arguments.model, version)) if version else TOLERANCE
-    figures = evaluate_test_set(home, arguments.model, test_set, arguments.clients, arguments.version, tolerance)
+    figures = evaluate_test_set(
+        home, arguments.model, test_set, arguments.clients, arguments.version, tolerance, arguments.protocol
+    )
     print(f"{arguments.model}: {figures}")
     return 1 if figures.disagreements else None

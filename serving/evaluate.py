@@ -18,6 +18,7 @@ from rich.progress import track
 
 from model_defs.answer_diff import difference
 from model_defs.metrics import measure
+from serving import evaluate_protocols
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.registry import TOLERANCE
@@ -59,19 +60,27 @@ class Figures(msgspec.Struct):
 
 
 def evaluate(
-    home: StateDir, model: str, test_set: Path, clients: int, version: str | None = None, tolerance: float = TOLERANCE
+    home: StateDir,
+    model: str,
+    test_set: Path,
+    clients: int,
+    version: str | None = None,
+    tolerance: float = TOLERANCE,
+    protocol: str = "native",
 ) -> Figures:
     """Send the test set from so many clients at once. Each client waits for its answer before it sends the next input.
 
     Args:
         tolerance: how far a score may differ from the offline one.
+        protocol: "native", or a name in `evaluate_protocols.py`.
 
     Raises:
-        ServerError: no test set, or no answer.
+        ServerError: no test set, no answer, or a version in a protocol whose addresses have none.
     """
     if clients < 1:
         raise ServerError(f"{clients} clients send nothing; give --clients 1 or more")
     expected, bodies, metric, offline = read_test_set(test_set, model)
+    speak = evaluate_protocols.speaker(home, model, version, protocol)
     each_thread = local()
 
     def ask(index: int) -> tuple[Any, str | None, float]:
@@ -80,11 +89,11 @@ def evaluate(
             each_thread.client = Client.of(home)
         entry, started = expected[index], time.perf_counter()
         content_type = TYPES.get(Path(entry["file"]).suffix, BYTES)
-        answer = each_thread.client.predict(model, bodies[index], content_type, version)
+        answer = each_thread.client.predict(model, *speak.ask(bodies[index], content_type))
         seconds = time.perf_counter() - started
         try:
-            given = answer.json() if answer.status_code == 200 else None
-        except ValueError:
+            given = speak.hear(answer) if answer.status_code == 200 else None
+        except (ValueError, LookupError, TypeError):
             given = None
         if given is None:
             return None, f"{entry['file']}: {answer.status_code} {answer.text[:200]}", seconds

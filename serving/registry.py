@@ -15,13 +15,13 @@ from pathlib import Path
 import yaml
 
 from model_defs.answer_diff import difference
-from model_defs.bundle_format import COMPARISON, MANIFEST, SAMPLES, SAMPLES_FILE, TOLERANCE, VERSION, version_order
+from model_defs.bundle_format import COMPARISON, MANIFEST, SAMPLES, SAMPLES_FILE, TOLERANCE
 from model_defs.cpus import usable_cpus
 from serving.client import BYTES, TYPES, Client
 from serving.drain import drain
 from serving.errors import ServerError
 from serving.state import RegisteredModel, StateDir
-from serving.verify import sums, verify
+from serving.verify import newest, verify
 
 DRAINING = 60  # seconds that an old version has at most to answer what it has taken in
 
@@ -250,14 +250,7 @@ class Registry:
 
     def newest(self, model: str) -> str:
         """The highest version of the model that the store has."""
-        archive = re.compile(rf"{re.escape(model)}-({VERSION.pattern})\.mar", re.ASCII)
-        versions = [match[1] for name in sums(self.store) if (match := archive.fullmatch(name))]
-        if not versions:
-            raise ServerError(
-                f"no archive of {model!r} in {self.store}/; make archive MODEL={model} makes one; "
-                f"a model that you have: make import NAME={model} FROM=model.pth"
-            )
-        return max(versions, key=version_order)
+        return newest(self.store, model)
 
 
 def tolerance_of(archive: Path) -> float:

@@ -5,13 +5,14 @@ somebody who can write both the archive and `SHA256SUMS`. No code of the archive
 """
 
 import hashlib
+import re
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from model_defs.bundle_format import SUMS, SumsError, read_sums
+from model_defs.bundle_format import SUMS, VERSION, SumsError, read_sums, version_order
 from serving import manifest, zip_check
 from serving.errors import ServerError, UnsafeArchive
 
@@ -35,6 +36,22 @@ class Verified(msgspec.Struct):
 def archives_of(store: Path) -> list[Path]:
     """The archives that the store has, and those that it should have by `SHA256SUMS`."""
     return [store / name for name in sorted({*sums(store), *(file.name for file in store.glob("*.mar"))})]
+
+
+def newest(store: Path, model: str) -> str:
+    """The highest version of the model that the store has.
+
+    Raises:
+        ServerError: there is none.
+    """
+    archive = re.compile(rf"{re.escape(model)}-({VERSION.pattern})\.mar", re.ASCII)
+    versions = [match[1] for name in sums(store) if (match := archive.fullmatch(name))]
+    if not versions:
+        raise ServerError(
+            f"no archive of {model!r} in {store}/; make archive MODEL={model} makes one; "
+            f"a model that you have: make import NAME={model} FROM=model.pth"
+        )
+    return max(versions, key=version_order)
 
 
 def verify(archive: Path) -> Verified:
