@@ -12,8 +12,9 @@ from collections import Counter
 from http import HTTPStatus
 
 # Histograms, one value per batch. `serving/metrics.yaml` lists them too, because TorchServe drops metrics that it does not list.
-METRICS = {"PreprocessTime": "seconds", "InferenceTime": "seconds", "PostprocessTime": "seconds", "BatchSize": "count"}
+TIMES = ("PreprocessTime", "InferenceTime", "PostprocessTime")
 REFUSED = "RefusedRequests"  # a counter per reason
+BATCHES = "Batches"  # a counter per size: serving/metrics.py makes a histogram of it, because TorchServe's have fixed buckets
 VERSION = "0.12.0"  # of TorchServe, whose private function for reading a socket is known and replaced
 SHARE = 0.8  # of responseTimeout that a batch may take. After responseTimeout, TorchServe kills the worker.
 MOST_DIGITS = 12  # of a length in bytes
@@ -62,8 +63,9 @@ class Service:
         logger.propagate = False
         logger.addHandler(self.metric_lines)
         add, labels = context.metrics.add_metric_to_cache, ["ModelName", "Level"]
-        self.metrics = {name: add(name, unit, labels, MetricTypes.HISTOGRAM) for name, unit in METRICS.items()}
+        self.times = {name: add(name, "seconds", labels, MetricTypes.HISTOGRAM) for name in TIMES}
         self.refused = add(REFUSED, "count", [*labels, "Reason"], MetricTypes.COUNTER)
+        self.batches = add(BATCHES, "count", ["ModelName", "ModelVersion", "Size", "Level"], MetricTypes.COUNTER)
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """Answer a batch: returns one body per row, and sets the statuses in the context."""
@@ -79,8 +81,10 @@ class Service:
             for header, text in answer.headers.items():
                 context.set_response_header(index, header, text)
         with self.metric_lines:
-            for name, value in (answered.seconds | {"BatchSize": len(rows)}).items():
-                self.metrics[name].add_or_update(round(value, 6), [context.model_name, "Model"])
+            for name, value in answered.seconds.items():
+                self.times[name].add_or_update(round(value, 6), [context.model_name, "Model"])
+            version = context.manifest["model"].get("modelVersion", "")
+            self.batches.add_or_update(1, [context.model_name, version, str(len(rows)), "Model"])
             for code, count in Counter(answer.code for answer in answered.answers if answer.code >= 400).items():
                 self.refused.add_or_update(count, [context.model_name, "Model", HTTPStatus(code).name])
         if answered.is_lost and not self.is_ending:

@@ -21,7 +21,8 @@ from serving import foreground, manifest, processes, server
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
-from serving.registry import Registry, tolerance_of
+from serving.proof import tolerance_of
+from serving.registry import Registry
 from serving.state import HEADERS, StateDir
 from serving.verify import archives_of
 from serving.verify import verify as verify_archive
@@ -57,10 +58,10 @@ def host_and_try(home: StateDir, arguments: argparse.Namespace) -> int | None:
             print(f"not hosted again: {fault}", file=sys.stderr)
     asked = arguments.version
     chosen = {model: [asked or registry.default_version(model) or registry.newest(model)] for model in arguments.models}
+    for model, (version,) in chosen.items():  # from now on the server is ready only with all of them
+        registry.want(model, version)
     for model, version, error in registry.host_all(chosen):
-        if error:
-            failed = True
-            registry.want(model, version)
+        failed |= error is not None
         print(f"error: {error}" if error else f"{model} {version} is ready", file=sys.stderr if error else sys.stdout, flush=True)
     with home.lock("tokens"):
         home.admit()
@@ -125,7 +126,9 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
             model["modelUrl"],
             manifest.origin(registry.store / Path(model["modelUrl"]).name),
         )
-    print(f"{running.inference} (pid {running.pid}); management {running.management}; metrics {running.metrics}/metrics")
+    print(f"{running.inference} (pid {running.pid}); management {running.management}")
+    if running.monitor:
+        print(f"{running.monitor}/ready and {running.monitor}/metrics")
     show(table)
     if not table.rows and not faults:
         faults = ["no model is hosted; make serve hosts the three starters, make register MODEL=... another"]

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from serving import tls
 from serving.errors import ServerError
-from serving.known_settings import OWN_FLAGS, check
+from serving.known_settings import OWN, check
 
 FILE = Path("config.properties")
 PATHS = ("model_store", "metrics_config", "certificate_file", "private_key_file", "keystore")  # settings that are paths
-ADDRESSES = ("inference_address", "management_address", "metrics_address")
+TORCHSERVE = ("inference_address", "management_address", "metrics_address")
+ADDRESSES = (*TORCHSERVE, "monitor_address")
 
 
 def read(file: Path, overrides: list[str]) -> dict[str, str]:
@@ -26,7 +27,7 @@ def read(file: Path, overrides: list[str]) -> dict[str, str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ServerError(f"{file}: {error.strerror}; name the server's settings: --config FILE") from None
-    settings = OWN_FLAGS | parsed(lines, file, is_once=True) | parsed(overrides, file)
+    settings = OWN | parsed(lines, file, is_once=True) | parsed(overrides, file)
     for key, value in settings.items():
         check(key, value)
     for key in (*ADDRESSES, "model_store"):
@@ -35,7 +36,9 @@ def read(file: Path, overrides: list[str]) -> dict[str, str]:
     for key in PATHS:
         if settings.get(key):
             settings[key] = str(file.absolute().parent / settings[key])
-    return tls.encrypted(settings, ADDRESSES)
+    if settings["monitor_address"].startswith("https:"):
+        raise ServerError("monitor_address is https; the monitor speaks plain HTTP: write http://127.0.0.1:8083")
+    return tls.encrypted(settings, TORCHSERVE)
 
 
 def parsed(lines: list[str], file: Path, is_once: bool = False) -> dict[str, str]:
@@ -57,7 +60,7 @@ def parsed(lines: list[str], file: Path, is_once: bool = False) -> dict[str, str
 
 
 def listeners(settings: dict[str, str]) -> dict[str, tuple[str, int]]:
-    """The five hosts and ports at which TorchServe listens, by the name of the setting.
+    """The hosts and ports at which TorchServe and the monitor listen, by the name of the setting.
 
     Raises:
         ServerError: a setting is not an address, or two have the same port.
@@ -96,11 +99,11 @@ def properties(settings: dict[str, str]) -> str:
 
 
 def free_ports() -> list[str]:
-    """Settings that put a server on five free ports, for tests and benchmarks."""
+    """Settings that put a server on free ports, for tests and benchmarks."""
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(5)]
+        sockets = [held.enter_context(socket.socket()) for _ in range(len(ADDRESSES) + 2)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in sockets]
     addresses = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(ADDRESSES, ports, strict=False)]
-    return [*addresses, f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
+    return [*addresses, f"grpc_inference_port={ports[-2]}", f"grpc_management_port={ports[-1]}"]

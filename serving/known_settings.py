@@ -8,12 +8,12 @@ import re
 
 from serving.errors import ServerError
 
-OWN_FLAGS = {"fork_workers": "true"}  # the bundle's own settings, true or false, and what holds if the file does not say
+OWN = {"fork_workers": "true", "monitor_address": "http://127.0.0.1:8083"}  # the bundle's own, and what holds without them
 FLAGS = {
-    *OWN_FLAGS, "async_logging", "cpu_launcher_enable", "debug", "decode_input_request", "disable_system_metrics",
+    "async_logging", "cpu_launcher_enable", "debug", "decode_input_request", "disable_system_metrics",
     "disable_token_authorization", "enable_envvars_config", "enable_grpc_ssl", "enable_metrics_api", "enable_model_api",
-    "install_py_dep_per_model", "ipex_enable", "ipex_gpu_enable", "limit_max_image_pixels", "model_metrics_auto_detect",
-    "prefer_direct_buffer", "use_env_allowed_urls", "use_native_io",
+    "fork_workers", "install_py_dep_per_model", "ipex_enable", "ipex_gpu_enable", "limit_max_image_pixels",
+    "model_metrics_auto_detect", "prefer_direct_buffer", "use_env_allowed_urls", "use_native_io",
 }  # fmt: skip
 COUNTS = {  # whole numbers; 0 leaves the choice to TorchServe
     "default_workers_per_model", "io_ratio", "netty_client_threads", "number_of_gpu", "number_of_netty_threads",
@@ -32,7 +32,8 @@ TEXTS = {
     "cors_allowed_origin", "cpp_log_config", "cpu_launcher_args", "default_service_handler", "grpc_inference_address",
     "grpc_inference_port", "grpc_management_address", "grpc_management_port",
     "inference_address", "keystore", "keystore_pass", "keystore_type", "load_models",
-    "management_address", "metrics_address", "metrics_config", "model_snapshot", "model_store", "models", "private_key_file",
+    "management_address", "metrics_address", "metrics_config", "model_snapshot", "model_store", "models", "monitor_address",
+    "private_key_file",
     "service_envelope", "system_metrics_cmd", "ts_header_key_sequence_end", "ts_header_key_sequence_id",
     "ts_header_key_sequence_start", "ts_open_inference_protocol", "vmargs", "workflow_store",
 }  # fmt: skip

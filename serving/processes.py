@@ -7,6 +7,7 @@ import time
 
 import psutil
 
+from serving.fork_client import SERVER, SOCKET
 from serving.state import Running, belongs
 
 STOPPING = 30  # seconds that processes have to end
@@ -57,6 +58,13 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def sweep(temporary: str) -> None:
     """Remove a server's temporary folder, and end all processes whose command line names it, with their children."""
     kill([*family(temporary)])
@@ -69,6 +77,27 @@ def private_memory(pid: int) -> str:
         return f"{psutil.Process(pid).memory_full_info().uss / 1e6:.0f} MB"
     except psutil.Error:
         return "-"
+
+
+def shared_memory(pid: int) -> int | None:
+    """A process's memory in bytes, where what n processes share counts as a n-th part (PSS). None if unknown.
+
+    macOS does not know it: there it is what the process holds alone.
+    """
+    try:
+        info = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return None
+    return getattr(info, "pss", info.uss)
+
+
+def fork_server(temporary: str) -> int | None:
+    """The pid of the fork server of the server with this temporary folder; None if there is none."""
+    for each in psutil.process_iter(["cmdline", "name"]):
+        command = each.info["cmdline"] or []  # of a worker too, which has another name
+        if SERVER in command and f"{temporary}/{SOCKET}" in command and each.info["name"] != "worker":
+            return each.pid
+    return None
 
 
 def port_error(host: str, port: int) -> OSError | None:

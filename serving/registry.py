@@ -5,21 +5,20 @@ different models run at once.
 """
 
 import contextlib
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
-import yaml
+import msgspec
 
-from model_defs.answer_diff import difference
-from model_defs.bundle_format import COMPARISON, MANIFEST, SAMPLES, SAMPLES_FILE, TOLERANCE
 from model_defs.cpus import usable_cpus
-from serving.client import BYTES, TYPES, Client
+from serving.client import Client
 from serving.drain import drain
 from serving.errors import ServerError
+from serving.proof import Proof
 from serving.state import RegisteredModel, StateDir
 from serving.verify import newest, verify
 
@@ -95,15 +94,22 @@ class Registry:
 
     def _drop(self, model: str, version: str) -> None:
         known = self.home.registered().get(model)
-        if known is None or version not in known.versions or version in self.hosted_versions(model):
-            self.client.unregister(model, version)
-        if known:
-            known.versions.pop(version, None)
-            known.workers.pop(version, None)
-            self.home.remember(model, known if known.versions else None)
+        is_hosted = known is None or version not in known.versions or version in self.hosted_versions(model)
+        if known:  # first, so that nobody misses a version that goes (serving/readiness.py)
+            left = msgspec.structs.replace(
+                known, versions=without(known.versions, version), workers=without(known.workers, version)
+            )
+            self.home.remember(model, left if left.versions else None)
+        try:
+            if is_hosted:
+                self.client.unregister(model, version)
+        except ServerError:
+            if known:
+                self.home.remember(model, known)
+            raise
 
     def want(self, model: str, version: str) -> None:
-        """Remember a version that a start was to host and could not: it is missed until it is hosted or unregistered."""
+        """Remember a version that a start is to host: it is missed until it is hosted or unregistered."""
         with self.changing(model, version):
             known = self.home.registered().get(model) or RegisteredModel(version)
             known.versions.setdefault(version, "")
@@ -188,18 +194,7 @@ class Registry:
         Raises:
             ServerError: an answer differs.
         """
-        archive = self.hosted_archive(model, version)
-        with zipfile.ZipFile(archive) as file:
-            if SAMPLES_FILE not in file.namelist():
-                raise ServerError(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
-            samples = json.loads(file.read(SAMPLES_FILE))
-            bodies = [file.read(f"{SAMPLES}/{sample['file']}") for sample in samples]
-        tolerance = tolerance_of(archive)
-        for sample, body in zip(samples, bodies, strict=True):
-            answer = self.client.predict(model, body, TYPES.get(Path(sample["file"]).suffix, BYTES), version)
-            given = answer.json() if answer.status_code == 200 else answer.text
-            if wrong := difference(given, sample["answer"], tolerance):
-                raise ServerError(f"{model} {version} answers {sample['file']} otherwise than in training: {wrong}")
+        Proof.of(self.hosted_archive(model, version), model, version).check(self.client)
 
     def fault(self, model: str, version: str) -> str | None:
         """Why a version is not ready: a worker is not, or an answer differs from training's. None if it is ready."""
@@ -253,14 +248,8 @@ class Registry:
         return newest(self.store, model)
 
 
-def tolerance_of(archive: Path) -> float:
-    """How far a score may differ from training's: the recipe's tolerance plus the difference measured for the runtime."""
-    if not archive.exists():  # the server still hosts it
-        return TOLERANCE
-    with zipfile.ZipFile(archive) as file:
-        recipe = yaml.safe_load(file.read(json.loads(file.read(MANIFEST))["model"]["configFile"]))
-        measured = json.loads(file.read(COMPARISON)) if COMPARISON in file.namelist() else {}
-    return recipe.get("handler", {}).get("tolerance", TOLERANCE) + measured.get("largest_difference", 0)
+def without(entries: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if name != key}
 
 
 def error_of(change: Callable[[str, str], None], model: str, version: str) -> ServerError | None:

@@ -22,7 +22,7 @@ import msgspec
 import psutil
 
 from model_defs.bundle_format import MAX_BODY_VARIABLE
-from serving import config, fork_client, guard, processes
+from serving import config, fork_client, guard, monitor, processes
 from serving.client import Client
 from serving.drain import drain
 from serving.errors import ServerError
@@ -78,8 +78,8 @@ def start(home: StateDir, file: Path = config.FILE, overrides: list[str] | None 
         try:
             process = launch(home, effective, settings, temporary)
             created = psutil.Process(process.pid).create_time()
-            where = [settings[name] for name in (*config.ADDRESSES, "model_store")]
-            server = Running(process.pid, created, temporary, *where, certificate=certificate)
+            *where, address = (settings[name] for name in (*config.TORCHSERVE, "model_store", "monitor_address"))
+            server = Running(process.pid, created, temporary, *where, certificate=certificate, monitor=address)
             home.write(server)
             wait_until_up(home, server)
         except BaseException:
@@ -230,11 +230,12 @@ def workers_environment(inherited: dict[str, str], hidden: str) -> dict[str, str
 
 
 def wait_until_up(home: StateDir, server: Running) -> None:
-    """Return when the server answers and its tokens are written for curl.
+    """Return when the server answers and its tokens are written for curl. Start its monitor meanwhile.
 
     Raises:
         ServerError: it ended, or does not answer in time.
     """
+    monitor.start(home, server)
     client, deadline = Client(server, {}, PATIENCE, retrying=0), time.monotonic() + STARTING
     while time.monotonic() < deadline:
         if home.running() is None:

@@ -29,6 +29,7 @@ from serving.fork_client import SOCKET
 FOLDER = Path(".torchserve")
 PASSING = 1  # seconds until a proxy has seen that it must hold requests back, and has passed on those that it had
 HEADERS = ("inference", "management")
+MONITORED = "--server="  # before the temporary folder, in the monitor's command line
 
 
 class Running(msgspec.Struct):
@@ -42,6 +43,7 @@ class Running(msgspec.Struct):
         model_store: the folder with its archives.
         certificate: a copy of the server's certificate, if it speaks TLS.
         is_stopping: the server refuses new requests.
+        monitor: the URL at which its monitor listens (serving/monitor.py).
     """
 
     pid: int
@@ -53,6 +55,7 @@ class Running(msgspec.Struct):
     model_store: str
     certificate: str = ""
     is_stopping: bool = False
+    monitor: str = ""
 
 
 class RegisteredModel(msgspec.Struct):
@@ -214,8 +217,9 @@ def is_running(server: Running) -> bool:
 
 
 def belongs(temporary: str, command: list[str]) -> bool:
-    """Whether a command line is that of the server with this temporary folder, of its fork server, or of one of its workers."""
-    whole, worker = {f"-Djava.io.tmpdir={temporary}", f"{temporary}/{SOCKET}"}, f"{temporary}/.ts.sock."
+    """Whether a command line is that of the server with this temporary folder, its fork server, its monitor, or a worker."""
+    whole = {f"-Djava.io.tmpdir={temporary}", f"{temporary}/{SOCKET}", MONITORED + temporary}
+    worker = f"{temporary}/.ts.sock."
     return bool(temporary) and any(argument in whole or argument.startswith(worker) for argument in command)
 
 

@@ -79,9 +79,8 @@ class Bundle:
         return 0.0
 
     def full_batches(self, model: str, size: int) -> int:
-        """The number of batches of 8 requests: those above 7.5, where the histogram's last bucket below 8 ends."""
-        assert size == 8
-        return int(self.metric("BatchSize_count", model) - self.metric("BatchSize_bucket", model, le="7.5"))
+        """The number of batches of so many requests."""
+        return int(self.metric("Batches", model, Size=str(size)))
 
 
 def wait_for(happened: Callable[[], object], seconds: float = 20) -> None:

@@ -69,15 +69,15 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
     (folder / "door.pem").write_text(certificate.read_text() + key.read_text())
     (folder / "callers.lst").write_text(f"{KEY}\n{OTHER_KEY}\n")
     home = StateDir(folder / ".torchserve")
-    *settings, last = free_ports()
-    port = int(last.rpartition("=")[2])
-    settings += [free_ports()[-1], f"model_store={echo_store}"]
+    settings = [*free_ports(), f"model_store={echo_store}"]
+    port = int(free_ports()[0].rpartition(":")[2])
     environment = os.environ | {
         "DOOR_ADDRESS": f"127.0.0.1:{port}",
         "DOOR_CERTIFICATE": str(folder / "door.pem"),
         "DOOR_CALLERS": str(folder / "callers.lst"),
         "DOOR_TOKEN": str(home.proxy),
-        "TORCHSERVE": urlsplit(settings[0].partition("=")[2]).netloc,
+        "TORCHSERVE": netloc(settings, "inference_address"),
+        "MONITOR": netloc(settings, "monitor_address"),
     }
     there = Door(port, certificate, home, settings, folder / "haproxy.log")
     with there.log.open("wb") as log:
@@ -91,6 +91,10 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
         proxy.terminate()
         proxy.wait(20)
         server.stop(home, draining=0)
+
+
+def netloc(settings: list[str], name: str) -> str:
+    return next(urlsplit(value).netloc for key, _, value in (one.partition("=") for one in settings) if key == name)
 
 
 def test_callers_with_a_key_are_answered(door):
@@ -125,6 +129,38 @@ def test_callers_without_a_key_are_not(door, key):
     assert answer.status_code == 401 and answer.json()["code"] == 401
 
 
+def is_ready(door, path: str = "/ready") -> bool:
+    answer = requests.get(f"https://127.0.0.1:{door.port}{path}", verify=str(door.certificate), timeout=20)  # without a key
+    said = answer.json()
+    assert answer.status_code == (200 if said.get("ready", said.get("live")) else 503) and "faults" not in said
+    return answer.ok
+
+
+def test_readiness_needs_no_key_and_follows_a_workers_death_and_recovery_within_2_s(door):
+    paths, client = (
+        ("/ready", "/v2/health/ready", "/v2/models/echo/ready", "/v2/models/echo/versions/1.0/ready"),
+        Client.of(door.home),
+    )
+    wait_for(lambda: all(is_ready(door, path) for path in paths))
+    assert is_ready(door, "/v2/health/live")
+    pid = client.describe("echo", "1.0")[0]["workers"][0]["pid"]
+    os.kill(pid, 9)
+    wait_for(lambda: not any(is_ready(door, path) for path in paths), 2)
+    assert is_ready(door, "/v2/health/live")
+    wait_for(lambda: client.is_ready("echo", "1.0") and client.describe("echo", "1.0")[0]["workers"][0]["pid"] != pid, 60)
+    wait_for(lambda: all(is_ready(door, path) for path in paths), 2)
+
+
+def test_a_restart_is_neither_ready_nor_alive_until_the_models_are_back(door):
+    wait_for(lambda: is_ready(door))
+    door.make("stop")
+    wait_for(lambda: not is_ready(door) and not is_ready(door, "/v2/health/live"), 2)
+    answer = requests.get(f"https://127.0.0.1:{door.port}/v2/models/echo/ready", verify=str(door.certificate), timeout=20)
+    assert answer.status_code == 503
+    door.make("start")
+    wait_for(lambda: is_ready(door) and is_ready(door, "/v2/health/live"), 5)
+
+
 def test_only_tls_1_3_is_spoken(door):
     with door.connect() as connection:
         assert connection.version() == "TLSv1.3"
@@ -139,7 +175,9 @@ def test_only_tls_1_3_is_spoken(door):
     [
         ("GET", "/models"), ("POST", "/models?url=echo-1.10.mar"), ("DELETE", "/models/echo"), ("GET", "/token?type=management"),
         ("POST", "/workflows?url=x.war"), ("GET", "/metrics"), ("OPTIONS", "/"), ("GET", "/"), ("GET", "/api-description"),
-        ("POST", "/wfpredict/x"), ("POST", "/models/echo/predict"), ("POST", "/invocations"), ("POST", "/v1/models/echo:predict"),
+        ("POST", "/wfpredict/x"), ("POST", "/models/echo/predict"), ("POST", "/invocations"),
+        ("POST", "/v1/models/echo:describe"),
+        ("POST", "/v2/models/echo"), ("POST", "/v2/models/echo/unload"), ("POST", "/v2/repository/index"), ("POST", "/ready"),
         ("GET", "/predictions/echo"), ("POST", "/predictions/../models"), ("POST", "/predictions/%2e%2e/models"),
         ("POST", "/predictions/echo/1.0/more"), ("POST", "//models"),
     ],
