@@ -17,11 +17,11 @@ import msgspec
 from rich.progress import track
 
 from model_defs.answer_diff import difference
+from model_defs.bundle_format import TOLERANCE
 from model_defs.metrics import measure
 from serving import evaluate_protocols
 from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
-from serving.registry import TOLERANCE
 from serving.state import StateDir
 
 MOST_LISTED = 5
