@@ -95,6 +95,22 @@ def read(file: Path, key: str | None = None) -> WeightsFile:
     raise WeightsError(f"{file} is not a file of weights: neither safetensors nor what torch.save writes; {SAVE_AGAIN}")
 
 
+def contents(file: Path) -> Any:
+    """All that a file of weights holds: containers, numbers, texts and tensors, and an `Inert` for each object of a class.
+
+    For the errors see `read`. TorchScript, which is code, is a WeightsError, too.
+    """
+    found = read(file)
+    if found.kind == "TorchScript":
+        raise WeightsError(f"{file} is TorchScript, which is code; {SAVE_AGAIN}")
+    if not zipfile.is_zipfile(file):
+        return found.tensors
+    with zipfile.ZipFile(file) as archive:
+        entry = next(entry for entry in archive.namelist() if entry == PICKLES or entry.endswith(f"/{PICKLES}"))
+        storages = Storages(archive, entry.removesuffix(PICKLES), file.stat().st_size)
+        return loads(storages.read(PICKLES), REBUILD, storages.storage)[0]
+
+
 def read_zip(file: Path, key: str | None) -> WeightsFile:
     """What `torch.save` or `torch.jit.save` wrote; for the errors see `read`."""
     with zipfile.ZipFile(file) as archive:
@@ -104,7 +120,9 @@ def read_zip(file: Path, key: str | None) -> WeightsFile:
         storages = Storages(archive, entries[0].removesuffix(PICKLES), file.stat().st_size)
         root, named = loads(storages.read(PICKLES), REBUILD, storages.storage)
         if f"{storages.root}constants.pkl" in archive.namelist():
-            return WeightsFile("TorchScript", dict(tensors_of(root)))
+            if not (tensors := dict(tensors_of(root))):
+                raise WeightsError(f"{file} is TorchScript without tensors by name; {SAVE_AGAIN}")
+            return WeightsFile("TorchScript", tensors)
     if isinstance(root, Inert) and (found := dict(tensors_of(root))):
         return WeightsFile(f"a whole pickled {root.path}", found, {}, named)
     if not isinstance(root, dict):
@@ -141,7 +159,10 @@ def chosen(file: Path, root: dict, key: str | None) -> str:
         return parts[0]
     if not parts:
         raise WeightsError(f"{file} is a checkpoint without tensors by name; {SAVE_AGAIN}")
-    raise WeightsError(f"{file} holds several networks: {', '.join(parts)}; say which: ARGS='--key {parts[0]}'")
+    raise WeightsError(
+        f"{file} holds several networks: {', '.join(parts)}; say which: ARGS='--key {parts[0]}' for make import; "
+        f"or save one alone: torch.save(checkpoint[{parts[0]!r}], 'model.pth')"
+    )
 
 
 def tensors_of(found: Any, prefix: str = "", depth: int = 0, count: list[int] | None = None) -> Iterator[tuple[str, Tensor]]:

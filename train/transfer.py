@@ -16,8 +16,8 @@ HEAD = "head"
 class Transfer:
     """
     Args:
-        weights: "DEFAULT" for torchvision's best weights of the network's `name`, which are downloaded; or a .safetensors file;
-            or an artifact's folder.
+        weights: "DEFAULT" for torchvision's best weights of the network's `name`, which are downloaded; or a file of weights, in
+            any form that `make import` reads; or an artifact's folder.
         new: layers that keep their initial values, whatever the weights have for them.
         train_from: the first layer that learns, or "head" for the last one alone. The layers before it keep their weights and
             their batch-norm statistics. By default all layers learn.

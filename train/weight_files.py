@@ -1,9 +1,8 @@
-"""Read weights: from safetensors, from an artifact, or from torchvision.
+"""Read weights: from a file in any form, from an artifact, or from torchvision.
 
-Nothing that a user gives is unpickled. A file is recognised by its first bytes, whatever its name is.
+A file that a user gives is read as data and never run: see `model_defs/weights_file.py`.
 """
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +15,6 @@ from model_defs.build import SpecError
 from model_defs.weights_file import WeightsError
 
 DEFAULT = "DEFAULT"  # torchvision's name for its best weights
-MOST_HEADER = 100_000_000  # bytes; the limit of the safetensors package
-RESAVE = (
-    "{file} is {kind}. Such a file can run code when it is loaded, so it was not; weights are taken from .safetensors. Save it "
-    "again, only if you trust it, since this loads it, and with torch 2.10 or later: "
-    "python -c \"import torch, safetensors.torch as s; s.save_file({load}, '{stem}.safetensors')\""
-)
 
 
 class Weights(NamedTuple):
@@ -42,18 +35,18 @@ class Weights(NamedTuple):
 def read_weights(source: str, name: str | None = None) -> Weights:
     """
     Args:
-        source: "DEFAULT" for torchvision's weights, or a .safetensors file, or an artifact's folder.
+        source: "DEFAULT" for torchvision's weights, or a file of weights, or an artifact's folder.
         name: of the network in torchvision.models, for "DEFAULT".
 
     Raises:
-        SpecError: no such weights, or a file of another format.
+        SpecError: no such weights, or a file of another form.
     """
     if source == DEFAULT:
         return Weights(torchvision_weights(name), f"torchvision's {name}")
     folder = Path(source)
     file = folder / WEIGHTS if folder.is_dir() else folder
     labels = Artifact.read(folder).labels if (folder / MODEL).is_file() else None
-    return Weights(read_safetensors(file), source, labels)
+    return Weights(read_file(file), source, labels)
 
 
 def torchvision_weights(name: str | None) -> dict[str, Tensor]:
@@ -69,45 +62,14 @@ def torchvision_weights(name: str | None) -> dict[str, Tensor]:
         ) from error
 
 
-def read_safetensors(file: Path) -> dict[str, Tensor]:
+def read_file(file: Path) -> dict[str, Tensor]:
     """
     Raises:
-        SpecError: no such file, or another format. A pickle or a TorchScript file is not opened.
+        SpecError: no such file, or none of the forms that `weights_file.read` knows.
     """
     try:
-        with file.open("rb") as opened:
-            head = opened.read(9)
-        reason = "another format"
-        if is_safetensors(head, file.stat().st_size):
-            return weights_file.read(file).tensors
+        return weights_file.read(file).tensors
     except FileNotFoundError:
         raise SpecError(f"{file}: no such file of weights") from None
-    except OSError as error:
-        raise SpecError(f"{file} cannot be read ({error})") from None
-    except WeightsError as error:
-        reason = str(error)
-    raise SpecError(
-        how_to_resave(file, head) or f"{file} is no file of weights ({reason}); give .safetensors, or an artifact's folder"
-    )
-
-
-def is_safetensors(head: bytes, file_bytes: int) -> bool:
-    """Whether a file begins as safetensors does: the length of its JSON header in 8 bytes, little endian, then the header."""
-    length = int.from_bytes(head[:8], "little")
-    return head[8:] == b"{" and length <= min(file_bytes - 8, MOST_HEADER)
-
-
-def how_to_resave(file: Path, head: bytes) -> str | None:
-    """What to do with a file that torch or pickle wrote; None for any other file. Only a zip's list of names is read."""
-    kind, load = None, f"(lambda d: d.get('state_dict', d.get('model', d)))(torch.load('{file}', weights_only=True))"
-    if head.startswith(b"PK\x03\x04"):
-        kind = "a file of torch.save"
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if any("/code/" in f"/{name}" or name.endswith("constants.pkl") for name in archive.namelist()):
-                    kind, load = "a TorchScript file", f"torch.jit.load('{file}').state_dict()"
-        except zipfile.BadZipFile:
-            kind = "a broken zip file"
-    elif head[:1] == b"\x80" and head[1:2] <= b"\x05":
-        kind = "a pickle"
-    return kind and RESAVE.format(file=file, kind=kind, load=load, stem=file.with_suffix(""))
+    except (OSError, WeightsError) as error:
+        raise SpecError(f"{error}; or give an artifact's folder") from None
