@@ -9,10 +9,10 @@ import json
 import tomllib
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -24,6 +24,7 @@ from model_defs.bundle_format import MODEL
 from model_defs.imports import PROJECT, distributions, imports, third_party
 
 PYPROJECT = PROJECT / "pyproject.toml"
+OLD_CODE = PurePosixPath("model_defs/own")  # where the code of an old archive lies, in a folder of its own
 WORKER = {"torchserve", "pyyaml"}  # what TorchServe's worker needs, whatever it serves; its wheel does not require YAML
 
 
@@ -39,21 +40,34 @@ def add(archive: Path, name: str, version: str) -> None:
             content = file.read(entry)
             digests[entry] = hashlib.sha256(content).hexdigest()
             if entry.endswith(".py"):
-                direct |= imported(entry, content)
+                direct |= imported(entry, content, siblings(entry, file.namelist()))
         written = bill(name, version, json.loads(file.read(MODEL)), digests, direct, libraries(direct))
         info = zipfile.ZipInfo(FILE)  # ZipInfo's default date is 1980
         info.external_attr = 0o644 << 16
         file.writestr(info, written)
 
 
-def imported(entry: str, code: bytes) -> set[str]:
+def siblings(entry: str, names: list[str]) -> set[str]:
+    """The modules that lie next to a module of an old archive, whose code finds them without a package."""
+    own = PurePosixPath(entry)
+    if not own.is_relative_to(OLD_CODE) or own.parent == OLD_CODE:
+        return set()
+    root = PurePosixPath(*own.parts[: len(OLD_CODE.parts) + 1])
+    inside = [PurePosixPath(name).relative_to(root) for name in names if PurePosixPath(name).is_relative_to(root)]
+    return {path.parts[0].removesuffix(".py") for path in inside}
+
+
+def imported(entry: str, code: bytes, known_modules: Collection[str] = ()) -> set[str]:
     """The distributions that a packed module imports.
+
+    Args:
+        known_modules: top-level modules that the archive holds itself.
 
     Raises:
         ArchiveError: one is not installed. It is not left out: the bill must not depend on what else is installed.
     """
     found: set[str] = set()
-    for package in third_party(imports(code)):
+    for package in third_party(imports(code)) - {*known_modules}:
         known = distributions(package)
         if not known:
             raise ArchiveError(

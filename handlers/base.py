@@ -30,6 +30,7 @@ from model_defs.artifact import Artifact, Sample
 from model_defs.build import SpecError, build, find_class
 from model_defs.cpus import usable_cpus
 from model_defs.errors import BundleError
+from model_defs.file_network import FileNetwork
 
 log = logging.getLogger(__name__)
 PACKAGE = ("handlers",)  # a recipe's handler must be in it
@@ -97,8 +98,17 @@ class Handler:
 
     @cached_property
     def eager(self) -> nn.Module:
-        """The network in eager fp32, for explanations, whatever runtime predicts. It is built when it is first used."""
-        return self.artifact.build_network().to(self.device)
+        """The network in eager fp32, for explanations, whatever runtime predicts. It is built when it is first used.
+
+        Raises:
+            Refusal: the network is in a file, and torch cannot explain it.
+        """
+        network = self.artifact.build_network()
+        if isinstance(network, FileNetwork):
+            raise Refusal(
+                501, f"torch has no network of {self.artifact.name!r}, so nothing explains it; send this to /predictions"
+            )
+        return network.to(self.device)
 
     @cached_property
     def tolerance(self) -> float:
@@ -108,13 +118,18 @@ class Handler:
 
     # --- what an author may override
 
+    def read(self, row: RawRequest) -> Request | Several:
+        """One request as it came -> what the other methods see. For the errors see `parse_request`."""
+        return protocols.read(row, self.model)
+
     def preprocess(self, request: Request) -> Any:
         """One request -> one sample.
 
         Raises:
             InputError: the payload cannot be used.
         """
-        return self.transform(request.payload)
+        chosen = {name: getattr(request.parameters, name) for name in self.transform.parameters}
+        return self.transform(request.payload, **chosen)
 
     def inference(self, samples: list) -> list:
         """The batch's samples -> one output per sample."""
@@ -139,7 +154,7 @@ class Handler:
         deadline = Deadline(self.seconds, len(rows))
         deadline.allow(DECODING, "decoding a batch")
         with deadline:
-            parsed = each(deadline.limit(partial(protocols.read, model=self.model)), rows, refuse=refuse)
+            parsed = each(deadline.limit(self.read), rows, refuse=refuse)
             has_several = any(isinstance(one, Several) for one in parsed)
             read_alone = partial(each, deadline.limit(partial(protocols.read_alone, model=self.model)), refuse=refuse)
             requests, raws = spread(parsed, rows, read_alone) if has_several else (parsed, rows)

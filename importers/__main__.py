@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sample-rate", type=int, help="Hz: the inputs are sounds, for a network of your own")
     made.add_argument("--seconds", type=float, help="that each sound is cut or filled to")
     made.add_argument("--answer-as", choices=("torchserve",), help="the form of an old archive's answers, for old callers")
+    made.add_argument("--pooling", choices=("mean", "cls", "max"), help="how a text's tokens become one vector")
+    made.add_argument("--trust", help="the first 12 digits of an archive's SHA-256, whose own handler may then run")
     made.add_argument("--upright", action=argparse.BooleanOptionalAction, help="turn a picture as its EXIF says")
     made.add_argument("--backend", choices=("torchvision", "pil"), help="what resizes the pictures of a Hugging Face folder")
     return made
@@ -83,8 +85,8 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
     compared = "not compared"
     if found.reference:
         largest = answers.from_reference(found, tried)
-        compared = f"with transformers' own code: {len(tried)} inputs, outputs within {largest:.1e}"
-        print(f"as transformers itself computes them: {len(tried)} inputs, outputs within {largest:.1e}")
+        compared = f"with {found.library}'s own code: {len(tried)} inputs, outputs within {largest:.1e}"
+        print(f"as {found.library} itself computes them: {len(tried)} inputs, outputs within {largest:.1e}")
     if flags.expect:
         owners = expect.expected(flags.expect, tried)
         largest = expect.compare(found, tried, given, owners, flags.tolerance)

@@ -17,6 +17,7 @@ from model_defs.transform import Transform
 TOGETHER = 8
 REFERENCE = 1e-3  # how far an output, before the softmax, may lie from that of the library that the model comes from
 NEIGHBOURS = 1e-3  # how far a score may move with the neighbours in a batch: the recipe's own tolerance
+FAILURES = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)  # of a network on an input
 
 
 def alone(found: Found, inputs: list[Input], reads: Transform | None = None) -> list[Any]:
@@ -36,7 +37,7 @@ def alone(found: Found, inputs: list[Input], reads: Transform | None = None) -> 
             raise ImportRefused(f"TRY: {each.file}: {error}") from error
         except BundleError as error:
             raise ImportRefused(f"TRY: {each.file}: {error}; is it the right preprocessing?") from error
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        except FAILURES as error:
             reason = first_line(error, 200)
             raise ImportRefused(f"TRY: {each.file}: the network fails on it ({reason}); is it the right size?") from error
     return answers
@@ -58,7 +59,7 @@ def changed_by_neighbours(found: Found, inputs: list[Input], answers: list[Any])
         return None
     try:
         given = together(found, batch)
-    except (RuntimeError, ValueError) as error:
+    except (*FAILURES, BundleError) as error:
         return f"inputs cannot be answered together ({(str(error).splitlines() or ['?'])[0][:100]})"
     for each, one, other in zip(batch, answers, given, strict=False):
         if wrong := difference(other, one, NEIGHBOURS):
@@ -79,7 +80,7 @@ def from_reference(found: Found, inputs: list[Input]) -> float:
             ours = found.reads.outputs(lambda tensors: found.built(*tensors), [sample])[0]
             try:
                 own = found.reference(each.payload)
-            except (OSError, RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+            except (OSError, *FAILURES) as error:
                 reason = str(error)[:200]
                 raise ImportRefused(f"TRY: {each.file}: its library fails on it ({reason}); give another input") from error
         distance = float((ours - own).abs().max()) if ours.shape == own.shape else math.inf

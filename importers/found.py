@@ -60,12 +60,15 @@ class Found:
         labels: in the order of the outputs.
         handler: the recipe's `class_path`.
         answer: (output, sample) -> what the wire says.
-        inputs: "pictures", "sounds" or "texts".
+        inputs: "pictures", "sounds", "texts", or "inputs" where only the model knows.
         metric: of `model_defs/metrics.py`.
         variants: other transforms that such a model may have been trained with, by the flags that choose them.
         reference: one input's bytes -> the output by the library that the model comes from, where there is one: (num_classes,)
             logits, as its own documentation computes them.
+        library: its name.
         code: files that the project needs for this network, by their paths in it.
+        runtime: of the recipe.
+        device: the recipe's `deviceType`, where it is not the default.
     """
 
     lines: list[str]
@@ -80,7 +83,10 @@ class Found:
     metric: str = "accuracy"
     variants: dict[str, Transform] = field(default_factory=dict)
     reference: Callable[[bytes], Tensor] | None = None
+    library: str = "transformers"
     code: dict[str, bytes] = field(default_factory=dict)
+    runtime: str = "eager"
+    device: str = ""
 
 
 def stripped(found: WeightsFile) -> WeightsFile:

@@ -53,10 +53,10 @@ STOCK = {
 
 
 def find(question: Question) -> Found | None:
-    """The model of the archive, or None if the source is no archive.
+    """The model of the archive, or None if the source is no archive, or one with another handler.
 
     Raises:
-        ImportRefused: a handler of its own, a damaged archive, or what the importer of its weights refuses.
+        ImportRefused: a damaged archive, or what the importer of its weights refuses.
     """
     if not is_archive(question.source):
         return None
@@ -64,7 +64,8 @@ def find(question: Question) -> Found | None:
         try:
             with zipfile.ZipFile(question.source) as archive:
                 model = manifest(archive)
-                stock = stock_handler(question, archive, model)
+                if model["handler"] not in STOCK:
+                    return None
                 folder = Path(work)
                 for name in (model.get("serializedFile"), model.get("modelFile"), NAMES):
                     extract(archive, name, folder)
@@ -82,6 +83,7 @@ def find(question: Question) -> Found | None:
         weights = folder / Path(str(model.get("serializedFile") or "nothing")).name
         if not weights.is_file():
             raise ImportRefused(f"{question.source} holds no file of weights; import the weights: FROM=model.pth")
+        stock = STOCK[model["handler"]]
         found = taken_apart(question, stock, weights)
     found.lines.insert(0, f"{question.source}: an archive with TorchServe's {model['handler']}, taken apart")
     found.lines = [line.replace(f"{work}/", "") for line in found.lines]
@@ -112,22 +114,6 @@ def manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     if not isinstance(model, dict) or not isinstance(model.get("handler"), str):
         raise ValueError("its manifest names no handler")
     return model
-
-
-def stock_handler(question: Question, archive: zipfile.ZipFile, model: dict[str, Any]) -> Stock:
-    """
-    Raises:
-        ImportRefused: the handler is none of `STOCK`.
-    """
-    name = model["handler"]
-    if name in STOCK:
-        return STOCK[name]
-    code = ", ".join(entry for entry in archive.namelist() if entry.endswith(".py"))[:200]
-    what = f"a handler of its own, {name} (its code: {code})" if name.endswith(".py") or ":" in name else f"the handler {name}"
-    raise ImportRefused(
-        f"{question.source} has {what}; taken apart are archives with {', '.join(STOCK)}. Its weights can be imported alone: "
-        f"unzip it, then FROM={model.get('serializedFile') or 'model.pth'}; docs/migrating.md has an example"
-    )
 
 
 def extract(archive: zipfile.ZipFile, name: Any, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -99,7 +100,10 @@ def recipe_of(found: Found, has_default: bool, is_alone: bool) -> str:
     if is_alone:
         line = "batchSize: 1             # an answer depends on its neighbours in a batch\n"
         settings = settings.replace("batchSize: 8\n", line) if settings else line
-    return f"{settings}handler:\n  class_path: {found.handler}\n  runtime: eager\n"
+    if found.device:
+        line = f"deviceType: {found.device}\n"
+        settings = re.sub(r"deviceType: .*\n", line, settings) if "deviceType" in settings else settings + line
+    return f"{settings}handler:\n  class_path: {found.handler}\n  runtime: {found.runtime}\n"
 
 
 def write_artifact(

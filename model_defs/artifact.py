@@ -2,7 +2,7 @@
 
 `train` writes it; `archive` and the handlers read it. An archive holds the same files. None of them is a pickle:
 
-    weights.safetensors     the network's state
+    weights.safetensors     the network's state; a FileNetwork, such as one from an ONNX file, has files of its own
     model.json              the network and the transform, the labels, metrics, data and versions
     vocabulary.txt ...      what the transform learned, if it learns
     samples/                a few test inputs, and `expected.json`: the network's answers to them
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from model_defs.build import build
 from model_defs.bundle_format import EXPECTED, MODEL, SAMPLES, WEIGHTS
 from model_defs.errors import BundleError
+from model_defs.file_network import FileNetwork
 from model_defs.imports import distributions, imports, modules, third_party
 from model_defs.transform import Transform
 
@@ -89,12 +90,15 @@ class Artifact(msgspec.Struct):
         text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MODEL).unlink(missing_ok=True)
-        # Copies, because safetensors refuses tensors that share memory, such as tied weights.
-        state = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in network.state_dict().items()
-        }
-        safetensors.torch.save_file(state, self.folder / WEIGHTS)
+        if isinstance(network, FileNetwork):
+            network.save(self.folder)
+        else:
+            # Copies, because safetensors refuses tensors that share memory, such as tied weights.
+            state = {
+                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in network.state_dict().items()
+            }
+            safetensors.torch.save_file(state, self.folder / WEIGHTS)
         transform.save(self.folder)
         (self.folder / MODEL).write_text(text, encoding="utf-8")
 
@@ -106,6 +110,9 @@ class Artifact(msgspec.Struct):
             ArtifactError: the weights are missing or malformed, or they are not exactly those of the network.
         """
         network, file = build(self.network), self.folder / WEIGHTS
+        if isinstance(network, FileNetwork):
+            network.load(self.folder)
+            return network.eval()
         try:
             weights = safetensors.torch.load_file(file)
         except (FileNotFoundError, safetensors.SafetensorError) as error:

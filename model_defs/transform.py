@@ -17,7 +17,12 @@ class Transform:
 
     What a transform learns from the training data, such as a vocabulary, is kept in plain files next to the weights: see `save`
     and `load`.
+
+    `parameters` names those of a request's parameters that the transform itself takes, as keyword arguments. Each has a default,
+    with which training and the samples are computed.
     """
+
+    parameters: tuple[str, ...] = ()
 
     def __call__(self, payload: bytes) -> Any:
         """Decode one input.

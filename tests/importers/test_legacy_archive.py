@@ -95,20 +95,11 @@ def test_a_detectors_old_answers_stay(imported, owner, packed):
             assert given[label] == pytest.approx(old[label], abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("handler", "said"),
-    [
-        (
-            "handler.py",
-            r"has a handler of its own, handler\.py \(its code: handler\.py\); taken apart are archives with image_class",
-        ),
-        ("text_classifier", "has the handler text_classifier; taken apart"),
-    ],
-)
-def test_other_handlers_are_refused_with_the_way_out(imported, owner, packed, handler, said):
-    (owner / "handler.py").write_text("raise SystemExit('run')")
-    with pytest.raises(ImportRefused, match=said):
-        imported(packed("model.pth", handler))
+def test_other_handlers_are_refused_with_those_that_are_served(imported, owner, packed):
+    with pytest.raises(
+        ImportRefused, match="has the handler dali_image_classifier; imported are archives with image_classifier, "
+    ):
+        imported(packed("model.pth", "dali_image_classifier"))
 
 
 @pytest.mark.parametrize(
