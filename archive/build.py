@@ -19,7 +19,7 @@ from archive import bom, export, runtime_check
 from archive import recipe as recipes
 from archive.errors import ArchiveError
 from archive.recipe_schema import ENTRY, schema
-from handlers import base, description
+from handlers import base, description, runtimes
 from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.artifact import CALIBRATION, REPORT, TEST, Artifact
@@ -27,7 +27,6 @@ from model_defs.build import class_paths
 from model_defs.bundle_format import MANIFEST, MODEL, MODEL_NAME, RECIPE, SCHEMA, SUMS, VERSION, read_sums
 from model_defs.imports import PROJECT, modules
 
-REFERENCE = "eager"  # the runtime that every archive holds, next to its own
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
@@ -88,7 +87,7 @@ def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = run
         ArchiveError: too far from the eager network.
         WrongAnswer: a sample is not answered as in training.
     """
-    if not runtime_check.is_reference(handler.settings):
+    if not runtimes.is_exact(artifact, handler.settings):
         runtime_check.compare(artifact, handler, batch_size, most).write(handler.artifact.folder)
     handler.warm_up(batch_size)
     description.write(handler)
@@ -123,10 +122,11 @@ def stage(artifact: Artifact, settings: Settings, staged: Path) -> None:
 
 
 def needed(artifact: Artifact, settings: Settings) -> dict[str, Path]:
-    """The modules of the archive, by dotted name: what this model, its handler, its runtime and TorchServe's entry reach."""
+    """The modules of the archive, by dotted name: what this model, its handler, its runtime and TorchServe's entry reach, and the
+    eager runtime, which every archive holds."""
     classes = *class_paths(artifact.network), *class_paths(artifact.transform), settings.class_path
-    runtimes = {f"handlers.runtimes.{name}" for name in (REFERENCE, settings.runtime)}
-    return modules({f"handlers.{ENTRY}", *runtimes, *(class_path.rpartition(".")[0] for class_path in classes)})
+    held = {f"handlers.runtimes.{name}" for name in (runtimes.EAGER, settings.runtime)}
+    return modules({f"handlers.{ENTRY}", *held, *(class_path.rpartition(".")[0] for class_path in classes)})
 
 
 def run_archiver(name: str, version: str, staged: Path, recipe: Path, temporary: Path) -> Path:

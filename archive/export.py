@@ -21,6 +21,7 @@ from handlers import runtimes
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
 from model_defs.build import find_class
+from model_defs.file_network import FileNetwork
 
 
 def exporter(runtime: str) -> str:
@@ -44,9 +45,11 @@ def export(artifact: Artifact, settings: Settings, folder: Path) -> None:
     runtime, device = runtimes.find(settings.runtime), device_of(settings)
     if not runtime.files:
         return
+    runtimes.check(artifact, settings)
     runtime.check(settings, device)
     with torch.no_grad():
-        if not isinstance(artifact.build_network()(*artifact.example()), Tensor):
+        network = artifact.build_network()
+        if not isinstance(network, FileNetwork) and not isinstance(network(*artifact.example()), Tensor):
             raise ArchiveError(f"runtime {settings.runtime} takes networks that give one tensor; this one gives more: take eager")
     with quiet():
         importlib.import_module(exporter(settings.runtime)).export(artifact, settings.precision, device, folder)

@@ -25,11 +25,6 @@ from model_defs.metrics import measure, metric_loss
 MOST_HELD_OUT = 1000  # inputs of the test set, evenly spread
 
 
-def is_reference(settings: Settings) -> bool:
-    """Whether the recipe asks for the eager fp32 network, with which all others are compared."""
-    return settings.runtime == "eager" and settings.precision == "fp32" and not settings.channels_last
-
-
 def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = MOST_HELD_OUT) -> Comparison:
     """Let the handler and an eager one answer the same inputs.
 

@@ -29,6 +29,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("custom_archive", "an archive with a handler of its own, or image_segmenter: .mar", "what it answered"),
     Kind("legacy_archive", "an archive with TorchServe's image_classifier or object_detector: .mar", "picture -> labels, boxes"),
+    Kind("onnx_file", "an ONNX file: a classifier of pictures, or of texts with its tokenizer.json", "picture, text -> labels"),
     Kind("torchvision_classifier", "weights of a torchvision classifier: .pth, .ckpt, .pt, .safetensors", "picture -> labels"),
     Kind("torchvision_detector", "weights of a torchvision detector without masks, in the same forms", "picture -> boxes"),
     Kind("own_network", "weights of your own network: ARGS='--network my_net.py:MyNet(n_classes=4)'", "picture, sound -> labels"),

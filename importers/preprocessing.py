@@ -43,6 +43,10 @@ class Preprocessing:
 
     def variants(self) -> dict[str, Transform]:
         """Transforms that people use, by the flags that choose them; this one is not among them."""
+        return {flags: build(other.spec()) for flags, other in self.others().items()}
+
+    def others(self) -> dict[str, "Preprocessing"]:
+        """The same without their transforms."""
         side = self.crop or max(self.resize)
         others = {
             "--resize 256": replace(self, resize=256, crop=side),
@@ -52,7 +56,7 @@ class Preprocessing:
             "--upright": replace(self, upright=True),
             **{f"--interpolation {name}": replace(self, interpolation=name) for name in ("bilinear", "bicubic", "nearest")},
         }
-        return {flags: build(other.spec()) for flags, other in others.items() if other != self}
+        return {flags: other for flags, other in others.items() if other != self}
 
 
 def chosen(flags: Namespace, usual: dict[str, Any]) -> Preprocessing:

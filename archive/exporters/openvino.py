@@ -7,12 +7,14 @@ from archive.export import varying_axes
 from archive.exporters.onnxruntime import onnx_of
 from handlers.runtimes.openvino import OpenVino, core
 from model_defs.artifact import Artifact
+from model_defs.onnx_network import OnnxNetwork
 
 
 def export(artifact: Artifact, precision: str, device: str, folder: Path) -> None:
     import openvino
 
-    if precision == "int8":  # ONNX Runtime's quantiser lost less accuracy than nncf, OpenVINO's own (docs/decisions.md)
+    # ONNX Runtime's quantiser lost less accuracy than nncf, OpenVINO's own (docs/decisions.md).
+    if precision == "int8" or isinstance(artifact.build_network(), OnnxNetwork):
         network = core().read_model(io.BytesIO(onnx_of(artifact, precision)))
     else:
         example = artifact.example()

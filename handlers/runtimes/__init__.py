@@ -9,9 +9,10 @@ import torch
 from handlers.runtimes.runtime import Runtime, RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from model_defs.build import did_you_mean
+from model_defs.build import did_you_mean, find_class
 
 BASE = "runtime"  # the one module here that is not a runtime
+EAGER = "eager"
 
 
 def names() -> list[str]:
@@ -33,6 +34,25 @@ def find(name: str) -> type[Runtime]:
     return runtime
 
 
+def check(artifact: Artifact, settings: Settings) -> None:
+    """
+    Raises:
+        RuntimeUnavailable: the network is in a file that this runtime or precision cannot run.
+    """
+    known = getattr(find_class(artifact.network["class_path"]), "RUNTIMES", None)
+    if known is not None and settings.precision not in known.get(settings.runtime, ()):
+        able = ", ".join(f"{name} in {' or '.join(precisions)}" for name, precisions in known.items())
+        raise RuntimeUnavailable(
+            f"runtime {settings.runtime} {settings.precision} cannot run {artifact.name!r}, an imported model; these can: {able}"
+        )
+
+
+def is_exact(artifact: Artifact, settings: Settings) -> bool:
+    """Whether the settings ask for the network as it was trained or imported, with which all others are compared."""
+    exact = getattr(find_class(artifact.network["class_path"]), "EXACT", (EAGER,))
+    return settings.runtime in exact and settings.precision == "fp32" and not settings.channels_last
+
+
 def load(artifact: Artifact, settings: Settings, device: str, threads: int) -> Runtime:
     """The runtime that the settings name, with the artifact's network in it.
 
@@ -44,6 +64,7 @@ def load(artifact: Artifact, settings: Settings, device: str, threads: int) -> R
         RuntimeUnavailable: it cannot do what the settings ask on this machine.
     """
     runtime = find(settings.runtime)
+    check(artifact, settings)
     runtime.check(settings, device)
     for file in runtime.files:
         if not (artifact.folder / file).exists():
