@@ -71,3 +71,10 @@ class ImageSegmenter(Handler):
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         return postprocess.masks(output, sample, self.labels, request.parameters.threshold)
+
+
+class LabelSegmenter(ImageSegmenter):
+    """The same for a network without a background: each pixel has one of the labels."""
+
+    def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
+        return postprocess.label_masks(output, sample, self.labels, request.parameters.threshold)

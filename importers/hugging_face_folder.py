@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from importers.found import ImportRefused
 from model_defs import weights_file
 from model_defs.build import SpecError
 from model_defs.errors import first_line
+from model_defs.postprocess import top
 from model_defs.transformer import extra, network_of, settings_of
 
 CONFIG = "config.json"
@@ -64,14 +65,26 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
+    return read_json_of(file, dict, "object")
+
+
+def read_json_list(file: Path) -> list:
+    return read_json_of(file, list, "list")
+
+
+def read_json_of(file: Path, kind: type, what: str) -> Any:
+    """
+    Raises:
+        ImportRefused: it cannot be read, or is of another type.
+    """
     try:
         if file.stat().st_size > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES >> 20} MiB")
         given = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ImportRefused(f"{file} cannot be read ({str(error)[:100]}); copy it again") from None
-    if not isinstance(given, dict):
-        raise ImportRefused(f"{file} is no JSON object; copy it again")
+    if not isinstance(given, kind):
+        raise ImportRefused(f"{file} is no JSON {what}; copy it again")
     return given
 
 
@@ -179,3 +192,8 @@ def quiet(path: Path) -> Iterator[Any]:
     except FAILURES as error:
         reason = first_line(error)
         raise ImportRefused(f"{path} cannot be read by transformers {transformers.__version__}: {reason}") from error
+
+
+def with_labels(names: list[str]) -> Callable[[Tensor, Any], list[dict]]:
+    """A classifier's output and the sample -> the answer."""
+    return lambda output, sample: top(output, names)

@@ -111,6 +111,12 @@ def as_labels(given: Any) -> list[str] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
+def numbered(labels: list[str], unused: str, first: int = 0) -> list[str]:
+    """The labels, with its number behind each that stands for a number that is not used, if there are several."""
+    is_several = labels.count(unused) > 1
+    return [f"{name} {number}" if is_several and name == unused else name for number, name in enumerate(labels, first)]
+
+
 def line(labels: list[str], source: str) -> str:
     """The labels in words, for people."""
     return f"labels: {', '.join(labels[:FEW])}{' ...' if len(labels) > FEW else ''}   ({source}, in its order)"

@@ -157,6 +157,41 @@ def masks(logits: Tensor, sample: "ImageSample", labels: list[str], threshold: f
     return [answer for answer in answers if answer["score"] >= threshold]
 
 
+def label_masks(logits: Tensor, sample: "ImageSample", labels: list[str], threshold: float = 0.0) -> list[dict]:
+    """(num_classes, h, w) logits without a background -> as `masks`, for a network that has learned from logits at the size of
+    the picture: these, not their probabilities, are interpolated, as transformers does.
+
+    Raises:
+        OutputError: a logit is NaN or infinite.
+    """
+    check_finite(logits)
+    size = (sample.height, sample.width)
+    class_ids, best = torch.zeros(size, dtype=torch.int32), torch.full(size, -math.inf)
+    total = torch.full(size, -math.inf)  # the logarithm of the sum over the classes
+    for class_id, logit in enumerate(logits.float()):  # one at a time: each is as large as the picture
+        logit = interpolate(logit[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+        class_ids[logit > best] = class_id
+        best, total = torch.maximum(best, logit), torch.logaddexp(total, logit)
+    scores = (best - total).exp()
+    given = [(label, class_ids == class_id) for class_id, label in enumerate(labels)]
+    answers = [
+        {"label": label, "score": float(scores[mask].mean()), "mask": png_base64(mask.numpy())}
+        for label, mask in given
+        if mask.any()
+    ]
+    return [answer for answer in answers if answer["score"] >= threshold]
+
+
+def vector(output: Tensor) -> list[float]:
+    """(size,) -> its numbers.
+
+    Raises:
+        OutputError: one is not a finite number.
+    """
+    check_finite(output)
+    return output.tolist()
+
+
 def best_detections(found: Tensor, threshold: float, max_detections: int) -> Tensor:
     """The rows to answer with. Rows of score 0 are padding."""
     check_finite(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor, nn
 
 from model_defs.exact_image import ConvertedImageTransform
@@ -38,7 +39,9 @@ class ProcessedImageTransform(ConvertedImageTransform):
 
     def __call__(self, payload: bytes) -> Tensor:
         """For the errors see `ConvertedImageTransform.converted`."""
-        picture = self.converted(payload)
+        return self.processed(self.converted(payload))
+
+    def processed(self, picture: Image.Image) -> Tensor:
         return self.processor(picture, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"][0]
 
     def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list[Tensor]) -> list[Tensor]:
@@ -55,6 +58,9 @@ class ProcessedImageTransform(ConvertedImageTransform):
         Raises:
             SpecError: the package is not installed, or has no such image processor.
         """
+        self.load_processor(folder)
+
+    def load_processor(self, folder: Path) -> None:
         self.processor = processor_of(folder, "AutoImageProcessor", "image processor", backend=self.backend)
 
     def normalization(self) -> tuple[list[float], list[float]]:
