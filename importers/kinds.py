@@ -34,6 +34,7 @@ KINDS = (
     Kind("torchvision_detector", "weights of a torchvision detector without masks, in the same forms", "picture -> boxes"),
     Kind("own_network", "weights of your own network: ARGS='--network my_net.py:MyNet(n_classes=4)'", "picture, sound -> labels"),
     Kind("hugging_face", "a folder from Hugging Face with config.json and weights", "many tasks: docs/import.md"),
+    Kind("timm_model", "a folder of timm's, or weights with ARGS='--network timm/convnext_atto'", "picture -> labels"),
 )
 
 
