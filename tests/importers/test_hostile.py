@@ -1,5 +1,6 @@
 """Mutated and crafted files: nothing of them runs, each is refused in one line or read as data, in bounded time."""
 
+import hashlib
 import io
 import json
 import os
@@ -39,11 +40,15 @@ def bounded():
     assert time.monotonic() - began < SECONDS and not Path(MARK).exists()
 
 
+def ask(source: Path, *flags: str) -> None:
+    """Look into the source as `make import` does."""
+    kinds.find(Question("hostile", source, "", parser().parse_args(["hostile", str(source), *flags])))
+
+
 def asked(source: Path, *flags: str) -> None:
-    """Look into the source as `make import` does; only our own errors may come, in one line for the person."""
-    question = Question("hostile", source, "", parser().parse_args(["hostile", str(source), *flags]))
+    """The same; only our own errors may come, in one line for the person."""
     try:
-        kinds.find(question)
+        ask(source, *flags)
     except BundleError as error:
         assert str(error)
 
@@ -125,6 +130,111 @@ def test_a_mutated_archive_is_refused_or_taken_apart(tmp_path, seed):
         archive.writestr("model.pth", saved())
     (tmp_path / "old.mar").write_bytes(mutated(file.getvalue(), seed))
     asked(tmp_path / "old.mar")
+
+
+def trusted(source: Path) -> tuple[str, str]:
+    """The flag with which even a hostile archive's code may run."""
+    return "--trust", hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+CUSTOM = [  # (the manifest's section of the model, the other files)
+    ({"handler": "handler.py"}, {}),
+    ({"handler": "../handler.py"}, {"handler.py": "x = 1"}),
+    ({"handler": "handler.py:missing"}, {"handler.py": "x = 1"}),
+    ({"handler": "handler.py:x"}, {"handler.py": "x = 1"}),
+    ({"handler": "os.py:system"}, {}),
+    ({"handler": ":"}, {"handler.py": "x = 1"}),
+    ({"handler": "handler.py", "serializedFile": "../x.pth"}, {"handler.py": "x = 1"}),
+    ({"handler": "handler.py", "serializedFile": "x.pth"}, {"handler.py": "x = 1"}),
+    ({"handler": "handler.py", "serializedFile": ["x"]}, {"handler.py": "x = 1"}),
+    ({"handler": "handler.py"}, {"handler.py": "x = 1", "../../evil.py": "y = 1"}),
+    ({"handler": "handler.py"}, {"handler.py": "x = 1", "/tmp/evil.txt": "y"}),
+    ({"handler": "handler.py"}, {"handler.py": "x = 1", "a\\..\\evil.txt": "y"}),
+    ({"handler": "handler.py"}, {"handler.py": "x = 1", "vocab.pkl": "\x80\x04N."}),
+    ({"handler": "handler.py"}, {"handler.py": "def"}),
+    ({"handler": "handler.py"}, {"handler.py": "\0"}),
+    ({"handler": "handler.py"}, {"handler.py": "(" * 5000}),
+    ({"handler": "handler.py"}, {"handler.py": "x = 1"} | {f"{number}.txt": "x" for number in range(1100)}),
+    ({"handler": "image_segmenter"}, {}),
+    ({"handler": "no_such_handler"}, {}),
+    ({"handler": "text_classifier"}, {"model.py": "x = 1"}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CUSTOM)))
+def test_a_hostile_archive_with_code_is_refused_also_if_it_is_trusted(tmp_path, number):
+    model, files = CUSTOM[number]
+    with zipfile.ZipFile(tmp_path / "old.mar", "w") as archive:
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": model}))
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with pytest.raises(BundleError):
+        ask(tmp_path / "old.mar", *trusted(tmp_path / "old.mar"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mutated_archive_with_code_runs_nothing_without_its_digest(tmp_path, seed):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        model = {"modelName": "x", "handler": "handler.py", "serializedFile": "model.pth", "modelFile": "model.py"}
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": model}))
+        archive.writestr("handler.py", f"import os; os.mkdir({MARK!r})")
+        archive.writestr("model.py", f"import os; os.mkdir({MARK!r})")
+        archive.writestr("model.pth", saved())
+    (tmp_path / "old.mar").write_bytes(mutated(file.getvalue(), 100 + seed))
+    asked(tmp_path / "old.mar")
+
+
+def onnx_model() -> bytes:
+    onnx = pytest.importorskip("onnx", reason="make setup EXTRAS=onnxruntime")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = helper.make_tensor("w", kind, [12, 3], [0.1] * 36)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    given = helper.make_tensor_value_info("x", kind, ["n", 3, 2, 2])
+    gives = helper.make_tensor_value_info("y", kind, ["n", 3])
+    return helper.make_model(helper.make_graph(nodes, "g", [given], [gives], [weights])).SerializeToString()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(16))
+def test_a_mutated_onnx_file_is_refused_or_read_as_data(tmp_path, seed):
+    (tmp_path / "x.onnx").write_bytes(mutated(onnx_model(), seed))
+    (tmp_path / "classes.txt").write_text("a\nb\nc")
+    asked(tmp_path / "x.onnx")
+
+
+def huge(model, helper) -> None:
+    """Asks for 4 TiB when it runs."""
+    model.graph.node.insert(0, helper.make_node("Expand", ["x", "shape"], ["big"]))
+    model.graph.initializer.append(helper.make_tensor("shape", 7, [4], [1 << 40, 3, 2, 2]))
+    model.graph.node[1].input[0] = "big"
+
+
+def endless(model, helper) -> None:
+    """A tensor of a shape that would take 2**62 numbers."""
+    model.graph.initializer[0].dims[0] = 1 << 60
+
+
+def pointing(model, helper) -> None:
+    model.graph.initializer[0].ClearField("float_data")
+    model.graph.initializer[0].data_location = 1
+    model.graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
+
+
+def strange(model, helper) -> None:
+    model.graph.node[0].domain = "own.library"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [huge, endless, pointing, strange])
+def test_a_crafted_onnx_file_is_refused(tmp_path, change):
+    onnx = pytest.importorskip("onnx", reason="make setup EXTRAS=onnxruntime")
+    model = onnx.load_model_from_string(onnx_model())
+    change(model, onnx.helper)
+    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "classes.txt").write_text("a\nb\nc")
+    with pytest.raises(BundleError):
+        ask(tmp_path / "x.onnx")
 
 
 @pytest.fixture(scope="module")
