@@ -1,6 +1,6 @@
 """Texts as vectors: the handler of embeddings."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ class FeatureExtractor(Handler):
 
     accepts = TEXT
     Parameters = EmbeddingParameters
+    Prediction: Any = list[float]
 
     def postprocess(self, output: Tensor, sample: Tensor, request: Request) -> list[float]:
         return vector(normalize(output, dim=0) if request.parameters.normalize else output)

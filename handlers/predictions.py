@@ -66,6 +66,16 @@ class Segment(msgspec.Struct):
     mask: Mask
 
 
+class Entity(msgspec.Struct):
+    """Something in a text. With `aggregation_strategy: none`, `entity` and `index` stand in the place of `entity_group`."""
+
+    entity_group: str
+    score: float
+    word: str
+    start: Annotated[int, Meta(description="its first character in the text")]
+    end: Annotated[int, Meta(description="the character after its last one")]
+
+
 class Value(msgspec.Struct):
     """A regressor's answer, in the unit of the training data."""
 

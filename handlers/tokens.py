@@ -1,12 +1,13 @@
 """Texts whose tokens are classified: names, places and the like."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
+from handlers.predictions import Entity
 from handlers.request import Request
 from handlers.text import TEXT
 from model_defs.transformers_tokens import TokenSample, entities
@@ -26,6 +27,7 @@ class TokenClassifier(Handler):
 
     accepts = TEXT
     Parameters = TokenParameters
+    Prediction: Any = list[Entity]
 
     def postprocess(self, output: Tensor, sample: TokenSample, request: Request) -> list[dict]:
         is_each = request.parameters.aggregation_strategy == "none"

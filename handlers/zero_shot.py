@@ -1,26 +1,27 @@
 """Pictures compared with labels that come with the request."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
+from handlers.predictions import Label
 from handlers.request import Request
 from handlers.vision import PICTURE
 from model_defs import postprocess
 from model_defs.transformers_clip import BLANK, LabelledSample
 
 MOST_LABELS, MOST_CHARS = 100, 200  # of a label
-Label = Annotated[str, Meta(min_length=1, max_length=MOST_CHARS)]
+Name = Annotated[str, Meta(min_length=1, max_length=MOST_CHARS)]
 
 
 class ZeroShotParameters(msgspec.Struct, forbid_unknown_fields=True):
     """The parameters of zero-shot classification, as transformers names them."""
 
     candidate_labels: Annotated[
-        Annotated[list[Label], Meta(min_length=1, max_length=MOST_LABELS)]
+        Annotated[list[Name], Meta(min_length=1, max_length=MOST_LABELS)]
         | Annotated[str, Meta(min_length=1, max_length=MOST_LABELS * MOST_CHARS)]
         | None,
         Meta(description="the labels to choose from, a list or a text with commas; null: those of the import"),
@@ -44,6 +45,7 @@ class ZeroShotImageClassifier(Handler):
 
     accepts = PICTURE
     Parameters = ZeroShotParameters
+    Prediction: Any = list[Label]
 
     def postprocess(self, output: Tensor, sample: LabelledSample, request: Request) -> list[dict]:
         return postprocess.top(output, sample.labels, top_k=None)

@@ -154,12 +154,13 @@ def by_own_network(root: Path) -> dict:
     ]
     (root / "model.py").write_text(MY_NET.replace("def __init__(self, n_classes)", "def __init__(self, n_classes=3)"))
     (root / "handler.py").write_text(HANDLER)
-    (root / "index_to_name.json").write_text(json.dumps(dict(zip("012", LABELS, strict=True))))
+    (root / "old").mkdir()
+    (root / "old" / "index_to_name.json").write_text(json.dumps(dict(zip("012", LABELS, strict=True))))
     torch.save(network.state_dict(), root / "state.pth")
     command = [
         sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "custom", "--version", "1.0", "--handler",
         root / "handler.py", "--model-file", root / "model.py", "--serialized-file", root / "state.pth", "--extra-files",
-        root / "index_to_name.json", "--export-path", root,
+        root / "old" / "index_to_name.json", "--export-path", root,
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=root)
     half = T.Compose([T.Resize(64), T.CenterCrop(56), T.ToTensor(), T.Normalize([0.5] * 3, [0.5] * 3)])
