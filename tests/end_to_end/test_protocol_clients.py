@@ -48,7 +48,7 @@ def native(bundle, model: str, body: bytes) -> tuple[list[str], list[float]]:
 
 def written(bundle, folder: Path) -> Path:
     """The OpenAPI document of the server's models, in a file."""
-    models = [description(bundle.store / f"{name}-1.0.mar") for name in ("digits", "sounds", "intents")]
+    models = [description(bundle.store / f"{name}-1.0.mar") for name in ("digits", "intents")]
     (folder / "api.json").write_text(json.dumps(document(models, bundle.client.server.inference)))
     return folder / "api.json"
 
@@ -102,6 +102,7 @@ def test_the_openapi_document_is_valid(bundle, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(900)
 def test_schemathesis_plays_the_openapi_document_without_a_5xx(bundle, tmp_path):
     if not (BIN / "schemathesis").exists():
         pytest.skip("no .venv-clients: make setup EXTRAS=clients")
@@ -110,9 +111,10 @@ def test_schemathesis_plays_the_openapi_document_without_a_5xx(bundle, tmp_path)
     done = subprocess.run(
         [
             *(BIN / "schemathesis", "run", api, "--url", bundle.client.server.inference),
-            *("-H", f"Authorization: Bearer {bundle.key}", "--checks", checks, "--max-examples", "15", "--seed", "1"),
+            *("-H", f"Authorization: Bearer {bundle.key}", "--checks", checks, "--max-examples", "8", "--seed", "1"),
+            *("--phases", "examples,coverage,fuzzing", "--no-shrink", "--max-time", "120"),
             *("--request-timeout", "60", "--no-color"),
         ],
-        capture_output=True, text=True, timeout=280, check=False, cwd=tmp_path,
+        capture_output=True, text=True, timeout=800, check=False, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
+    assert done.returncode == 0, "".join(done.stdout.partition("= FAILURES")[1:])[:8_000] + done.stderr[-2_000:]
