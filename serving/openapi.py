@@ -13,7 +13,8 @@ from serving.verify import archives_of
 JSON, FORM, BYTES, LINES = "application/json", "multipart/form-data", "application/octet-stream", "application/jsonlines"
 VERSION = "3.1.0"
 REFUSALS = {
-    "400": "the body cannot be read",
+    "400": "the body cannot be read, or the token is wrong",
+    "404": "no such model",
     "413": "the body or the input is too large, or there are too many inputs",
     "415": "data of another kind than the model takes",
     "422": "a value that is not allowed",
@@ -79,7 +80,13 @@ def component(name: str) -> dict[str, str]:
 
 
 SHARED: dict[str, Any] = {
-    "ProtocolError": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]},
+    # TorchServe itself refuses a token or a model that it does not know, in its own form.
+    "ProtocolError": {
+        "anyOf": [
+            {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]},
+            component("Error"),
+        ]
+    },
     "InputError": {"type": "object", "properties": {"error": component("Error")}, "required": ["error"]},
     "Tensor": {
         "type": "object",

@@ -20,8 +20,9 @@ def graphs(tmp_path_factory):
         yield bundle
 
 
-def test_what_is_served_is_what_was_trained(graphs):
-    figures = evaluate(graphs.home, "graphs", graphs.artifacts / "graphs" / "test.zip", clients=8)
+@pytest.mark.parametrize("protocol", ["native", "v1", "v2"])
+def test_what_is_served_is_what_was_trained(graphs, protocol):
+    figures = evaluate(graphs.home, "graphs", graphs.artifacts / "graphs" / "test.zip", clients=8, protocol=protocol)
     assert figures.disagreements == [] and figures.value == figures.offline > 0.5
 
 

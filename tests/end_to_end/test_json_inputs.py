@@ -47,10 +47,11 @@ def inputs(served, model: str):
     return json.loads(payload)["inputs"]
 
 
+@pytest.mark.parametrize("protocol", ["native", "v1", "v2"])
 @pytest.mark.parametrize("model", OVERRIDES)
-def test_what_is_served_is_what_was_trained(served, model):
+def test_what_is_served_is_what_was_trained(served, model, protocol):
     _, metric, is_learned = OVERRIDES[model]
-    figures = evaluate(served.home, model, served.artifacts / model / "test.zip", clients=8)
+    figures = evaluate(served.home, model, served.artifacts / model / "test.zip", clients=8, protocol=protocol)
     assert figures.disagreements == [] and figures.metric == metric
     assert figures.value == pytest.approx(figures.offline, abs=1e-6) and is_learned(figures.value)
 

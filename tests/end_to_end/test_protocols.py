@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from handlers.open_inference import HEADER
+from serving.evaluate import evaluate
 
 pytestmark = pytest.mark.server
 TEXTS = ["wake me at seven", "how is the weather tomorrow"]
@@ -129,6 +130,14 @@ def test_a_form_with_several_files_gets_an_answer_each(bundle):
 def test_too_many_inputs_are_refused(bundle):
     answer = bundle.post("intents", json={"inputs": ["a"] * 65})
     assert answer.status_code == 413 and "65 inputs; one request may have 64" in answer.json()["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+@pytest.mark.parametrize("model", ["digits", "sounds", "intents"])
+def test_a_whole_test_set_is_answered_as_in_training(bundle, model, protocol):
+    figures = evaluate(bundle.home, model, bundle.artifacts / model / "test.zip", clients=16, protocol=protocol)
+    assert figures.disagreements == [] and figures.value == pytest.approx(figures.offline, abs=1e-6)
 
 
 # --- what a model says of itself

@@ -42,14 +42,15 @@ def seen(scenes, model: str) -> tuple[dict, bytes]:
     return next((sample, payload) for sample, payload in scenes.samples(model) if sample["answer"])
 
 
-def test_what_is_served_is_what_was_trained(scenes):
+@pytest.mark.parametrize("protocol", ["native", "v1", "v2"])
+def test_what_is_served_is_what_was_trained(scenes, protocol):
     # Random boxes have a precision below 0.001. After a few epochs few answers pass the default threshold, but good ones.
     for name, metric, chance in (
         ("shapes", "mean_average_precision", 0.003),
         ("shapes_masks", "mean_iou", 0.02),
         ("instances", "mask_average_precision", 0.02),
     ):
-        figures = evaluate(scenes.home, name, scenes.artifacts / name / "test.zip", clients=8)
+        figures = evaluate(scenes.home, name, scenes.artifacts / name / "test.zip", clients=8, protocol=protocol)
         assert figures.disagreements == [] and figures.metric == metric
         assert figures.value == pytest.approx(figures.offline, abs=1e-6) and figures.value > chance
 

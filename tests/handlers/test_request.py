@@ -8,6 +8,7 @@ from handlers.audio import SOUND
 from handlers.classifier import ClassifierParameters
 from handlers.deadline import DeadlineExceeded
 from handlers.request import Kind, RawRequest, Request, parse_request, refuse
+from handlers.several import SeveralInputs
 from handlers.text import TEXT
 from handlers.vision import PICTURE
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
@@ -307,7 +308,7 @@ def test_a_wrong_body_is_refused_with_what_to_do(fields, content_type, accepts, 
         ({"inputs": "a text", "parameter": {}}, WrongValue, "a JSON body has no key 'parameter'; did you mean 'parameters'?"),
         ({"instances": ["a"]}, WrongValue, "a JSON body has no key 'instances'; "),
         ({"inputs": "a text", "\ud800": 1}, WrongValue, "a JSON body has no key '\\ud800'"),
-        ({"inputs": ["a", "b"]}, WrongValue, "'inputs' is a list; this model takes a text, as text, one a request"),
+        ({"inputs": ["a", "b"]}, SeveralInputs, "'inputs' is a list; this model takes a text, as text, one a request"),
         ({"inputs": None}, WrongValue, "'inputs' is null"),
         ({"inputs": {"text": "a"}}, WrongValue, "'inputs' is an object with the keys 'text'"),
     ],

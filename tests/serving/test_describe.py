@@ -88,11 +88,6 @@ def test_one_openapi_document_has_the_newest_version_of_every_model(store, tmp_p
     assert {"image/*", "application/json", "application/octet-stream", "multipart/form-data"} == content.keys()
 
 
-def test_the_document_is_what_openapi_takes(store):
-    validator = pytest.importorskip("openapi_spec_validator")
-    validator.validate(document([description(store / "pictures-1.10.mar"), description(store / "texts-1.0.mar")], "/"))
-
-
 def test_every_reference_leads_to_a_schema(store):
     whole = document([description(store / "pictures-1.10.mar"), description(store / "texts-1.0.mar")], "/")
     references = {line.split('"')[3] for line in json.dumps(whole, indent=1).splitlines() if '"$ref"' in line}
