@@ -82,6 +82,7 @@ class Handler:
     accepts: Kind
     Parameters: type[msgspec.Struct]
     Prediction: Any = Any  # the type of an answer, for the description
+    ExplanationParameters: type[msgspec.Struct] | None = None  # None: it gives no explanations
 
     def __init__(
         self, artifact: Artifact, settings: Settings, device: str = "cpu", workers: int = 1, seconds: float | None = None
@@ -141,6 +142,10 @@ class Handler:
 
     def explain(self, output: Any, sample: Any, request: Request) -> Any:
         """One output -> its explanation, as JSON can express it."""
+        return self.subject(output, sample, request).answer()
+
+    def subject(self, output: Any, sample: Any, request: Request) -> Any:
+        """One output -> what is explained: a `handlers.explain.subject.Subject`. By default, nothing is."""
         raise self.no_explanations()
 
     # --- what every handler does
@@ -148,8 +153,18 @@ class Handler:
     def no_explanations(self) -> Refusal:
         return Refusal(501, f"{type(self).__name__} gives no explanations; send this to /predictions")
 
-    def answer(self, rows: list[RawRequest]) -> Answered:
-        """One Answer per row, whatever the rows contain."""
+    def answer(self, rows: list[RawRequest], explainer: str = "") -> Answered:
+        """One Answer per row, whatever the rows contain.
+
+        Args:
+            explainer: the name of the workers that explain; their callers are sent there. "": these workers explain, too.
+        """
+        is_sent_on = [bool(explainer) and row.explain and not row.protocol for row in rows]
+        if any(is_sent_on):
+            predicted = self.answer([row for row, is_elsewhere in zip(rows, is_sent_on, strict=True) if not is_elsewhere])
+            left = iter(predicted.answers)
+            whole = [self.sent_on(explainer) if is_elsewhere else next(left) for is_elsewhere in is_sent_on]
+            return Answered(whole, predicted.seconds, predicted.is_lost)
         stopwatch = Stopwatch()
         deadline = Deadline(self.seconds, len(rows))
         deadline.allow(DECODING, "decoding a batch")
@@ -177,8 +192,15 @@ class Handler:
     def model(self) -> Model:
         """What a protocol must know of this model."""
         name, version = description.identity(self.artifact)
+        explanation = getattr(self, "ExplanationParameters", None)
         outputs = outputs_of(self.Prediction)
-        return Model(name, version, self.accepts, self.Parameters, outputs, self.settings.max_inputs)
+        return Model(name, version, self.accepts, self.Parameters, explanation, outputs, self.settings.max_inputs)
+
+    def sent_on(self, explainer: str) -> Answer:
+        """The answer to a caller who is to ask other workers for an explanation. Most clients do that by themselves."""
+        location = f"/explanations/{explainer}"
+        said = {"code": 307, "type": "TemporaryRedirect", "message": f"explanations are at {location}; let curl follow: -L"}
+        return Answer(self.encode(said), 307, headers={"Location": location})
 
     def description(self) -> bytes:
         """What the model takes and gives, as JSON: the archive's description, or the same of an artifact."""

@@ -1,16 +1,15 @@
 """The base of all classifiers: one label out of many, for any kind of input."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
-import torch
 from msgspec import Meta
 from torch import Tensor
 
-from handlers import explain
 from handlers.base import Handler
 from handlers.predictions import Label
+from handlers.explain.parameters import class_id
+from handlers.explain.subject import Subject, probability
 from handlers.request import Request
 from model_defs import postprocess
 
@@ -27,48 +26,24 @@ class ClassifierParameters(msgspec.Struct, forbid_unknown_fields=True):
     ] = "softmax"
 
 
+TARGET = "the label to explain, or its index; null: the best"
+
+
 class Classifier(Handler):
-    """Answers `[{"label", "score"}, ...]`, best first. Explains the first label."""
+    """Answers `[{"label", "score"}, ...]`, best first."""
 
     Parameters = ClassifierParameters
     Prediction = list[Label]
+    explains: type[Subject] | None = None  # how its kind of input is explained
 
     def postprocess(self, output: Tensor, sample: Any, request: Request) -> list[dict]:
         return postprocess.top(output, self.labels, request.parameters.top_k, request.parameters.function_to_apply)
 
-    def explain(self, output: Tensor, sample: Any, request: Request) -> dict:
-        """The best `{"label", "score"}`, and the attributions for it."""
-        (best,) = postprocess.top(output, self.labels, 1, request.parameters.function_to_apply)
-        return best | self.attributions(sample, request, self.labels.index(best["label"]))
-
-    def attributions(self, sample: Any, request: Request, target: int) -> dict:
-        """The weights of the sample's parts for a label. A subclass that does not write this gives no explanations.
-
-        Args:
-            target: the label's class_id.
-        """
-        raise self.no_explanations()
-
-    def part_weights(self, sample: Any, count: int, without: Callable[[Any, set[int]], Any], target: int) -> list[float]:
-        """How much the label's score falls when one part of the sample is left out.
-
-        Args:
-            count: how many parts the sample has.
-            without: (sample, indices of parts) -> the sample without these parts.
-            target: the label's class_id.
-        """
-
-        def score(kept: list[list[int]]) -> Tensor:
-            return self.scores([without(sample, set(range(count)) - set(indices)) for indices in kept], target)
-
-        return explain.part_weights(score, count)
-
-    def scores(self, samples: list, target: int) -> Tensor:
-        """(samples,): the label's probability by the eager network, the mean over a sample's windows if it has several."""
-
-        def network(inputs: tuple[Tensor, ...]) -> Tensor:
-            return self.eager(*(tensor.to(self.device) for tensor in inputs))
-
-        with torch.inference_mode():
-            outputs = self.transform.outputs(network, samples)
-            return torch.stack([output.softmax(-1).reshape(-1, len(self.labels))[:, target].mean() for output in outputs]).cpu()
+    def subject(self, output: Tensor, sample: Any, request: Request) -> Subject:
+        """The answer begins with the best `{"label", "score"}`. The target is that label, or the request's."""
+        if self.explains is None:
+            raise self.no_explanations()
+        (best,) = postprocess.top(output, self.labels, 1)
+        target = class_id(request.parameters.target, self.labels, self.labels.index(best["label"]))
+        score, head = probability(target), best | {"target": self.labels[target]}
+        return self.explains(self, sample, request, score, head, float(score(output).mean()))

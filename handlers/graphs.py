@@ -1,9 +1,10 @@
 """Graphs: the handler of graph classifiers."""
 
-from handlers.classifier import Classifier
-from handlers.request import Kind, Request
-from model_defs.errors import TooLarge
-from model_defs.graph import GraphSample
+from handlers.classifier import TARGET, Classifier
+from handlers.explain.graphs import BASELINES, GraphSubject
+from handlers.explain.methods import METHODS
+from handlers.explain.parameters import parameters
+from handlers.request import Kind
 
 GRAPH = Kind(
     "a graph",
@@ -12,21 +13,12 @@ GRAPH = Kind(
     is_json=True,
     tensors="whole",
 )
-MOST_NODES = 500  # for an explanation, whose cost grows with the square of their number
+METHODS_OF_PARTS = ("feature_ablation", "shapley_values", "kernel_shap")  # nodes and edges have no order for occlusion
 
 
 class GraphClassifier(Classifier):
     """A graph -> its labels, best first."""
 
     accepts = GRAPH
-
-    def attributions(self, sample: GraphSample, request: Request, target: int) -> dict:
-        """`{"nodes": [weight, ...]}`: how much the score falls if a node has mean features and no edges.
-
-        Raises:
-            TooLarge: more than `MOST_NODES`.
-        """
-        count = len(sample.features)
-        if count > MOST_NODES:
-            raise TooLarge(f"{count:,} nodes; an explanation takes {MOST_NODES:,} at most: send a smaller graph")
-        return {"nodes": self.part_weights(sample, count, self.transform.without, target)}
+    ExplanationParameters = parameters("GraphClassifier", METHODS_OF_PARTS, METHODS, BASELINES, TARGET)
+    explains = GraphSubject

@@ -1,8 +1,11 @@
 """A picture and a text together: the handler of their classifiers."""
 
-from handlers.classifier import Classifier
-from handlers.request import Kind, Request
-from model_defs.image_text import PARTS, WHOLE, ImageTextSample
+from handlers.classifier import TARGET, Classifier
+from handlers.explain.image_text import BASELINES, ImageTextSubject
+from handlers.explain.methods import METHODS
+from handlers.explain.parameters import parameters
+from handlers.request import Kind
+from model_defs.image_text import PARTS, WHOLE
 
 PICTURE_AND_TEXT = Kind(
     "a picture and a text",
@@ -18,8 +21,7 @@ class ImageTextClassifier(Classifier):
     """A picture and a text -> their labels, best first."""
 
     accepts = PICTURE_AND_TEXT
-
-    def attributions(self, sample: ImageTextSample, request: Request, target: int) -> dict:
-        """`{"parts": [{"part", "weight"}, ...]}`: how much the score falls without the picture, and without the text."""
-        weights = self.part_weights(sample, len(PARTS), self.transform.without, target)
-        return {"parts": [{"part": part, "weight": weight} for part, weight in zip(PARTS, weights, strict=True)]}
+    ExplanationParameters = parameters(
+        "ImageTextClassifier", ["feature_ablation", "shapley_values", "kernel_shap"], METHODS, BASELINES, TARGET
+    )
+    explains = ImageTextSubject

@@ -30,6 +30,7 @@ class Model(msgspec.Struct, frozen=True):
     """What a protocol must know of a model.
 
     Args:
+        parameters, explanation_parameters: the types; None if an explanation takes the parameters of a prediction.
         outputs: the tensors of its answers.
         most_inputs: that one request may have.
     """
@@ -38,6 +39,7 @@ class Model(msgspec.Struct, frozen=True):
     version: str
     accepts: Kind
     parameters: type[msgspec.Struct]
+    explanation_parameters: type[msgspec.Struct] | None
     outputs: tuple[Output, ...]
     most_inputs: int
 
@@ -65,8 +67,9 @@ def refusal(answer: Answer, raw: RawRequest) -> Answer:
 
 
 def read_alone(raw: RawRequest, model: Model) -> Request:
-    """The request of one of several inputs. For the errors see `parse_request`."""
-    return parse_request(raw, model.accepts, model.parameters)
+    """A native request of one input. For the errors see `parse_request`."""
+    own = model.explanation_parameters if raw.explain else None
+    return parse_request(raw, model.accepts, own or model.parameters)
 
 
 # --- the bundle's own
@@ -74,7 +77,7 @@ def read_alone(raw: RawRequest, model: Model) -> Request:
 
 def read_native(raw: RawRequest, model: Model) -> Request | Several:
     try:
-        return parse_request(raw, model.accepts, model.parameters)
+        return read_alone(raw, model)
     except SeveralInputs as found:
         check_count(len(found.rows), model.most_inputs)
         return Several(found.rows, as_list)

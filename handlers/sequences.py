@@ -8,6 +8,10 @@ from torch import Tensor
 
 from handlers.base import Handler
 from handlers.predictions import Forecast
+from handlers.explain.methods import FORWARDS, METHODS
+from handlers.explain.parameters import parameters
+from handlers.explain.series import BASELINES, SeriesSubject, step_of
+from handlers.explain.subject import Subject
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.errors import WrongValue
@@ -34,16 +38,33 @@ class Forecaster(Handler):
     accepts = SERIES
     Parameters = ForecasterParameters
     Prediction = Forecast
+    ExplanationParameters = parameters(
+        "Forecaster",
+        ["integrated_gradients", "noise_tunnel", *FORWARDS],
+        METHODS,
+        BASELINES,
+        "the step, from 1; null: the mean of all steps",
+    )
 
     def preprocess(self, request: Request) -> Tensor:
         """
         Raises:
             WrongValue: a longer horizon than the model has.
         """
-        most, wanted = self.transform.horizon, request.parameters.horizon
+        most, wanted = self.transform.horizon, None if request.explain else request.parameters.horizon
         if wanted and wanted > most:
             raise WrongValue(f"horizon {wanted:,}; this model forecasts {most} steps at most")
         return super().preprocess(request)
 
     def postprocess(self, output: Tensor, sample: Tensor, request: Request) -> dict[str, list[float]]:
         return postprocess.forecast(output, request.parameters.horizon)
+
+    def subject(self, output: Tensor, sample: Tensor, request: Request) -> Subject:
+        """A step of the forecast, or the mean of all; the answer begins with `{"forecast"}`."""
+        step = step_of(request.parameters.target, len(output))
+
+        def score(steps: Tensor) -> Tensor:  # (N, horizon) -> (N,)
+            return steps.mean(1) if step is None else steps[:, step - 1]
+
+        head = postprocess.forecast(output) | {"target": step}
+        return SeriesSubject(self, sample, request, score, head, float(score(output[None])))

@@ -6,6 +6,11 @@ from torch import Tensor
 from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.predictions import Value
+from handlers.classifier import TARGET, Classifier
+from handlers.explain.methods import FORWARDS, GRADIENTS, METHODS
+from handlers.explain.parameters import parameters
+from handlers.explain.subject import Subject
+from handlers.explain.tables import BASELINES, RowSubject
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.table import TableRow
@@ -24,11 +29,8 @@ class TableClassifier(Classifier):
 
     accepts = ROW
 
-    def attributions(self, sample: TableRow, request: Request, target: int) -> dict:
-        """`{"columns": [{"column", "weight"}, ...]}`: how much the score falls if a column's value is unknown."""
-        columns = self.transform.columns
-        weights = self.part_weights(sample, len(columns), self.transform.without, target)
-        return {"columns": [{"column": name, "weight": weight} for name, weight in zip(columns, weights, strict=True)]}
+    ExplanationParameters = parameters("TableClassifier", [*GRADIENTS, *FORWARDS], METHODS, BASELINES, TARGET)
+    explains = RowSubject
 
 
 class RegressorParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,6 +43,12 @@ class TableRegressor(Handler):
     accepts = ROW
     Parameters = RegressorParameters
     Prediction = Value
+    ExplanationParameters = parameters("TableRegressor", [*GRADIENTS, *FORWARDS], METHODS, BASELINES, "")
 
     def postprocess(self, output: Tensor, sample: TableRow, request: Request) -> dict[str, float]:
         return postprocess.value(output)
+
+    def subject(self, output: Tensor, sample: TableRow, request: Request) -> Subject:
+        """The value; the answer begins with it."""
+        head = postprocess.value(output)
+        return RowSubject(self, sample, request, lambda values: values[:, 0], head, head["value"])

@@ -6,10 +6,15 @@ import msgspec
 from msgspec import Meta
 from torch import Tensor
 
-from handlers import explain
 from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.predictions import Detection, Segment
+from handlers.classifier import TARGET, Classifier
+from handlers.explain.detection import DRise, alike
+from handlers.explain.methods import FORWARDS, GRADIENTS, LAYERS, METHODS
+from handlers.explain.parameters import class_id, parameters
+from handlers.explain.pictures import BASELINES, FoundObject, PictureSubject, chosen_object, label_area
+from handlers.explain.subject import Subject
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.vision import ImageSample
@@ -22,9 +27,17 @@ class ImageClassifier(Classifier):
 
     accepts = PICTURE
 
-    def attributions(self, sample: Tensor, request: Request, target: int) -> dict:
-        """`{"heatmap": "<base64 PNG>"}`, of the square that the network sees."""
-        return {"heatmap": explain.heatmap(self.eager, sample.to(self.device), target)}
+    ExplanationParameters = parameters("ImageClassifier", [*GRADIENTS, *LAYERS, *FORWARDS], METHODS, BASELINES, TARGET)
+    explains = PictureSubject
+
+
+OBJECT_METHODS = {"d_rise": DRise(), **{name: METHODS[name] for name in FORWARDS}}
+
+
+class ObjectSubject(FoundObject):
+    """An object that a detector found."""
+
+    methods = OBJECT_METHODS
 
 
 class DetectorParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,10 +53,25 @@ class ObjectDetector(Handler):
     accepts = PICTURE
     Parameters = DetectorParameters
     Prediction: Any = list[Detection]
+    ExplanationParameters = parameters(
+        "ObjectDetector",
+        [*OBJECT_METHODS],
+        OBJECT_METHODS,
+        BASELINES,
+        "the object: its index in the answer, or its label; null: the best",
+    )
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         wanted = request.parameters
         return postprocess.boxes(output, sample, self.labels, wanted.threshold, wanted.max_detections)
+
+    def subject(self, output: Tensor, sample: ImageSample, request: Request) -> Subject:
+        """An object that was found; the answer begins with its `{"label", "score", "box"}`."""
+        answer = postprocess.boxes(output, sample, self.labels)
+        index = chosen_object(request.parameters.target, answer)
+        row = postprocess.best_detections(output, postprocess.THRESHOLD, postprocess.MOST_DETECTIONS)[index]
+        score = alike(row)
+        return ObjectSubject(self, sample, request, score, answer[index] | {"target": index}, float(score(output[None])))
 
 
 class InstanceSegmenter(ObjectDetector):
@@ -68,10 +96,27 @@ class ImageSegmenter(Handler):
     accepts = PICTURE
     Parameters = SegmenterParameters
     Prediction = list[Segment]
+    ExplanationParameters = parameters(
+        "ImageSegmenter",
+        [*GRADIENTS, *LAYERS, *FORWARDS],
+        METHODS,
+        BASELINES,
+        "the label, or its index; null: that of the largest area",
+    )
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         return postprocess.masks(output, sample, self.labels, request.parameters.threshold)
 
+    def subject(self, output: Tensor, sample: ImageSample, request: Request) -> Subject:
+        """A label's mean probability over its area; the answer begins with its `{"label", "score"}`."""
+        postprocess.check_finite(output)
+        height, width = sample.pixels.shape[1:]
+        sizes = output[:, :height, :width].argmax(0).flatten().bincount(minlength=1 + len(self.labels))[1:]
+        target = class_id(request.parameters.target, self.labels, int(sizes.argmax()))
+        score = label_area(1 + target, output, (height, width))
+        served = float(score(output[None]))
+        head = {"label": self.labels[target], "score": served, "target": self.labels[target]}
+        return PictureSubject(self, sample, request, score, head, served)
 
 class LabelSegmenter(ImageSegmenter):
     """The same for a network without a background: each pixel has one of the labels."""

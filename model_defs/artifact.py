@@ -32,6 +32,8 @@ from model_defs.imports import distributions, imports, modules, third_party
 from model_defs.transform import Transform
 
 TEST, CALIBRATION, REPORT = "test.zip", "calibration.zip", "report"  # not archived
+BACKGROUNDS = "backgrounds.zip"  # only in the archive: a few inputs of calibration.zip
+MOST_BACKGROUNDS, MOST_BACKGROUND_BYTES = 8, 64 << 10  # how many, and how large each may be
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
 RECORDED_IF_USED = ("torchtext",)
 NAMED = 3  # tensors that an error about the weights names
@@ -149,6 +151,15 @@ class Artifact(msgspec.Struct):
         with zipfile.ZipFile(self.folder / TEST) as file:
             samples = msgspec.json.decode(file.read(EXPECTED), type=list[Sample])
             return [(sample, file.read(sample.file)) for sample in samples]
+
+    def backgrounds(self) -> list[bytes]:
+        """A few small training inputs, for explanations that compare with an average input; none if there is no such file."""
+        for name in (BACKGROUNDS, CALIBRATION):
+            if (self.folder / name).exists():
+                with zipfile.ZipFile(self.folder / name) as file:
+                    small = [entry for entry in file.infolist() if entry.file_size <= MOST_BACKGROUND_BYTES]
+                    return [file.read(entry) for entry in small[:: max(1, len(small) // MOST_BACKGROUNDS)][:MOST_BACKGROUNDS]]
+        return []
 
     def calibration(self) -> list[bytes]:
         """Some training inputs. For the error see `test_set`."""

@@ -201,6 +201,14 @@ class MelCNN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(16 * width, num_classes))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        features = self.features(self.cepstrum(self.log_mel(waveform))).mean(dim=2)  # (B, 8 width, frames / 16): mean over pitch
+        return self.from_embedded(self.embed(waveform))
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """(B, samples) -> (B, 1, n_mels, frames). Explanations begin after it."""
+        return self.log_mel(waveform)
+
+    def from_embedded(self, spectrogram: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        features = self.features(self.cepstrum(spectrogram)).mean(dim=2)  # (B, 8 width, frames / 16): mean over pitch
         pooled = torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)  # (B, 16 width): mean and maximum over time
         return self.head(pooled)

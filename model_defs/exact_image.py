@@ -97,6 +97,15 @@ class ExactImageTransform(ConvertedImageTransform):
             picture = F.center_crop(picture, [self.crop])
         return F.pil_to_tensor(picture)
 
+    def region(self, width: int, height: int) -> tuple[float, float, float, float]:
+        across, down = 1.0, 1.0  # pixels of the picture per pixel that the network sees
+        if isinstance(self.resize, list):
+            down, across = height / self.resize[0], width / self.resize[-1]
+        elif self.resize:
+            across = down = min(width, height) / self.resize
+        half_width, half_height = (across * self.crop / 2, down * self.crop / 2) if self.crop else (width / 2, height / 2)
+        return width / 2 - half_width, height / 2 - half_height, width / 2 + half_width, height / 2 + half_height
+
     def draw(self, sample: Tensor) -> np.ndarray:
         return sample.permute(1, 2, 0).squeeze(2).numpy()
 

@@ -3,6 +3,7 @@
 It takes every format that Pillow reads, except those that start another program; and HEIC where the extra `media` is installed.
 """
 
+import contextlib
 import io
 import logging
 
@@ -30,13 +31,15 @@ TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 class ImageFileTransform(Transform):
-    """The base of transforms of picture files.
+    """The base of transforms of picture files. `is_upright`: whether a picture is turned as its EXIF says.
 
     Args:
         size: height and width of what the network sees, in pixels.
         mode: "RGB", or "L" for grey.
         max_pixels: a file whose header says more is refused before a pixel is decoded.
     """
+
+    is_upright = True
 
     def __init__(self, size: int, mode: str, max_pixels: int):
         if mode not in CHANNELS:
@@ -96,6 +99,21 @@ class ImageFileTransform(Transform):
         if picture.width * picture.height > self.max_pixels:
             raise self.too_large(f"{picture.width:,} x {picture.height:,} pixels")
         return picture
+
+    def size_of(self, payload: bytes) -> tuple[int, int]:
+        """Width and height of the picture in the file, upright if the transform turns it. For the errors see `open`."""
+        picture = self.open(payload)
+        with contextlib.suppress(Exception):  # a broken EXIF turns nothing; see `turn_upright`
+            if self.is_upright and picture.getexif().get(ExifTags.Base.Orientation) in TURNED:
+                return picture.height, picture.width
+        return picture.size
+
+    def region(self, width: int, height: int) -> tuple[float, float, float, float] | None:
+        """Where what the network sees lies in a picture of this size: left, upper, right and lower edge in pixels.
+
+        It may reach beyond the picture. None if the transform does not say.
+        """
+        return 0, 0, width, height
 
     def too_large(self, given: str = "too many pixels") -> TooLarge:
         return TooLarge(f"{given}; this model takes {self.max_pixels:,} at most: send a smaller picture")

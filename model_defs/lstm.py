@@ -27,6 +27,9 @@ class WordSequenceTransform(PaddedTransform, NgramTransform):
     def encode_words(self, words: list[str]) -> Tensor:
         return torch.tensor([self.vocabulary.get(word, UNKNOWN_ID) for word in words[: self.max_words]] or [UNKNOWN_ID])
 
+    def covered(self, payload: bytes | str) -> list[list[int]]:
+        return [[index] for index in range(len(self.words(payload)))][: self.max_words]
+
     def collate(self, samples: list[Tensor]) -> tuple[Tensor, Tensor]:
         """-> token ids (B, longest), padded, and each text's length (B,)."""
         return padded(samples), torch.tensor([len(sample) for sample in samples])
@@ -51,8 +54,16 @@ class WordLSTM(nn.Module):
         self.head = nn.Linear(4 * hidden, num_classes)
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        vectors = self.dropout(self.embedding(token_ids))  # (B, words, dim)
-        lengths, index = lengths[:, None], torch.arange(token_ids.shape[1], device=token_ids.device)
+        return self.from_embedded(self.embed(token_ids, lengths), lengths)
+
+    def embed(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, words) -> (B, words, dim). Explanations begin after it."""
+        return self.embedding(token_ids)
+
+    def from_embedded(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        vectors = self.dropout(embedded)
+        lengths, index = lengths[:, None], torch.arange(vectors.shape[1], device=vectors.device)
         is_word = index < lengths  # (B, words)
         # Reverse each text within its own length. torch's packed sequences need the lengths on the CPU, which no export allows.
         reversed_index = torch.where(is_word, lengths - 1 - index, index)

@@ -166,10 +166,18 @@ class MLPClassifier(nn.Module):
         self.layers = nn.Sequential(*(layer for layers in hidden for layer in layers), nn.Linear(widths[-1], num_classes))
 
     def forward(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
+        return self.layers(self.embed(numbers, categories))
+
+    def embed(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
+        """-> (B, numbers + columns * dim). Explanations begin after it."""
         if categories is None:
-            return self.layers(numbers)
+            return numbers
         embedded = self.embedding(categories + self.starts).flatten(1)  # (B, columns, dim) -> (B, columns * dim)
-        return self.layers(torch.cat([numbers, embedded], dim=1))
+        return torch.cat([numbers, embedded], dim=1)
+
+    def from_embedded(self, embedded: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        return self.layers(embedded)
 
 
 class MLPRegressor(nn.Module):
@@ -196,4 +204,10 @@ class MLPRegressor(nn.Module):
         self.perceptron = MLPClassifier(1, numbers, categories, **(options or {}))
 
     def forward(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
-        return self.mean + self.deviation * self.perceptron(numbers, categories)
+        return self.from_embedded(self.embed(numbers, categories))
+
+    def embed(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
+        return self.perceptron.embed(numbers, categories)
+
+    def from_embedded(self, embedded: Tensor) -> Tensor:
+        return self.mean + self.deviation * self.perceptron.from_embedded(embedded)

@@ -6,6 +6,7 @@ today's torch.
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from model_defs.transform import Transform
 UNKNOWN, UNKNOWN_ID = "<unk>", 0  # the first token of every vocabulary
 # As in torchtext 0.18, data/utils.py, `basic_english`: punctuation becomes a token of its own, or a space, or nothing.
 SPACED = re.compile(r"(['.,()!?])")
+TOKEN = re.compile(r"<br />|(['.,()!?]|(?:(?!<br />)[^\s;:'.,()!?])+)")  # group 1 is a token, if that is done to the text
 SPACES = str.maketrans(";:", "  ")
 BYTE_ORDER_MARK = "\ufeff"  # some editors write it at the start of a file
 
@@ -24,6 +26,40 @@ def tokenize(text: str) -> list[str]:
     """Lower-case words and punctuation marks, the same as from torchtext's `get_tokenizer("basic_english")`."""
     text = text.lower().replace('"', "").replace("<br />", " ").translate(SPACES)
     return SPACED.sub(r" \1 ", text).split()
+
+
+class Word(NamedTuple):
+    """A word or a punctuation mark of a text.
+
+    Args:
+        token: as the model reads it.
+        text: as it was sent.
+        start, end: the place of its characters in the text as it was sent.
+    """
+
+    token: str
+    text: str
+    start: int
+    end: int
+
+
+def without_mark(payload: bytes | str) -> tuple[str, int]:
+    """The text without a byte order mark, and how many characters stand before it."""
+    text = payload if isinstance(payload, str) else bytes(payload).decode()
+    begin = int(text.startswith(BYTE_ORDER_MARK))
+    return text[begin:], begin
+
+
+def words_of(text: str) -> list[Word]:
+    """The tokens of `tokenize`, each with its place in the text."""
+    lowered = [(letter, place) for place, given in enumerate(text) for letter in given.lower() if letter != '"']
+    places = [place for _, place in lowered]
+    letters = "".join(letter for letter, _ in lowered)
+    if (whole := text.lower().replace('"', "")) and len(whole) == len(letters):
+        letters = whole  # a final sigma is written otherwise than one inside a word
+    found = [match.span(1) for match in TOKEN.finditer(letters) if match[1]]
+    spans = [(letters[start:end], places[start], places[end - 1] + 1) for start, end in found]
+    return [Word(token, text[start:end], start, end) for token, start, end in spans]
 
 
 def ngrams(tokens: list[str], most: int) -> list[str]:
@@ -89,6 +125,19 @@ class NgramTransform(Transform):
             raise WrongValue("the text is empty; send at least one word")
         return words
 
+    def words_at(self, payload: bytes | str) -> list[Word]:
+        """`words`, each with its place in the payload's text. Raises the errors of `__call__`."""
+        self.words(payload)
+        text, begin = without_mark(payload)
+        return [Word(word.token, word.text, begin + word.start, begin + word.end) for word in words_of(text)]
+
+    def covered(self, payload: bytes | str) -> list[list[int]]:
+        """For each token id of `__call__`: the indices of the words that it stands for."""
+        words = self.words(payload)
+        starts = [(start, size) for size in range(1, self.ngrams + 1) for start in range(len(words) - size + 1)]
+        known = [(start, size) for start, size in starts if " ".join(words[start : start + size]) in self.vocabulary]
+        return [[*range(start, start + size)] for start, size in known] or [[]]
+
     def encode_words(self, words: list[str]) -> Tensor:
         """Some of the words, or none -> (n,) int64 token ids, n at least 1. Explanations leave out words this way."""
         known = [self.vocabulary[ngram] for ngram in ngrams(words, self.ngrams) if ngram in self.vocabulary]
@@ -126,3 +175,11 @@ class BagOfWords(nn.Module):
 
     def forward(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
         return self.head(self.embedding(token_ids, offsets))
+
+    def embed(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        """One text's token ids -> (1, n, dim), for explanations."""
+        return nn.functional.embedding(token_ids, self.embedding.weight)[None]
+
+    def from_embedded(self, embedded: Tensor, offsets: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        return self.head(embedded.mean(1))

@@ -5,6 +5,7 @@ is built.
 """
 
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from model_defs.build import SpecError
 from model_defs.errors import WrongValue, first_line
 from model_defs.padding import PaddedTransform, padded
-from model_defs.text import decode_text
+from model_defs.text import Word, decode_text, without_mark
 
 PAD_TOKENS = ("[PAD]", "<pad>")  # BERT's and RoBERTa's name for it
 SMALL = {  # a BERT of 0.4 million weights, without the token embeddings
@@ -101,6 +102,23 @@ class SubwordTransform(PaddedTransform):
         text = decode_text(payload, self.max_chars)
         self.encode(text)
         return text.split()
+
+    def words_at(self, payload: bytes | str) -> list[Word]:
+        """`words`, each with its place in the payload's text. Raises the errors of `__call__`."""
+        self.words(payload)
+        text, begin = without_mark(payload)
+        matches = re.finditer(r"\S+", text)
+        return [Word(match[0], match[0], begin + match.start(), begin + match.end()) for match in matches]
+
+    def covered(self, payload: bytes | str) -> list[list[int]]:
+        """For each token id of `__call__`: the indices of the words that it is a part of; none for a special token."""
+        text = decode_text(payload, self.max_chars)
+        spans = [match.span() for match in re.finditer(r"\S+", text)]
+        offsets = self.tokenizer.encode(text).offsets
+        return [
+            [index for index, (start, end) in enumerate(spans) if first < end and last > start and last > first]
+            for first, last in offsets
+        ]
 
     def encode_words(self, words: list[str]) -> Tensor:
         """Some of the words, or none -> (n,) int64 token ids, n at least 1. Explanations leave out words this way."""
@@ -200,3 +218,11 @@ class TransformersClassifier(nn.Module):
 
     def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
         return self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]
+
+    def embed(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        """(B, tokens) -> (B, tokens, dim). Explanations begin after it."""
+        return self.network.get_input_embeddings()(token_ids)
+
+    def from_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        return self.network(inputs_embeds=embedded, attention_mask=mask, return_dict=False)[0]

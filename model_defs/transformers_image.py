@@ -47,6 +47,9 @@ class ProcessedImageTransform(ConvertedImageTransform):
     def outputs(self, network: Callable[[tuple[Tensor, ...]], Tensor], samples: list[Tensor]) -> list[Tensor]:
         return by_shape(network, samples, self.collate)
 
+    def region(self, width: int, height: int) -> None:
+        return None  # each processor of `transformers` crops in its own way
+
     def draw(self, sample: Tensor) -> np.ndarray:
         return sample.permute(1, 2, 0).numpy()
 

@@ -39,9 +39,12 @@ class ImageTransform(ImageFileTransform):
         """For the errors see `ImageFileTransform.upright`."""
         # Twice the final size keeps the filter's quality. Pillow's `thumbnail` uses the same factor.
         upright, _ = self.upright(payload, math.ceil(2 * self.size / self.crop_pct))
-        side = max(1, round(min(upright.size) * self.crop_pct))
-        left, top = (upright.width - side) // 2, (upright.height - side) // 2
-        return resize(upright, (left, top, left + side, top + side), (self.size, self.size))
+        return resize(upright, self.region(*upright.size), (self.size, self.size))
+
+    def region(self, width: int, height: int) -> tuple[int, int, int, int]:
+        side = max(1, round(min(width, height) * self.crop_pct))
+        left, top = (width - side) // 2, (height - side) // 2
+        return left, top, left + side, top + side
 
     def draw(self, sample: Tensor) -> np.ndarray:
         return sample.permute(1, 2, 0).squeeze(2).numpy()

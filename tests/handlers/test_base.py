@@ -352,7 +352,7 @@ def test_an_explanation_that_fails_does_not_harm_its_neighbours(pictures):
     def fail(*arguments):
         raise RuntimeError("no gradient")
 
-    pictures.attributions = fail
+    pictures.explain = fail
     assert codes(pictures.answer([row(grey(3)), row(grey(3), explain=True), row(b"", explain=True)])) == [200, 500, 400]
 
 

@@ -59,11 +59,6 @@ def test_a_caller_chooses_the_horizon(artifact):
     assert part["forecast"] == whole["forecast"][:2]
 
 
-def test_a_forecaster_refuses_explanations(artifact):
-    ((code, answer),) = answers(load(artifact, SECTION), {"inputs": KNOWN[0]}, explain=True)
-    assert code == 501 and "/predictions" in answer["message"]
-
-
 @pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
 def test_other_runtimes_give_the_same_forecasts(artifact, runtime):
     section = SECTION | {"runtime": runtime}

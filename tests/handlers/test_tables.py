@@ -64,7 +64,6 @@ def test_an_explanation_weighs_each_column(handler):
     weights = {entry["column"]: entry["weight"] for entry in answer["columns"]}
     assert code == 200 and list(weights) == ["age", "job"]
     assert weights["age"] != 0 and weights["job"] == 0  # it was unknown already
-    assert answers(handler("TableRegressor"), {"inputs": ROWS[0]}, explain=True)[0][0] == 501
 
 
 @pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])

@@ -134,11 +134,6 @@ def test_parameters_out_of_range_are_refused(detector, parameters, said):
     assert answer.code == 422 and said in json.loads(answer.body)["message"]
 
 
-def test_a_detector_gives_no_explanations(detector):
-    (answer,) = detector.answer([RawRequest({"body": PICTURES["0.jpg"]}, explain=True)]).answers
-    assert answer.code == 501
-
-
 def test_each_instance_has_a_mask_of_the_pictures_size(tmp_path):
     transform = LetterboxTransform(size=64)
     files = {"0.jpg": PICTURES["0.jpg"], "1.jpg": PICTURES["1.jpg"]}
