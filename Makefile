@@ -42,7 +42,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 # Which variables each target reads. Any other one on the command line is a mistake, and make says so.
 reads := setup:EXTRAS new:NAME,TASK import:NAME,FROM,LABELS,TRY,EXPECT,ARGS artifacts:MODEL train:MODEL,DATA,BASE,ARGS archive:MODEL,VERSION \
-  serve:MODEL,VERSION,ARGS stop:ARGS status:ARGS predict:MODEL,VERSION,ARGS explain:MODEL,VERSION,ARGS evaluate:MODEL,VERSION,ARGS describe:MODEL,VERSION,ARGS openapi:ARGS \
+  serve:MODEL,VERSION,ARGS stop:ARGS status:ARGS predict:MODEL,VERSION,ARGS explain:MODEL,VERSION,ARGS explain-check:MODEL,ARGS evaluate:MODEL,VERSION,ARGS describe:MODEL,VERSION,ARGS openapi:ARGS \
   register:MODEL,VERSION,ARGS unregister:MODEL,VERSION,ARGS promote:MODEL,VERSION,ARGS rollback:MODEL,ARGS scale:MODEL,VERSION,ARGS \
   verify:ARGS rotate-tokens:ARGS tune:MODEL,GOAL,ARGS bench:MODEL,ARGS bench-peers:MODEL,ARGS test:ARGS test-fast:ARGS test-slow:ARGS \
   test-all:ARGS test-torchtext:ARGS chaos:ARGS faults:ARGS soak:ARGS coverage:ARGS lint: fix: lock:EXTRAS clean: help: docs:
@@ -63,7 +63,7 @@ export DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup new import artifacts train archive serve stop status predict explain evaluate describe openapi register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new import artifacts train archive serve stop status predict explain explain-check evaluate describe openapi register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -f docs/targets.awk Makefile
@@ -101,8 +101,11 @@ status: $(VENV)/.train ## print the models, versions, workers and queues of the 
 predict: $(VENV)/.train ## send MODEL a sample; or a file: ARGS=file; or a text: ARGS="'a text'"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving predict $$model $(VERSION:%=--version %) $(ARGS); done
 
-explain: $(VENV)/.train ## show why MODEL answers a sample as it does; or a file: ARGS=file
+explain: $(VENV)/.train ## show why MODEL answers a sample as it does, and write the picture; or a file: ARGS="file --method occlusion --target cat"
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(VERSION:%=--version %) $(ARGS); done
+
+explain-check: artifacts $(VENV)/.train ## measure how faithful each method's explanations of MODEL are, on a part of its test set -> artifacts/<MODEL>/report/
+	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.explain_check $$model $(ARGS); done
 
 describe: $(VENV)/.train ## print what MODEL takes and gives, from its archive; needs no server; ARGS=--json
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving describe $$model $(VERSION:%=--version %) $(ARGS); done
