@@ -116,7 +116,7 @@ def methods_of(handler: Handler) -> list[str]:
 def subject_of(handler: Handler, payload: bytes, **parameters: Any) -> Subject | None:
     """What is explained of an input; None if there is nothing, such as a picture without objects."""
     row = RawRequest({"body": payload, **({"parameters": json.dumps(parameters)} if parameters else {})}, explain=True)
-    request = handler.parse(row)
+    request = handler.read(row)
     sample = handler.preprocess(request)
     (output,) = handler.inference([sample])
     try:

@@ -17,6 +17,23 @@ local function token()
   return line
 end
 
+-- Explanations have workers of their own, which TorchServe hosts as MODEL.explain. The file lists these models.
+local explained = os.getenv("DOOR_EXPLAINED")
+
+core.register_action("to_explainer", { "http-req" }, function(txn)
+  local model, rest = txn.sf:path():match("^/explanations/([^/]+)(.*)$")
+  local opened = io.open(explained)
+  if not opened then
+    return
+  end
+  for line in opened:lines() do
+    if line == model then
+      txn.http:req_set_path("/explanations/" .. model .. ".explain" .. rest)
+    end
+  end
+  opened:close()
+end)
+
 core.register_action("wait_for_torchserve", { "http-req" }, function(txn)
   local deadline = core.now().sec + patience
   repeat

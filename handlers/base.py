@@ -154,11 +154,7 @@ class Handler:
         return Refusal(501, f"{type(self).__name__} gives no explanations; send this to /predictions")
 
     def answer(self, rows: list[RawRequest], explainer: str = "") -> Answered:
-        """One Answer per row, whatever the rows contain.
-
-        Args:
-            explainer: the name of the workers that explain; their callers are sent there. "": these workers explain, too.
-        """
+        """One Answer per row, whatever the rows contain. `explainer`: where callers get explanations; "" for here."""
         is_sent_on = [bool(explainer) and row.explain and not row.protocol for row in rows]
         if any(is_sent_on):
             predicted = self.answer([row for row, is_elsewhere in zip(rows, is_sent_on, strict=True) if not is_elsewhere])

@@ -18,6 +18,7 @@ BATCHES = "Batches"  # a counter per size: serving/metrics.py makes a histogram 
 VERSION = "0.12.0"  # of TorchServe, whose private function for reading a socket is known and replaced
 SHARE = 0.8  # of responseTimeout that a batch may take. After responseTimeout, TorchServe kills the worker.
 MOST_DIGITS = 12  # of a length in bytes
+NICE = 19  # of workers that explain: predictions get the cores first
 LAST_WORDS = 0.2  # seconds until a worker ends, for its last answers to leave
 
 
@@ -28,7 +29,7 @@ class Service:
         """Load the handler that the recipe names, and check its answers to the artifact's samples. TorchServe calls it once."""
         from handlers import base, log
         from handlers.request import RawRequest
-        from model_defs.bundle_format import MAX_BODY_BYTES, MAX_BODY_VARIABLE
+        from model_defs.bundle_format import EXPLAINER, EXPLAINERS_VARIABLE, MAX_BODY_BYTES, MAX_BODY_VARIABLE
 
         log.one_line_each()
         log.leave_out_inputs()
@@ -40,6 +41,10 @@ class Service:
         self.max_bytes = int(os.environ.get(MAX_BODY_VARIABLE, MAX_BODY_BYTES))
         self.add_metrics(context)
         self.is_ending = False
+        is_explainer = context.model_name.endswith(EXPLAINER)
+        has_explainer = not is_explainer and os.environ.get(EXPLAINERS_VARIABLE) == "true"
+        version = context.manifest["model"].get("modelVersion")
+        self.explainer = f"{context.model_name}{EXPLAINER}/{version}" if has_explainer else ""
         properties, recipe = context.system_properties, context.model_yaml_config
         gpu = properties.get("gpu_id")
         device = "cpu" if gpu is None else f"cuda:{gpu}"
@@ -47,6 +52,10 @@ class Service:
             seconds = SHARE * recipe["responseTimeout"]
             self.handler = base.load(properties["model_dir"], recipe["handler"], device, recipe["minWorkers"], seconds)
             self.handler.warm_up(properties["batch_size"])
+            if self.handler.ExplanationParameters is None:
+                self.explainer = ""
+            if is_explainer:
+                os.nice(NICE)
         except Exception:
             logging.exception("this worker cannot start")  # TorchServe itself only says "Unknown exception"
             raise
@@ -73,7 +82,7 @@ class Service:
             context.set_response_content_type(0, "application/json")
             return [self.handler.description()]
         rows = [self.raw(fields, index, context) for index, fields in enumerate(data)]
-        answered = self.handler.answer(rows)
+        answered = self.handler.answer(rows, self.explainer)
         for index, answer in enumerate(answered.answers):
             # Only the standard phrase: a line break in it ends the worker, and TorchServe counts characters but sends bytes.
             context.set_response_status(answer.code, HTTPStatus(answer.code).phrase, index)

@@ -118,6 +118,7 @@ class ImageSegmenter(Handler):
         head = {"label": self.labels[target], "score": served, "target": self.labels[target]}
         return PictureSubject(self, sample, request, score, head, served)
 
+
 class LabelSegmenter(ImageSegmenter):
     """The same for a network without a background: each pixel has one of the labels."""
 

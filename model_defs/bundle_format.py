@@ -35,6 +35,11 @@ VERSION = re.compile(r"(\d+(?:\.\d+)*)([-.]?[A-Za-z][A-Za-z0-9.]*)?(\+[A-Za-z0-9
 # what its max_request_size is; without it they take config.properties' own.
 MAX_BODY_BYTES, MAX_BODY_VARIABLE = 10 << 20, "BUNDLE_MAX_REQUEST_SIZE"
 
+# A model's explanations have workers of their own, under the model's name with this ending. No model's name has a dot. The server
+# tells its workers, in the variable, whether they leave explanations to those.
+EXPLAINER, EXPLAINERS_VARIABLE = ".explain", "BUNDLE_EXPLANATION_WORKERS"
+EXPLAINS = "handlers/explain/subject.py"  # an archive that has this file gives explanations
+
 TOLERANCE = 1e-3  # how far a number may lie from the one that training recorded, unless the recipe says otherwise
 
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from model_defs.command import reported
-from serving import commands, config, describe, evaluate_protocols, openapi
+from serving import commands, config, describe, evaluate_protocols, explanation, openapi
 from serving.state import FOLDER, StateDir
 
 
@@ -71,12 +71,10 @@ def parser() -> argparse.ArgumentParser:
     described, written = subparsers.choices["describe"], subparsers.choices["openapi"]
     described.add_argument("--json", action="store_true", help="print the whole description, as the archive has it")
     written.add_argument("--output", type=Path, default=Path("openapi.json"), help="the file to write (default: %(default)s)")
-    for name, api, help in (
-        ("predict", "predictions", "send one input, print the answer"),
-        ("explain", "explanations", "send one input, print why it is answered so"),
-    ):
-        predict = with_artifacts(model_command(name, commands.predict, api=api, help=help))
-        predict.add_argument("input", nargs="?", help="a file, or a text; a sample of the artifact, if left out")
+    explain = model_command("explain", explanation.explain)
+    explanation.add_arguments(explain)
+    for asking in (model_command("predict", commands.predict), explain):
+        with_artifacts(asking).add_argument("input", nargs="?", help="a file, or a text; a sample of the artifact, if left out")
     evaluate = with_artifacts(model_command("evaluate", commands.evaluate))
     evaluate.add_argument("--clients", type=int, default=8, help="that send at once (default: %(default)s)")
     evaluate.add_argument(

@@ -11,6 +11,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
+from model_defs.bundle_format import EXPLAINER
 from serving import retry
 from serving.errors import ServerError, Unreachable
 from serving.state import Running, StateDir
@@ -128,7 +129,15 @@ class Client:
         """TorchServe's description of each version of each model: workers, queue, batch size and more."""
         return [version for name in self.names() for version in self.describe(name)]
 
+    def everything(self) -> list[dict[str, Any]]:
+        """`models`, and also the entries whose workers explain them."""
+        return [version for name in self.entries() for version in self.describe(name)]
+
     def names(self) -> Iterator[str]:
+        return (name for name in self.entries() if not name.endswith(EXPLAINER))
+
+    def entries(self) -> Iterator[str]:
+        """The names under which TorchServe hosts something."""
         token = ""
         while token is not None:
             page = self.manage("GET", "/models", limit=100, **({"next_page_token": token} if token else {}))
@@ -139,18 +148,21 @@ class Client:
         """TorchServe's description of all versions, of one, or with "" of the default one."""
         return self.manage("GET", f"/models/{model}/{version}".rstrip("/"))
 
-    def register(self, model: str, version: str, log: Path | None = None) -> None:
+    def register(self, model: str, version: str, log: Path | None = None, ending: str = "") -> None:
         """Register `<model>-<version>.mar` of the model store, and return when all workers of its recipe are ready.
 
         Args:
             log: the workers' log, to find the reason if a worker cannot start.
+            ending: of the name under which it is hosted. With `EXPLAINER` it gets one worker.
 
         Raises:
             ServerError: no such archive, or a worker cannot start. Then the model is not registered.
         """
+        archive, model = f"{model}-{version}.mar", model + ending
         check = watch(log, model, version)
         # Asynchronous: otherwise TorchServe waits in a thread that serves connections, and other callers wait with it.
-        self.manage("POST", "/models", url=f"{model}-{version}.mar", synchronous="false")
+        named = {"model_name": model} if ending else {}
+        self.manage("POST", "/models", url=archive, synchronous="false", **named)
         try:
             self.wait_ready(model, version, check=check)
         except ServerError:

@@ -1,4 +1,4 @@
-"""The commands of `python -m serving`, each a function of the same name. `explain` is `predict` with another API.
+"""The commands of `python -m serving`, each a function of the same name. `explain` has a module of its own.
 
 Each takes the state directory and the parsed arguments, and returns the exit status; None is 0. Its docstring is its help text.
 """
@@ -27,7 +27,7 @@ from serving.state import HEADERS, StateDir
 from serving.verify import archives_of
 from serving.verify import verify as verify_archive
 
-TEXT = TYPES[".txt"]
+TEXT, JSON = TYPES[".txt"], TYPES[".json"]
 SHOWN = 300  # characters of an answer
 WIDE = 160  # columns of a table that goes into a file
 PROBING = 10  # seconds for an answer, to find out whether a model is ready
@@ -236,15 +236,18 @@ def show(table: Table) -> None:
 
 def predict(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """send one input: a file, a text, or by default a sample of the artifact"""
+    return send(home, arguments.model, *chosen_input(arguments), version=arguments.version)
+
+
+def chosen_input(arguments: argparse.Namespace) -> tuple[Path | str, str]:
+    """The input that a command names, a file or a text, or a sample of the artifact; and its content type."""
     if arguments.input is None:
-        given = sample(arguments.artifacts, arguments.model)
-    elif os.path.isfile(arguments.input):  # Path.is_file() raises if a text is longer than a file name may be
-        given = Path(arguments.input), TYPES.get(Path(arguments.input).suffix, BYTES)
-    elif re.search(r"\.\w{2,4}$", arguments.input) and " " not in arguments.input:
+        return sample(arguments.artifacts, arguments.model)
+    if os.path.isfile(arguments.input):  # Path.is_file() raises if a text is longer than a file name may be
+        return Path(arguments.input), TYPES.get(Path(arguments.input).suffix, BYTES)
+    if re.search(r"\.\w{2,4}$", arguments.input) and " " not in arguments.input:
         raise ServerError(f"{arguments.input}: no such file")
-    else:
-        given = arguments.input, TEXT
-    return send(home, arguments.model, *given, version=arguments.version, api=arguments.api)
+    return arguments.input, TEXT
 
 
 def sample(artifacts: Path, model: str) -> tuple[Path, str]:
@@ -257,9 +260,7 @@ def sample(artifacts: Path, model: str) -> tuple[Path, str]:
     return file, TYPES.get(file.suffix, BYTES)
 
 
-def send(
-    home: StateDir, model: str, given: Path | str, content_type: str, version: str | None = None, api: str = "predictions"
-) -> int | None:
+def send(home: StateDir, model: str, given: Path | str, content_type: str, version: str | None = None) -> int | None:
     """Send a file or a text; print the curl command that does the same, and the answer. Returns 1 if it was refused."""
     client = Client.of(home)
     body = given.read_bytes() if isinstance(given, Path) else given.encode()
@@ -268,10 +269,10 @@ def send(
     certificate = f"--cacert {shlex.quote(str(from_here(home.certificate)))} " if client.server.certificate else ""
     header = shlex.quote(f"@{from_here(home.header('inference'))}")
     token = f"-H {header} " if client.keys else ""
-    url = client.url(model, version, api)
+    url = client.url(model, version)
     proxy = "--noproxy '*' " if requests.utils.get_environ_proxies(url) else ""  # curl would ask it for this machine's own server
     print(f"$ curl {proxy}{certificate}{token}{type_header}{data} {url}")
-    answer = client.predict(model, body, content_type, version, api)
+    answer = client.predict(model, body, content_type, version)
     print(answer.text if len(answer.text) <= SHOWN or not sys.stdout.isatty() else f"{answer.text[:SHOWN]} ...")
     return None if answer.status_code == requests.codes.ok else 1
 

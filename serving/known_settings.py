@@ -8,11 +8,13 @@ import re
 
 from serving.errors import ServerError
 
-OWN = {"fork_workers": "true", "monitor_address": "http://127.0.0.1:8083"}  # the bundle's own, and what holds without them
+OWN = {  # the bundle's own, and what holds without them
+    "fork_workers": "true", "explanation_workers": "true", "monitor_address": "http://127.0.0.1:8083",
+}  # fmt: skip
 FLAGS = {
     "async_logging", "cpu_launcher_enable", "debug", "decode_input_request", "disable_system_metrics",
     "disable_token_authorization", "enable_envvars_config", "enable_grpc_ssl", "enable_metrics_api", "enable_model_api",
-    "fork_workers", "install_py_dep_per_model", "ipex_enable", "ipex_gpu_enable", "limit_max_image_pixels",
+    "explanation_workers", "fork_workers", "install_py_dep_per_model", "ipex_enable", "ipex_gpu_enable", "limit_max_image_pixels",
     "model_metrics_auto_detect", "prefer_direct_buffer", "use_env_allowed_urls", "use_native_io",
 }  # fmt: skip
 COUNTS = {  # whole numbers; 0 leaves the choice to TorchServe

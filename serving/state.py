@@ -3,6 +3,7 @@
 server.json           which process the server is, and where it listens
 key_file.json         TorchServe's tokens
 *.header              one token each, in the form that curl's `-H @file` reads
+explained.list        the models whose explanations have workers of their own, one per line, for a proxy
 proxy.token           what a proxy sends to TorchServe; exists while all models are ready
 certificate.pem       the server's certificate, if it speaks TLS
 config.properties     the settings that the server was started with
@@ -44,6 +45,7 @@ class Running(msgspec.Struct):
         certificate: a copy of the server's certificate, if it speaks TLS.
         is_stopping: the server refuses new requests.
         monitor: the URL at which its monitor listens (serving/monitor.py).
+        has_explainers: explanations have workers of their own.
     """
 
     pid: int
@@ -56,6 +58,7 @@ class Running(msgspec.Struct):
     certificate: str = ""
     is_stopping: bool = False
     monitor: str = ""
+    has_explainers: bool = False
 
 
 class RegisteredModel(msgspec.Struct):
@@ -83,6 +86,7 @@ class StateDir:
             self.folder / name for name in ("server.json", "key_file.json", "registered.json")
         )
         self.certificate, self.proxy = self.folder / "certificate.pem", self.folder / "proxy.token"
+        self.explained = self.folder / "explained.list"
         self.logs = self.folder / "logs"
         self.workers_log = self.logs / "workers.log"
 

@@ -102,7 +102,7 @@ def pytest_configure(config):
 
 def settings_for(store: Path) -> list[str]:
     """The settings of a server for tests: free ports, this store, and workers that start as the command line says."""
-    return [*free_ports(), f"model_store={store}", *STARTING]
+    return [*free_ports(), f"model_store={store}", "explanation_workers=false", *STARTING]
 
 
 def trained(overrides: dict[str, list[str]], folder: Path) -> Path:

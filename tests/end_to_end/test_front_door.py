@@ -78,6 +78,7 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
         "DOOR_TOKEN": str(home.proxy),
         "TORCHSERVE": netloc(settings, "inference_address"),
         "MONITOR": netloc(settings, "monitor_address"),
+        "DOOR_EXPLAINED": str(home.explained),
     }
     there = Door(port, certificate, home, settings, folder / "haproxy.log")
     with there.log.open("wb") as log:
@@ -102,6 +103,16 @@ def test_callers_with_a_key_are_answered(door):
         assert door.ask(key=key).json() == [{"label": "hello", "score": 0.5}]
     assert door.ask("/predictions/echo/1.0", method="PUT").status_code == 200
     assert door.ask("/ping", method="GET", body=b"").json() == {"status": "Healthy"}
+
+
+def test_explanations_go_to_the_workers_that_explain(door):
+    assert door.ask("/explanations/echo").status_code == 200  # the echo has none
+    door.home.explained.write_text("other\necho\n")
+    try:
+        answer = door.ask("/explanations/echo/1.0")
+    finally:
+        door.home.explained.unlink()
+    assert answer.status_code == 404 and "echo.explain" in answer.json()["message"]
 
 
 def test_parameters_in_the_url_are_refused_and_not_dropped(door):
