@@ -22,8 +22,8 @@ from archive.recipe_schema import ENTRY, schema
 from handlers import base, description, runtimes
 from handlers.base import Handler
 from handlers.settings import Settings
-from model_defs.artifact import BACKGROUNDS, CALIBRATION, REPORT, TEST, Artifact, write_calibration
-from model_defs.build import class_paths
+from model_defs.artifact import BACKGROUNDS, CALIBRATION, REPORT, TEST, Artifact
+from model_defs.build import class_paths, find_class
 from model_defs.bundle_format import MANIFEST, MODEL, MODEL_NAME, RECIPE, SCHEMA, SUMS, VERSION, read_sums
 from model_defs.imports import PROJECT, modules
 
@@ -112,9 +112,10 @@ def stage(artifact: Artifact, settings: Settings, staged: Path) -> None:
     # copyfile does not copy the times: the archiver cannot zip a file dated before 1980, and some images and stores have such.
     left_out = shutil.ignore_patterns(TEST, CALIBRATION, REPORT)
     shutil.copytree(artifact.folder, staged, ignore=left_out, copy_function=shutil.copyfile)
-    inputs = artifact.backgrounds()
-    if inputs:
-        write_calibration(staged / BACKGROUNDS, [(str(index), payload) for index, payload in enumerate(inputs)])
+    if find_class(settings.class_path, base.PACKAGE).takes_backgrounds:
+        (staged / BACKGROUNDS).mkdir()
+        for name, payload in artifact.backgrounds().items():
+            (staged / BACKGROUNDS / name).write_bytes(payload)
     code = needed(artifact, settings)
     for module, file in code.items():
         if module != f"handlers.{ENTRY}":

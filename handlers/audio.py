@@ -5,12 +5,11 @@ from typing import Annotated
 from msgspec import Meta
 from torch import Tensor
 
-from handlers.classifier import Classifier, ClassifierParameters
-from handlers.predictions import Label, Timeline
 from handlers.classifier import TARGET, Classifier, ClassifierParameters
 from handlers.explain.methods import FORWARDS, GRADIENTS, LAYERS, METHODS
 from handlers.explain.parameters import parameters
 from handlers.explain.sounds import BASELINES, SoundSubject
+from handlers.predictions import Label, Timeline
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.errors import WrongValue
@@ -32,6 +31,7 @@ class AudioClassifier(Classifier):
     Prediction = list[Label] | Timeline
     ExplanationParameters = parameters("AudioClassifier", [*GRADIENTS, *LAYERS, *FORWARDS], METHODS, BASELINES, TARGET)
     explains = SoundSubject
+    takes_backgrounds = True
 
     def preprocess(self, request: Request) -> Tensor:
         """

@@ -83,6 +83,7 @@ class Handler:
     Parameters: type[msgspec.Struct]
     Prediction: Any = Any  # the type of an answer, for the description
     ExplanationParameters: type[msgspec.Struct] | None = None  # None: it gives no explanations
+    takes_backgrounds = False  # whether a method of explanation needs training inputs in the archive
 
     def __init__(
         self, artifact: Artifact, settings: Settings, device: str = "cpu", workers: int = 1, seconds: float | None = None

@@ -7,9 +7,9 @@ from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
-from handlers.predictions import Label
 from handlers.explain.parameters import class_id
 from handlers.explain.subject import Subject, probability
+from handlers.predictions import Label
 from handlers.request import Request
 from model_defs import postprocess
 

@@ -7,11 +7,11 @@ from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
-from handlers.predictions import Forecast
 from handlers.explain.methods import FORWARDS, METHODS
 from handlers.explain.parameters import parameters
 from handlers.explain.series import BASELINES, SeriesSubject, step_of
 from handlers.explain.subject import Subject
+from handlers.predictions import Forecast
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.errors import WrongValue

@@ -4,13 +4,12 @@ import msgspec
 from torch import Tensor
 
 from handlers.base import Handler
-from handlers.classifier import Classifier
-from handlers.predictions import Value
 from handlers.classifier import TARGET, Classifier
 from handlers.explain.methods import FORWARDS, GRADIENTS, METHODS
 from handlers.explain.parameters import parameters
 from handlers.explain.subject import Subject
 from handlers.explain.tables import BASELINES, RowSubject
+from handlers.predictions import Value
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.table import TableRow
@@ -31,6 +30,7 @@ class TableClassifier(Classifier):
 
     ExplanationParameters = parameters("TableClassifier", [*GRADIENTS, *FORWARDS], METHODS, BASELINES, TARGET)
     explains = RowSubject
+    takes_backgrounds = True
 
 
 class RegressorParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,6 +43,7 @@ class TableRegressor(Handler):
     accepts = ROW
     Parameters = RegressorParameters
     Prediction = Value
+    takes_backgrounds = True
     ExplanationParameters = parameters("TableRegressor", [*GRADIENTS, *FORWARDS], METHODS, BASELINES, "")
 
     def postprocess(self, output: Tensor, sample: TableRow, request: Request) -> dict[str, float]:

@@ -7,14 +7,13 @@ from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
-from handlers.classifier import Classifier
-from handlers.predictions import Detection, Segment
 from handlers.classifier import TARGET, Classifier
 from handlers.explain.detection import DRise, alike
 from handlers.explain.methods import FORWARDS, GRADIENTS, LAYERS, METHODS
 from handlers.explain.parameters import class_id, parameters
 from handlers.explain.pictures import BASELINES, FoundObject, PictureSubject, chosen_object, label_area
 from handlers.explain.subject import Subject
+from handlers.predictions import Detection, Segment
 from handlers.request import Kind, Request
 from model_defs import postprocess
 from model_defs.vision import ImageSample
@@ -29,6 +28,7 @@ class ImageClassifier(Classifier):
 
     ExplanationParameters = parameters("ImageClassifier", [*GRADIENTS, *LAYERS, *FORWARDS], METHODS, BASELINES, TARGET)
     explains = PictureSubject
+    takes_backgrounds = True
 
 
 OBJECT_METHODS = {"d_rise": DRise(), **{name: METHODS[name] for name in FORWARDS}}
@@ -96,6 +96,8 @@ class ImageSegmenter(Handler):
     accepts = PICTURE
     Parameters = SegmenterParameters
     Prediction = list[Segment]
+    background_classes = 1  # before the labels' classes
+    takes_backgrounds = True
     ExplanationParameters = parameters(
         "ImageSegmenter",
         [*GRADIENTS, *LAYERS, *FORWARDS],
@@ -111,9 +113,10 @@ class ImageSegmenter(Handler):
         """A label's mean probability over its area; the answer begins with its `{"label", "score"}`."""
         postprocess.check_finite(output)
         height, width = sample.pixels.shape[1:]
-        sizes = output[:, :height, :width].argmax(0).flatten().bincount(minlength=1 + len(self.labels))[1:]
+        before = self.background_classes
+        sizes = output[:, :height, :width].argmax(0).flatten().bincount(minlength=before + len(self.labels))[before:]
         target = class_id(request.parameters.target, self.labels, int(sizes.argmax()))
-        score = label_area(1 + target, output, (height, width))
+        score = label_area(before + target, output, (height, width))
         served = float(score(output[None]))
         head = {"label": self.labels[target], "score": served, "target": self.labels[target]}
         return PictureSubject(self, sample, request, score, head, served)
@@ -121,6 +124,8 @@ class ImageSegmenter(Handler):
 
 class LabelSegmenter(ImageSegmenter):
     """The same for a network without a background: each pixel has one of the labels."""
+
+    background_classes = 0
 
     def postprocess(self, output: Tensor, sample: ImageSample, request: Request) -> list[dict]:
         return postprocess.label_masks(output, sample, self.labels, request.parameters.threshold)

@@ -32,7 +32,7 @@ from model_defs.imports import distributions, imports, modules, third_party
 from model_defs.transform import Transform
 
 TEST, CALIBRATION, REPORT = "test.zip", "calibration.zip", "report"  # not archived
-BACKGROUNDS = "backgrounds.zip"  # only in the archive: a few inputs of calibration.zip
+BACKGROUNDS = "backgrounds"  # a folder that only the archive has: a few inputs of calibration.zip
 MOST_BACKGROUNDS, MOST_BACKGROUND_BYTES = 8, 64 << 10  # how many, and how large each may be
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
 RECORDED_IF_USED = ("torchtext",)
@@ -152,14 +152,17 @@ class Artifact(msgspec.Struct):
             samples = msgspec.json.decode(file.read(EXPECTED), type=list[Sample])
             return [(sample, file.read(sample.file)) for sample in samples]
 
-    def backgrounds(self) -> list[bytes]:
-        """A few small training inputs, for explanations that compare with an average input; none if there is no such file."""
-        for name in (BACKGROUNDS, CALIBRATION):
-            if (self.folder / name).exists():
-                with zipfile.ZipFile(self.folder / name) as file:
-                    small = [entry for entry in file.infolist() if entry.file_size <= MOST_BACKGROUND_BYTES]
-                    return [file.read(entry) for entry in small[:: max(1, len(small) // MOST_BACKGROUNDS)][:MOST_BACKGROUNDS]]
-        return []
+    def backgrounds(self) -> dict[str, bytes]:
+        """A few small training inputs by their names, for explanations that compare with an average input; perhaps none."""
+        folder, file = self.folder / BACKGROUNDS, self.folder / CALIBRATION
+        if folder.exists():
+            return {each.name: each.read_bytes() for each in sorted(folder.iterdir())}
+        if not file.exists():
+            return {}
+        with zipfile.ZipFile(file) as inputs:
+            small = [entry for entry in inputs.infolist() if entry.file_size <= MOST_BACKGROUND_BYTES]
+            chosen = small[:: max(1, len(small) // MOST_BACKGROUNDS)][:MOST_BACKGROUNDS]
+            return {entry.filename: inputs.read(entry) for entry in chosen}
 
     def calibration(self) -> list[bytes]:
         """Some training inputs. For the error see `test_set`."""

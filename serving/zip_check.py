@@ -30,7 +30,7 @@ NAMES = re.compile(
     |[\w-]+\.(py|ya?ml)                                      # the entry and the recipe; manifest.py checks that it is these
     |[\w-]+(\.[\w-]+)*\.(json|txt)                           # model.json, bom.cdx.json, what the transform learned ...
     |weights\.safetensors|network\.(onnx|xml|param|bin)
-    |samples/[\w-]+\.(txt|json
+    |(samples|backgrounds)/[\w-]+\.(txt|json
         |apng|avif|bmp|dds|gif|icns|ico|j2k|jfif|jp2|jpe?g?|p[bgpn]m|pcx|png|psd|qoi|tga|tiff?|webp
         |aiff?|au|caf|flac|mp3|og[ga]|opus|rf64|w64|wav)""",
     re.VERBOSE | re.ASCII,

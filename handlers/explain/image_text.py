@@ -16,7 +16,7 @@ from model_defs.image_text import PARTS, ImageTextSample
 from model_defs.json_input import from_base64
 from model_defs.vision import GREY
 
-CELLS = 6  # of the picture's grid, along each axis
+CELLS = 4  # of the picture's grid, along each axis
 BASELINES = ("without",)  # grey regions, words left out
 
 

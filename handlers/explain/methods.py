@@ -53,4 +53,4 @@ def instead(name: str, usual: Sequence[str], options: Options) -> str:
     """What to do after a method failed."""
     if options.steps:
         return "take more steps, or leave them out"
-    return f"take {usual[-1]}" if name != usual[-1] else "take kernel_shap"
+    return f"take {usual[-1]}" if name != usual[-1] else "take feature_ablation"

@@ -26,7 +26,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 class PictureSubject(Subject):
     """A label of a picture."""
 
-    usual: ClassVar[tuple[str, ...]] = ("deep_lift", "integrated_gradients")
+    usual: ClassVar[tuple[str, ...]] = ("deep_lift", "integrated_gradients", "occlusion")
 
     def inputs(self) -> Tensor:
         """(1, C, H, W) float, in 0..255: what the network sees, its frame included."""
@@ -53,13 +53,14 @@ class PictureSubject(Subject):
     def masked(self, shape: tuple[int, int]) -> Parts:
         """The picture under masks of this shape, which are stretched over it. Where a mask is 0, the baseline is seen."""
         inputs, seen = self.inputs(), self.seen()
-        baseline, network = self.baseline(inputs), Scored(Rest(self.eager), self.score)
+        baseline, kind = self.baseline(inputs), self.transform.collate([self.sample])[0].dtype
 
         def score(masks: Tensor) -> Tensor:
             stretched = interpolate(masks[:, None], seen, mode="nearest").to(inputs.device)
             whole = torch.ones(len(masks), 1, *inputs.shape[-2:], device=inputs.device)
             whole[..., : seen[0], : seen[1]] = stretched
-            return network(baseline + whole * (inputs - baseline)).float().cpu()
+            masked = baseline + whole * (inputs - baseline)
+            return self.score(self.network((masked.to(kind) if self.is_in_a_file else masked,))).float().cpu()
 
         return Parts(in_runs(score, PER_RUN), shape)
 

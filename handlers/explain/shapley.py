@@ -78,7 +78,7 @@ class KernelShap(Method):
 
 def default_samples(parts: int) -> int:
     """As many subsets as a stable fit needs, and the two ends."""
-    return 2 + max(32, 2 * parts)
+    return 2 + max(32, 8 * parts)
 
 
 class LinearFit:

@@ -24,7 +24,7 @@ BASELINES = ("silence",)
 class SoundSubject(Subject):
     """A label of a sound. The map has low pitch at the bottom and spans what the network hears."""
 
-    usual: ClassVar[tuple[str, ...]] = ("deep_lift", "integrated_gradients")
+    usual: ClassVar[tuple[str, ...]] = ("deep_lift", "integrated_gradients", "occlusion")
 
     def windows(self, sample: Tensor) -> Tensor:
         """(windows, ...) of a sample: the network's input for each window."""

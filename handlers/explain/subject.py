@@ -1,5 +1,6 @@
 """What is explained: one target of one sample. A subclass per kind of input says how the sample is taken apart."""
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,8 @@ from handlers.explain import parameters
 from handlers.explain.method import Found, Method, Unsuitable, rounded
 from handlers.explain.methods import METHODS, chosen
 from handlers.explain.views import Dense, Parts
+from model_defs.build import find_class
+from model_defs.file_network import FileNetwork
 
 
 class Subject:
@@ -82,14 +85,23 @@ class Subject:
         needs = self.methods[name].needs
         if needs == "forwards":
             return self.parts()
+        if self.is_in_a_file:
+            raise Unsuitable("its network is in a file that torch does not run, so it has no gradients")
         dense = self.dense()
         if needs == "background" and not len(dense.backgrounds):
             raise Unsuitable("the archive has no training inputs for it as backgrounds")
         return dense
 
     def network(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """What `Transform.outputs` calls."""
+        """What `Transform.outputs` calls: the eager network, or the runtime of a network that torch does not have."""
+        if self.is_in_a_file:
+            return self.handler.runtime(inputs)
         return self.eager(*(tensor.to(self.handler.device) for tensor in inputs))
+
+    @cached_property
+    def is_in_a_file(self) -> bool:
+        """Whether the network is one that torch cannot run: it has no gradients, but it can be asked."""
+        return issubclass(find_class(self.handler.artifact.network["class_path"]), FileNetwork)
 
     def outputs(self, samples: list) -> list[Tensor]:
         """Each sample's output by the eager network, with an axis for its windows in front."""
@@ -102,7 +114,7 @@ class Subject:
 
     def background_samples(self) -> list:
         """Some training inputs as samples."""
-        return [self.transform(payload) for payload in self.handler.artifact.backgrounds()]
+        return [self.transform(payload) for payload in self.handler.artifact.backgrounds().values()]
 
     def baseline_name(self, usual: str) -> str:
         return self.parameters.baseline or usual

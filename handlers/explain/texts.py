@@ -19,7 +19,7 @@ BASELINES = ("without", "zero")  # words left out; for methods with gradients, e
 class TextSubject(Subject):
     """A label of a text."""
 
-    usual: ClassVar[tuple[str, ...]] = ("kernel_shap", "shapley_values")
+    usual: ClassVar[tuple[str, ...]] = ("integrated_gradients", "shapley_values")
 
     def words(self) -> list[Word]:
         """

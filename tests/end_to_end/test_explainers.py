@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ LONG = {"parameters": json.dumps({"method": "shapley_values", "samples": 300})} 
 @pytest.fixture(scope="module")
 def explained(artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("explainers")
-    build(artifacts / "digits", "archive/recipes/digits.yaml", folder / "store")
+    build(artifacts / "digits", Path("archive/recipes/digits.yaml"), folder / "store")
     home = StateDir(folder / ".torchserve")
     server.start(home, overrides=[*settings_for(folder / "store"), "explanation_workers=true"])
     try:
