@@ -39,19 +39,25 @@ def process_of(home: StateDir) -> psutil.Process:
     return only
 
 
-@pytest.fixture
-def hosted(home):
-    """The server of this folder's tests, which should host the echo."""
-    registry = Registry(home)
-    registry.host("echo", "1.0")
-    wait_for(lambda: is_ready(home))
-    yield home
+def forget(home: StateDir) -> None:
+    """Let nothing be expected of the server, whatever it hosts."""
     for model in home.registered():
         home.remember(model, None)
 
 
+@pytest.fixture
+def hosted(home):
+    """The server of this folder's tests, which should host the echo."""
+    forget(home)
+    registry = Registry(home)
+    registry.host("echo", "1.0")
+    wait_for(lambda: is_ready(home))
+    yield home
+    forget(home)
+
+
 def test_a_server_that_hosts_nothing_is_alive_and_not_ready(home):
-    assert not home.registered()
+    forget(home)
     answer = ask(home)
     assert answer.status_code == 503 and answer.json() == {"ready": False, "faults": ["no model is hosted"]}
     assert ask(home, "/v2/health/live").json() == {"live": True}
