@@ -46,7 +46,7 @@ def test_stopping_leaves_no_process_and_no_file_that_blocks_the_next_start(own):
     home, settings = own
     running = server.start(home, overrides=settings)
     Client.of(home).register("echo", "1.0")
-    assert len(processes_of(running.temporary)) == 4  # Java, the fork server, its client and the worker
+    assert len(processes_of(running.temporary)) == 5  # Java, the fork server, its client, the worker, the monitor
     assert server.stop(home) is True
     assert processes_of(running.temporary) == [] and not Path(running.temporary).exists()
     assert home.running() is None and not home.keys_file.exists()
