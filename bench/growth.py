@@ -134,7 +134,8 @@ def many_models(folder: Path, show: Callable[[str], None]) -> Iterator[tuple[str
         build.build(ARTIFACTS / "intents", recipe, store, f"1.{index}")
     for is_forked in (True, False):
         state = StateDir(folder / f".many-{is_forked}")
-        with servers.bundle(store, state.folder, [], [f"fork_workers={str(is_forked).lower()}"]) as server:
+        changes = [f"fork_workers={str(is_forked).lower()}", "explanation_workers=false"]
+        with servers.bundle(store, state.folder, [], changes) as server:
             registry, hosted = Registry(state), 0
             for count in MODELS if is_forked else MODELS_ALONE:
                 kind = f"{count} {'forked' if is_forked else 'alone'}"
