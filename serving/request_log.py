@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,16 +104,23 @@ class RequestLog:
 
     def count(self, match: re.Match[bytes], registered: Mapping[str, RegisteredModel]) -> None:
         thread, path, status, ms, waited, kind, ns = match.groups()
-        worker = WORKER.fullmatch(thread.decode(errors="replace"))
-        if worker is None:
+        version = version_of(thread)
+        if version is None:
             if status and (asked := ASKED.fullmatch(path.decode(errors="replace"))):
                 self.seconds[*named(asked, registered), status.decode()].observe(int(ms) / 1e3)
         elif status:
             self.sent[thread] = status.decode()
         elif thread in self.sent:  # not if the caller has hung up
             whole = int(ns) + (int(waited) if kind == b"Backend" else 0)
-            self.seconds[worker[1], worker[2], self.sent.pop(thread)].observe(whole / 1e9)
-            self.waited[worker[1], worker[2]].observe(max(int(waited), 0) / 1e9)
+            self.seconds[*version, self.sent.pop(thread)].observe(whole / 1e9)
+            self.waited[version].observe(max(int(waited), 0) / 1e9)
+
+
+@lru_cache(maxsize=4096)
+def version_of(thread: bytes) -> tuple[str, str] | None:
+    """The model and the version of the worker that has this thread; None for a thread of the frontend."""
+    match = WORKER.fullmatch(thread.decode(errors="replace"))
+    return (match[1], match[2]) if match else None
 
 
 def is_renamed(opened: BinaryIO, file: Path) -> bool:
