@@ -195,7 +195,7 @@ def by_transformers(root: Path) -> dict:
     save(root / "vit", vit, t.ViTImageProcessor(size={"height": 32, "width": 32}))
     sizes = {"vocab_size": 12, "max_position_embeddings": 64}
     save(root / "bert", t.BertForSequenceClassification(t.BertConfig(**sizes, **SMALL, **NAMED)), tokenizer)
-    save(root / "tokens", t.BertForTokenClassification(t.BertConfig(**sizes, **SMALL, **NAMED)), tokenizer)
+    save(root / "entities", t.BertForTokenClassification(t.BertConfig(**sizes, **SMALL, **NAMED)), tokenizer)
     save(root / "embeddings", t.BertModel(t.BertConfig(**sizes, **SMALL)), tokenizer)
     convolutions = {"conv_dim": (16, 16), "conv_kernel": (10, 3), "conv_stride": (5, 2)}
     positions = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
@@ -206,7 +206,7 @@ def by_transformers(root: Path) -> dict:
         pipeline("text-classification", model=str(root / "bert")),
     )
     tag, hear = (
-        pipeline("token-classification", model=str(root / "tokens")),
+        pipeline("token-classification", model=str(root / "entities")),
         pipeline("audio-classification", model=str(root / "wav2vec2")),
     )
     base = t.BertModel.from_pretrained(root / "embeddings").eval()
@@ -227,7 +227,7 @@ def by_transformers(root: Path) -> dict:
         "vit": ("vit", "photos", [], each(root / "photos", lambda file: see(str(file), top_k=3))),
         "bert": ("bert", "texts", [], each(root / "texts", lambda file: read(file.read_text(), top_k=3, truncation=True))),
         "wav2vec2": ("wav2vec2", "sounds", [], each(root / "sounds", heard)),
-        "tokens": ("tokens", "texts", [], each(root / "texts", tagged)),
+        "entities": ("entities", "texts", [], each(root / "texts", tagged)),
         "embeddings": ("embeddings", "texts", ["--pooling", "mean"], each(root / "texts", embedded)),
     }
 

@@ -19,7 +19,7 @@ from tests.bundle import serving_archives
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1200)]
 OWNER = Path(__file__).with_name("owners_models.py")
-NAMES = ("torchvision", "onnx", "own_network", "custom", "timm", "vit", "bert", "wav2vec2", "tokens", "embeddings")
+NAMES = ("torchvision", "onnx", "own_network", "custom", "timm", "vit", "bert", "wav2vec2", "entities", "embeddings")
 COUNT, CLOSE = 20, 1e-4
 
 
@@ -65,7 +65,7 @@ def test_it_answers_over_http_as_its_owners_python(imported, owned, name):
         answer = imported.post(name, data=(folder / inputs / file).read_bytes(), headers={"Content-Type": content_type})
         assert answer.status_code == 200, (file, answer.text)
         given = answer.json()
-        if name not in ("tokens", "embeddings"):
+        if name not in ("entities", "embeddings"):
             given, expected = as_scores(given), as_scores(expected)
         if found := difference(given, expected, CLOSE):
             wrong[file] = found
