@@ -37,6 +37,7 @@ ENTRY = {
 BARE = {"label", "score"}  # an answer of such entries has as many as every other
 COUNTS = Output("counts", "INT32", "")  # how many entries each answer has
 ANSWERS = Output("answers", BYTES, "")  # each as JSON, if the model's answers have no form that tensors have
+VECTORS = Output("embeddings", "FP32", "", (-1,))  # of answers that are lists of numbers
 EXPLANATIONS = Output("explanations", BYTES, "")
 ERRORS = Output("errors", BYTES, "")  # each as JSON, "" for an input that was answered; only if one was refused
 
@@ -49,6 +50,8 @@ def outputs_of(prediction: Any) -> tuple[Output, ...]:
         keys = [field.encode_name for field in kind.item_type.fields]
         if ENTRY.keys() >= {*keys}:
             return tuple(ENTRY[key] for key in keys) + (() if {*keys} <= BARE else (COUNTS,))
+    if axes_of(kind) == (-1,):
+        return (VECTORS,)
     if isinstance(kind, inspect.StructType):
         axes = {field.encode_name: axes_of(field.type) for field in kind.fields}
         if None not in axes.values():
@@ -72,7 +75,9 @@ def tensors_of(answers: list[Any], outputs: Sequence[Output]) -> list[Tensor]:
         return entries(answers, outputs)
     if outputs[0].key and not has_entries and all(isinstance(answer, dict) for answer in given):
         return [values(answers, output) for output in outputs]
-    (name,) = {output.name for output in outputs if not output.key and output is not COUNTS} or {ANSWERS.name}
+    if outputs[0] is VECTORS and all(isinstance(answer, list) for answer in given):
+        return [values([None if answer is None else {"": answer} for answer in answers], VECTORS)]
+    (name,) = {output.name for output in outputs if not output.key and output not in (COUNTS, VECTORS)} or {ANSWERS.name}
     texts = ["" if answer is None else msgspec.json.encode(answer).decode() for answer in answers]
     return [Tensor(name, BYTES, [len(answers)], texts)]
 

@@ -3,13 +3,15 @@
 https://github.com/open-inference/open-inference-protocol, with Triton's binary tensor data extension.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from handlers.answer_tensors import ANSWERS, ERRORS, EXPLANATIONS, tensors_of
-from handlers.request import FORM, JSON, Answer, Kind, RawRequest, decompressed
+from handlers.parameters import convert
+from handlers.request import FORM, JSON, Answer, Kind, RawRequest, Request, decompressed
 from handlers.several import Several, check_count, most_severe
 from handlers.tensors import BYTES, Tensor, inputs_of, read_all, to_binary
 from model_defs.build import did_you_mean
@@ -67,8 +69,7 @@ def read_v2(raw: RawRequest, model: "Model", value: Any = None) -> Several:
     wanted = wanted_of(value, options, model, raw.explain)
     inputs = inputs_of(read_all(value.get("inputs"), binary), model.accepts)
     check_count(len(inputs), model.most_inputs)
-    rows = [as_native(one, options, model.accepts, raw) for one in inputs]
-    return Several(rows, partial(as_tensors, wanted=wanted, model=model))
+    return several(inputs, options, raw, model, partial(as_tensors, wanted=wanted, model=model), as_native)
 
 
 def taken_apart(body: Any, json_bytes: int | None) -> tuple[Any, bytes]:
@@ -124,6 +125,20 @@ def checked_object(given: Any, name: str) -> dict:
     if not isinstance(given, dict):
         raise WrongValue(f"{name} is {described(given)}; send an object")
     return dict(given)
+
+
+def several(inputs: list, options: Any, raw: RawRequest, model: "Model", fold: Callable, as_native: Callable) -> Several:
+    """The inputs as requests. Texts are taken as they are, since there is nothing to parse.
+
+    Args:
+        options: the parameters of all of them.
+        as_native: (input, options, kind, raw request) -> a native request.
+    """
+    if not model.accepts.is_text or not all(isinstance(one, str) for one in inputs):
+        return Several([as_native(one, options, model.accepts, raw) for one in inputs], fold)
+    values = convert(options, model.parameters_of(raw), strict=True)
+    requests = [Request(one, values, raw.explain) for one in inputs]
+    return Several([msgspec.structs.replace(raw, protocol="")] * len(inputs), fold, requests)
 
 
 def as_native(given: Any, options: dict, accepts: Kind, raw: RawRequest) -> RawRequest:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from handlers.answer_tensors import Output
-from handlers.open_inference import read_v2
+from handlers.open_inference import read_v2, several
 from handlers.request import JSON, Answer, Kind, RawRequest, Request, decompressed, json_value, parse_request
 from handlers.several import Several, SeveralInputs, as_list, check_count, listed, most_severe
 from model_defs.build import did_you_mean
@@ -43,6 +43,11 @@ class Model(msgspec.Struct, frozen=True):
     outputs: tuple[Output, ...]
     most_inputs: int
 
+    def parameters_of(self, raw: RawRequest) -> type[msgspec.Struct]:
+        """The type of this request's parameters."""
+        own = self.explanation_parameters if raw.explain else None
+        return own or self.parameters
+
 
 class Protocol(msgspec.Struct, frozen=True):
     """How one protocol's bodies are read and written.
@@ -68,8 +73,7 @@ def refusal(answer: Answer, raw: RawRequest) -> Answer:
 
 def read_alone(raw: RawRequest, model: Model) -> Request:
     """A native request of one input. For the errors see `parse_request`."""
-    own = model.explanation_parameters if raw.explain else None
-    return parse_request(raw, model.accepts, own or model.parameters)
+    return parse_request(raw, model.accepts, model.parameters_of(raw))
 
 
 # --- the bundle's own
@@ -112,8 +116,10 @@ def instances_of(value: Any, fields: Any, raw: RawRequest, model: Model) -> Seve
     check_count(len(value["instances"]), model.most_inputs, "instances")
     options = {} if value.get("parameters") is None else value["parameters"]
     inputs = [unwrapped(instance, model.accepts) for instance in value["instances"]]
-    rows = [as_native({**fields, "body": {"inputs": one, "parameters": options}}, raw) for one in inputs]
-    return Several(rows, partial(as_predictions, key="explanations" if raw.explain else "predictions"))
+    fold = partial(as_predictions, key="explanations" if raw.explain else "predictions")
+    if fields.keys() == {"body"}:
+        return several(inputs, options, raw, model, fold, lambda one, options, *_: with_body(fields, one, options, raw))
+    return Several([with_body(fields, one, options, raw) for one in inputs], fold)
 
 
 def unwrapped(instance: Any, accepts: Kind) -> Any:
@@ -121,6 +127,11 @@ def unwrapped(instance: Any, accepts: Kind) -> Any:
     if accepts.is_json or not isinstance(instance, dict) or len(instance) != 1 or not instance.keys() <= {*WRAPPERS}:
         return instance
     return next(iter(instance.values()))
+
+
+def with_body(fields: Any, one: Any, options: Any, raw: RawRequest) -> RawRequest:
+    """A native request of one input, with the other fields of the request, which are parameters in the URL."""
+    return as_native({**fields, "body": {"inputs": one, "parameters": options}}, raw)
 
 
 def as_native(fields: dict[str, Any], raw: RawRequest) -> RawRequest:

@@ -34,10 +34,12 @@ class Several(msgspec.Struct):
     Args:
         rows: a request for each of its inputs alone.
         fold: from an answer to each of them to the answer to the request. If all are refusals, it returns one of them.
+        requests: the rows as handlers see them, if nothing of them is left to be parsed.
     """
 
     rows: list
     fold: Callable[[list["Answer"]], "Answer"]
+    requests: list | None = None
 
 
 def alone(raw: "RawRequest", name: str, values: list, fields: Mapping[str, Any] | None = None) -> list["RawRequest"]:
@@ -98,9 +100,12 @@ def spread(parsed: list, rows: list, parse: Callable[[list], list]) -> tuple[lis
     """
     requests, raws = [], []
     for one, raw in zip(parsed, rows, strict=True):
-        inner = one.rows if isinstance(one, Several) else [raw]
-        requests += parse(inner) if isinstance(one, Several) else [one]
-        raws += inner
+        if isinstance(one, Several):
+            requests += parse(one.rows) if one.requests is None else one.requests
+            raws += one.rows
+        else:
+            requests.append(one)
+            raws.append(raw)
     return requests, raws
 
 

@@ -48,6 +48,19 @@ def archive_of(home: StateDir, store: Path, model: str, version: str | None) -> 
     return store / f"{model}-{version or newest(store, model)}.mar"
 
 
+def metadata(home: StateDir, model: str, version: str | None) -> dict[str, Any]:
+    """The Open Inference Protocol's metadata of a version that should be hosted, the default one if none is named.
+
+    Raises:
+        ServerError: it should not be hosted, or its archive has no description.
+    """
+    known = home.registered().get(model)
+    version = version or getattr(known, "default", "")
+    if version not in getattr(known, "versions", ()):
+        raise ServerError(f"no model {model!r} {version}".rstrip() + " should be hosted here")
+    return description(Path(home.require().model_store, f"{model}-{version}.mar"))["v2"]
+
+
 def describe(home: StateDir, arguments: argparse.Namespace) -> None:
     """print what a model takes and gives, where it comes from and how good it is; needs no server"""
     found = description(archive_of(home, arguments.store, arguments.model, arguments.version))

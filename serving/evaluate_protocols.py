@@ -137,6 +137,8 @@ def native(tensors: dict[str, tuple[list[int], list]]) -> Any:
     """The first input's answer in the native shape."""
     if "answers" in tensors:
         return json.loads(tensors["answers"][1][0])
+    if "embeddings" in tensors:
+        return tensors["embeddings"][1]
     if "labels" not in tensors:
         return {name: flat[0] if len(shape) == 1 else flat for name, (shape, flat) in tensors.items()}
     count = tensors["counts"][1][0] if "counts" in tensors else tensors["labels"][0][1]

@@ -3,6 +3,7 @@
     GET /ready                                              200 if the server is ready, 503 with the reasons if not
     GET /v2/health/live, /v2/health/ready                   the same for clients of the Open Inference Protocol
     GET /v2/models/MODEL[/versions/VERSION]/ready           of one model
+    GET /v2/models/MODEL[/versions/VERSION]                 its metadata: the tensors that it takes and gives
     GET /metrics                                            for Prometheus
 
 It needs no token and tells no secret. It starts with the server and ends with it; `make serve` starts it again if it was killed.
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 READING = 1  # seconds between two looks into the log of requests
 PATIENCE = 10  # seconds that a caller may take to send its request, and a connection may be idle
-READY = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/ready")
+MODEL = r"/v2/models/([^/]+)(?:/versions/([^/]+))?"
+READY, METADATA = re.compile(f"{MODEL}/ready"), re.compile(MODEL)
 TEXT, JSON = "text/plain; version=0.0.4; charset=utf-8", "application/json"
-HERE = "here are GET /ready, /v2/health/live, /v2/health/ready, /v2/models/MODEL/ready and /metrics"
+HERE = "here are GET /ready, /v2/health/live, /v2/health/ready, /v2/models/MODEL[/ready] and /metrics"
 
 
 def start(home: StateDir, server: Running) -> None:
@@ -108,6 +110,8 @@ class Caller(http.server.BaseHTTPRequestHandler):
             self.answer(is_live := readiness.is_live(), {"live": is_live})
         elif asked := READY.fullmatch(path):
             self.answer_about(asked[1], asked[2] or "")
+        elif asked := METADATA.fullmatch(path):
+            self.describe(asked[1], asked[2])
         elif path == "/metrics":
             from prometheus_client import generate_latest
 
@@ -124,6 +128,16 @@ class Caller(http.server.BaseHTTPRequestHandler):
             self.refuse(f"no model {model!r}" + (f" of version {version!r}" if version else "") + " should be hosted here")
         else:
             self.answer(is_ready, {"name": model, "ready": is_ready})
+
+    def describe(self, model: str, version: str | None) -> None:
+        """The metadata of a version that should be hosted, from its archive."""
+        from serving.describe import metadata
+        from serving.errors import ServerError
+
+        try:
+            self.send(HTTPStatus.OK, json.dumps(metadata(self.server.readiness.home, model, version)).encode(), JSON)
+        except ServerError as error:
+            self.refuse(str(error))
 
     def answer(self, is_so: bool, said: dict) -> None:
         self.send(HTTPStatus.OK if is_so else HTTPStatus.SERVICE_UNAVAILABLE, json.dumps(said).encode(), JSON)

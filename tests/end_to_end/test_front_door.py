@@ -181,6 +181,13 @@ def test_only_tls_1_3_is_spoken(door):
         requests.get(f"http://127.0.0.1:{door.port}/ping", timeout=20)
 
 
+def test_a_models_metadata_is_for_callers_with_a_key(door):
+    for path in ("/v2/models/echo", "/v2/models/echo/versions/1.0"):
+        answer = door.ask(path, b"", "GET")
+        assert answer.status_code == 404 and "echo-1.0.mar has no description.json" in answer.json()["message"]
+        assert door.ask(path, b"", "GET", key="another").status_code == 401
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

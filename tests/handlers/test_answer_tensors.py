@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handlers import audio, legacy, sequences, tables, vision
+from handlers import audio, embeddings, legacy, sequences, tables, tokens, vision, zero_shot
 from handlers.answer_tensors import outputs_of, tensors_of
 from handlers.classifier import Classifier
 from handlers.tensors import Tensor
@@ -25,6 +25,9 @@ def label(name: str, score: float = 0.5, **more) -> dict:
         (vision.InstanceSegmenter, ["labels", "scores", "masks", "counts"]),
         (vision.ImageSegmenter, ["labels", "scores", "masks", "counts"]),
         (tables.TableClassifier, ["labels", "scores"]),
+        (embeddings.FeatureExtractor, ["embeddings"]),
+        (zero_shot.ZeroShotImageClassifier, ["labels", "scores"]),
+        (tokens.TokenClassifier, ["answers"]),
         (tables.TableRegressor, ["value"]),
         (sequences.Forecaster, ["forecast"]),
         (legacy.ImageClassifier, ["answers"]),
@@ -66,6 +69,7 @@ def test_a_picture_without_objects_has_empty_tensors():
     ("kind", "answers", "expected"),
     [
         (tables.TableRegressor, [{"value": 1.5}, None], Tensor("value", "FP32", [2], [1.5, 0.0])),
+        (embeddings.FeatureExtractor, [None, [1.0, 2.0]], Tensor("embeddings", "FP32", [2, 2], [0.0, 0.0, 1.0, 2.0])),
         (sequences.Forecaster, [None, {"forecast": [1.0, 2.0]}], Tensor("forecast", "FP32", [2, 2], [0.0, 0.0, 1.0, 2.0])),
     ],
 )

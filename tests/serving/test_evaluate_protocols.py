@@ -1,5 +1,6 @@
 """serving/evaluate_protocols.py: a native body in another protocol gets the native answer, from real handlers."""
 
+import base64
 import json
 
 import pytest
@@ -9,12 +10,15 @@ from handlers.base import load
 from handlers.description import describe
 from handlers.request import RawRequest
 from model_defs import postprocess
+from model_defs.detection import SmallDetector
 from model_defs.json_input import body
+from model_defs.segmentation import UNet
 from model_defs.sequence import RecurrentForecaster, SeriesTransform
 from model_defs.table import MLPClassifier, TableTransform
+from model_defs.vision import LetterboxTransform
 from serving.client import BYTES, TYPES
-from serving.evaluate_protocols import HEADER, PROTOCOLS, native, tensor
-from tests.conftest import write
+from serving.evaluate_protocols import HEADER, PROTOCOLS, native, tensor, tensors_of
+from tests.conftest import LABELS, png, write
 from tests.handlers.conftest import CLASSES
 
 JSON = TYPES[".json"]
@@ -101,3 +105,32 @@ def test_boxes_masks_and_counts_become_entries():
         "counts": ([1], [1]),
     }  # fmt: skip
     assert native(tensors) == [{"label": "cat", "score": 0.5, "box": {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}}]
+
+
+SCENES = {
+    "ObjectDetector": (SmallDetector, postprocess.boxes, ("label", "score", "box")),
+    "ImageSegmenter": (UNet, postprocess.masks, ("label", "score", "mask")),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_what_a_picture_holds_comes_back_from_tensors(name, tmp_path):
+    """Two pictures in one request: the tensors are filled up to the one with more."""
+    network, answer, keys = SCENES[name]
+    files = {f"{seed}.png": png(seed) for seed in range(2)}
+    folder = write(
+        tmp_path / "scenes", network, LetterboxTransform(size=64), files, lambda *found: answer(*found, LABELS), width=4
+    )
+    handler = load(folder, {"class_path": f"handlers.vision.{name}", "threads": 1})
+    encoded = [base64.b64encode(content).decode() for content in files.values()]
+    options = {"threshold": 0}
+    tensor = {"name": "inputs", "datatype": "BYTES", "shape": [2], "data": encoded}
+    rows = [
+        RawRequest({"body": json.dumps({"inputs": encoded, "parameters": options}).encode()}, JSON),
+        RawRequest({"body": json.dumps({"inputs": [tensor], "parameters": options}).encode()}, JSON, protocol="v2"),
+    ]
+    plain, given = handler.answer(rows).answers
+    (first, _), answered = json.loads(plain.body), requests.Response()
+    answered._content = given.body
+    assert first and first[0].keys() == {*keys}
+    assert native(tensors_of(answered)) == nearly(first)

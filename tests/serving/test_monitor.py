@@ -1,5 +1,6 @@
 """serving/monitor.py of a real server: what it says of readiness, how soon, and how it starts and ends."""
 
+import json
 import os
 import re
 import signal
@@ -15,8 +16,9 @@ from serving.client import Client
 from serving.errors import ServerError
 from serving.processes import is_alive
 from serving.registry import Registry
-from serving.state import StateDir
+from serving.state import RegisteredModel, StateDir
 from tests.bundle import settings_for, wait_for
+from tests.serving.conftest import archive
 
 pytestmark = pytest.mark.server
 SOON = 2  # seconds within which readiness follows what happens
@@ -61,6 +63,19 @@ def test_a_server_that_hosts_nothing_is_alive_and_not_ready(home):
     answer = ask(home)
     assert answer.status_code == 503 and answer.json() == {"ready": False, "faults": ["no model is hosted"]}
     assert ask(home, "/v2/health/live").json() == {"live": True}
+
+
+def test_a_models_metadata_is_that_of_its_archive(hosted, tmp_path, lent_store):
+    answer = ask(hosted, "/v2/models/echo")
+    assert answer.status_code == 404 and "echo-1.0.mar has no description.json" in answer.json()["message"]
+    v2 = {"name": "echo", "versions": ["1.0"], "platform": "x", "inputs": [], "outputs": []}
+    made = archive(tmp_path, lent_store, "described", extra={"description.json": json.dumps({"v2": v2})})
+    hosted.remember("described", RegisteredModel("1.0", versions={"1.0": ""}))
+    try:
+        assert ask(hosted, "/v2/models/described").json() == ask(hosted, "/v2/models/described/versions/1.0").json() == v2
+        assert ask(hosted, "/v2/models/described/versions/2.0").status_code == 404 and made.exists()
+    finally:
+        hosted.remember("described", None)
 
 
 def test_readiness_needs_no_token_and_has_the_open_inference_protocols_form(hosted):
