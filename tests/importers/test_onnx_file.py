@@ -98,8 +98,10 @@ def test_an_archive_needs_no_test_set_on_onnxruntime(imported, exported_model, p
     handler = base.load(project / "unpacked", HANDLER | {"runtime": "onnxruntime"})
     handler.warm_up(4)
     payload = Artifact.read(folder).samples()[0][1]
-    (answer,) = handler.answer([RawRequest({"body": payload}, explain=True)]).answers
-    assert answer.code == 501
+    form = RawRequest({"data": payload, "method": "deep_lift"}, "multipart/form-data; boundary=x", explain=True)
+    answer, refused = handler.answer([RawRequest({"body": payload}, explain=True), form]).answers
+    assert answer.code == 200 and json.loads(answer.body)["method"] == "occlusion"  # it needs no gradients
+    assert refused.code == 422 and b"take occlusion" in refused.body
 
 
 @pytest.mark.parametrize(("runtime", "precision"), [("openvino", "fp32"), ("onnxruntime", "int8")])
