@@ -57,7 +57,9 @@ def document(models: list[dict[str, Any]], server: str) -> dict[str, Any]:
         server: its URL.
     """
     schemas: dict[str, Any] = {"Error": models[0]["error"]["schema"], **SHARED}
-    paths: dict[str, Any] = {"/ping": {"get": operation("ping", "whether the server is there", {"200": "it is"})}}
+    paths: dict[str, Any] = {
+        "/ping": {"get": operation("ping", "whether the server is there", {"200": "it is", "400": "the token is wrong"})}
+    }
     for model in models:
         schemas |= schemas_of(model)
         paths |= paths_of(model)
