@@ -2,7 +2,7 @@
 
     python -m bench.explaining digits --rounds 3
 
-In each round: predictions of 16 clients alone, then beside that caller. Once with workers of their own for explanations, once
+In each round: predictions of 16 clients alone, then next to that caller. Once with workers of their own for explanations, once
 without.
 """
 
