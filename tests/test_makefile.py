@@ -139,7 +139,7 @@ def test_data_may_hold_any_character(make, data):
     [
         (["train", "MODLE=x"], "make train reads no MODLE; it reads ARGS BASE DATA MODEL"),
         (["archive", "MODEL=x", "DATA=pictures"], "make archive reads no DATA; it reads MODEL VERSION"),
-        (["rollback", "MODEL=x", "VERSION=1.0"], "make rollback reads no VERSION; it reads ARGS MODEL"),
+        (["rollback", "MODEL=x", "VERSION=1.0"], "make rollback reads no VERSION; it reads ARGS ENGINE MODEL"),
         (["clean", "MODEL=x"], "make clean reads no MODEL; it reads no variables"),
     ],
 )
