@@ -42,7 +42,7 @@ def free_settings(**changes) -> Settings:
         ports = [one.getsockname()[1] for one in sockets]
     # HAProxy's own two ports lie up to 1,101 above the ingress's.
     names = {"port": min(ports[0], 60_000), "gcs_port": ports[1], "dashboard_port": ports[2]}
-    return msgspec.structs.replace(Settings(cpus=4), **names | changes)
+    return msgspec.structs.replace(Settings(cpus=12), **names | changes)
 
 
 def archives(artifacts: Path, folder: Path, models: dict[str, list[str]], **changes) -> Path:
