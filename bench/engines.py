@@ -53,7 +53,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         home, configured = ClusterDir(folder / ".ray"), settings.read(overrides=[f"archives={STORE.absolute()}"])
         started = time.perf_counter()
         try:
-            local.start_head(home, configured)
+            local.start_head(home, configured, STORE)
             console.print(f"Ray's head answers after {time.perf_counter() - started:.0f} s")
             Fleet(home, configured, STORE).deploy(chosen)
             console.print(f"Ray Serve serves after {time.perf_counter() - started:.0f} s")

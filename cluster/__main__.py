@@ -17,6 +17,7 @@ from cluster import commands, settings
 from cluster.fleet import STORE
 from cluster.state import FOLDER, ClusterDir
 from model_defs.command import reported
+from serving.evaluate_protocols import PROTOCOLS
 
 
 def main() -> None:
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
             added.set_defaults(api={"predict": "predictions", "explain": "explanations"}[name])
         if name == "evaluate":
             added.add_argument("--clients", type=int, default=8, help="that send at once (default: %(default)s)")
+            added.add_argument("--protocol", choices=["native", *PROTOCOLS], default="native", help="(default: %(default)s)")
     return whole
 
 

@@ -30,7 +30,7 @@ def start(home: ClusterDir, settings: Settings, arguments: argparse.Namespace) -
         local.join(home, settings, arguments.join)
         print(f"this machine has joined {arguments.join}")
         return None
-    running = local.start_head(home, settings)
+    running = local.start_head(home, settings, arguments.store)
     print(f"the cluster is up: {running.inference} (API {running.management}, token in {home.token_file})", flush=True)
     if not settings.redis:
         print("without redis in cluster.yaml, every node ends about a minute after the head has died", file=sys.stderr)
@@ -158,7 +158,9 @@ def evaluate(home: ClusterDir, settings: Settings, arguments: argparse.Namespace
     version = arguments.version or (now or {}).get("version") or fleet.newest(arguments.model)
     tolerance = tolerance_of(fleet.archive(arguments.model, version))
     test_set = arguments.artifacts / arguments.model / "test.zip"
-    figures = evaluate_test_set(home, arguments.model, test_set, arguments.clients, arguments.version, tolerance)
+    figures = evaluate_test_set(
+        home, arguments.model, test_set, arguments.clients, arguments.version, tolerance, arguments.protocol
+    )
     print(f"{arguments.model}: {figures}")
     return 1 if figures.disagreements else None
 

@@ -3,6 +3,7 @@
 Each change replaces the whole configuration, so the changes of one machine run one after the other.
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -21,6 +22,7 @@ from serving.proof import Proof
 from serving.verify import newest, sums
 
 STORE = Path("model_store")
+RESTORING = 60  # seconds for the configuration before a failed change to serve again
 
 
 class Fleet:
@@ -138,6 +140,8 @@ class Fleet:
             self.api.wait([*names, plan.GATEWAY_NAME], say=partial(print, file=sys.stderr))
         except (ServerError, KeyboardInterrupt):
             self.api.put(self.config(before))
+            with contextlib.suppress(ServerError):  # the first reason is the one to tell
+                self.api.wait([name for name in names if name in before], RESTORING)
             raise
 
     # --- questions

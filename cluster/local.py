@@ -79,8 +79,11 @@ def redis_of(home: ClusterDir, address: str) -> dict[str, str]:
     return found | ({"RAY_REDIS_PASSWORD": password} if password else {})
 
 
-def start_head(home: ClusterDir, settings: Settings) -> Running:
+def start_head(home: ClusterDir, settings: Settings, store: Path) -> Running:
     """Start a head on this machine, unless it runs. When this returns, its API answers.
+
+    Args:
+        store: the model store of this machine, in which commands look for archives.
 
     Raises:
         ServerError: Ray is not installed, a port is in use, or Ray gave up.
@@ -101,7 +104,7 @@ def start_head(home: ClusterDir, settings: Settings) -> Running:
         ]  # fmt: skip
         pid = launch(home, settings, command)
         created = psutil.Process(pid).create_time()
-        running = Running(pid, created, "", settings.ingress, settings.api, "", str(Path("model_store").absolute()))
+        running = Running(pid, created, "", settings.ingress, settings.api, "", str(store.absolute()))
         home.write(running)
         try:
             wait_for_api(home, settings, pid)

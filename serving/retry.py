@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import requests
 
 IN_BETWEEN = (408, 500, 502, 503, 504)  # of a proxy, or of Ray Serve: no replica, one that died with the request, or a reload
+NO_ROUTES = "/-/routes"  # in the 404 of Ray Serve's HAProxy, which knows no route in its first moments
 FIRST, LONGEST = 0.05, 1.0  # seconds: the longest pause after the first attempt, and after any
 
 
@@ -37,7 +38,7 @@ def is_transient(response: requests.Response) -> bool:
     try:
         body = response.json()
     except ValueError:
-        return response.status_code in IN_BETWEEN
+        return response.status_code in IN_BETWEEN or (response.status_code == 404 and NO_ROUTES in response.text)
     try:
         kind, message = body["type"], body["message"]
     except (TypeError, KeyError):

@@ -81,7 +81,7 @@ def spoil(archive: Path) -> None:
 def cluster_of(artifacts: Path, store: Path, folder: Path, models: list[tuple[str, str]], **changes) -> Iterator[RayBundle]:
     """A head on this machine that serves these versions."""
     home, settings = ClusterDir(folder / ".ray"), free_settings(archives=str(store), **changes)
-    local.start_head(home, settings)
+    local.start_head(home, settings, store)
     try:
         Fleet(home, settings, store).deploy(models)
         yield RayBundle(home, settings, artifacts, store)

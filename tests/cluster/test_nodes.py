@@ -109,7 +109,7 @@ def nodes(artifacts, tmp_path_factory, redis):
     folder = tmp_path_factory.mktemp("nodes")
     store = archives(artifacts, folder, {"intents": ["1.0"]}, minWorkers=3, maxWorkers=3)
     made = Nodes(folder, redis, store)
-    local.start_head(made.head, made.settings)
+    local.start_head(made.head, made.settings, store)
     try:
         made.add()
         made.add()
@@ -137,7 +137,7 @@ def test_a_head_that_is_killed_costs_nobody_an_answer_and_comes_back(nodes, bund
         nodes.kill(nodes.head)
         time.sleep(GCS_TIMEOUT + 15)
         load.wait_for_answers(5)
-        local.start_head(nodes.head, nodes.settings)
+        local.start_head(nodes.head, nodes.settings, nodes.store)
         wait_for(lambda: len(bundle_of.replicas("intents")) == 3, 120)
         load.wait_for_answers(5)
     assert load.lost_through_client() == Counter()

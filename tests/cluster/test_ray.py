@@ -35,9 +35,10 @@ def ray(artifacts, tmp_path_factory):
     assert not local.members(running.home)
 
 
+@pytest.mark.parametrize("protocol", ["native", "v1", "v2"])
 @pytest.mark.parametrize("model", ["digits", "intents"])
-def test_a_whole_test_set_is_answered_as_in_training(ray, model):
-    figures = evaluate(ray.home, model, ray.artifacts / model / "test.zip", clients=8)
+def test_a_whole_test_set_is_answered_as_in_training(ray, model, protocol):
+    figures = evaluate(ray.home, model, ray.artifacts / model / "test.zip", clients=8, protocol=protocol)
     assert figures.disagreements == [] and figures.inputs > 100
 
 

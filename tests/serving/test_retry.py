@@ -56,6 +56,11 @@ def test_an_answer_without_json_is_a_proxys_and_only_its_5xx_are_transient(code,
     assert retry.is_transient(plain(code, body)) is is_transient
 
 
+def test_a_404_is_transient_only_if_an_ingress_has_no_routes_yet():
+    said = b"Path '/predictions/digits' not found. Ping http://.../-/routes for available routes."
+    assert retry.is_transient(plain(404, said)) and not retry.is_transient(plain(404, b"<h1>Not Found</h1>"))
+
+
 def test_attempts_are_made_until_the_time_is_over():
     started = time.monotonic()
     attempts = sum(1 for _ in retry.pauses(0.4))
