@@ -25,6 +25,7 @@ from serving.state import Running
 NODE = Path(__file__).with_name("node")
 MARK = "BUNDLE_CLUSTER"  # in the environment of all that this directory's cluster starts
 STARTING, ENDING = 120, 20  # seconds
+TRIES, SLOW = 3, "timed out during startup"  # Ray gives a node 30 s, which a busy machine may exceed
 CROWDED = 4  # replicas per core, unless the settings say otherwise: few of them work at the same moment
 INGRESS, STATS, METRICS = 8000, 8404, 9101  # Ray's ports of HAProxy
 # Characters of a folder at most: sockets lie in it, whose names have up to 77 more. Linux allows 107 in all, HAProxy 97.
@@ -147,15 +148,34 @@ def launch(home: ClusterDir, settings: Settings, arguments: list[str]) -> int:
         *(["--temp-dir", str(folder_of(home, "session"))] if "--head" in arguments else []),  # the others take the head's
     ]  # fmt: skip
     printed = home.logs / "ray_start.log"
-    with printed.open("ab") as file:
-        result = subprocess.run(
-            command, env=environment(home, settings), cwd=home.folder, stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT, start_new_session=True, umask=0o077, timeout=STARTING, check=False,
-        )  # fmt: skip
-    raylets = [process for process in members(home) if process.name() == "raylet"]
-    if result.returncode or not raylets:
-        raise ServerError(f"ray start failed with {result.returncode}; it said:\n{home.log_tail(printed.name, 12)}")
-    return max(raylets, key=psutil.Process.create_time).pid
+    for _ in range(TRIES):
+        printed.unlink(missing_ok=True)
+        status = run(command, environment(home, settings), home.folder, printed)
+        raylets = [process for process in members(home) if process.name() == "raylet"]
+        if status == 0 and raylets:
+            return max(raylets, key=psutil.Process.create_time).pid
+        end_all(home)
+        if SLOW not in printed.read_text(errors="replace"):
+            break
+    raise ServerError(f"ray start failed with {status}; it said:\n{home.log_tail(printed.name, 12)}")
+
+
+def run(command: list[str], environment: dict[str, str], folder: Path, printed: Path) -> int:
+    """Run a command that starts processes in the background, and return its exit status."""
+    with printed.open("wb") as file:
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is for make
+            umask=0o077,
+            timeout=STARTING,
+            check=False,
+        )
+    return done.returncode
 
 
 def folder_of(home: ClusterDir, name: str) -> Path:

@@ -131,7 +131,7 @@ def running(bundle: RayBundle) -> set[str]:
     return {replica["node_ip"] for replica in bundle.replicas("intents")}
 
 
-def test_a_head_that_is_killed_costs_nobody_an_answer_and_comes_back(nodes, bundle_of):
+def test_a_head_that_is_killed_costs_nobody_an_answer_and_comes_back(nodes, bundle_of, report):
     """Longer than the minute after which nodes without a head's state give up."""
     with SteadyLoad(bundle_of, "intents") as load:
         nodes.kill(nodes.head)
@@ -140,15 +140,17 @@ def test_a_head_that_is_killed_costs_nobody_an_answer_and_comes_back(nodes, bund
         local.start_head(nodes.head, nodes.settings, nodes.store)
         wait_for(lambda: len(bundle_of.replicas("intents")) == 3, 120)
         load.wait_for_answers(5)
+    report.add("cluster: kill -9 of the head for 75 s, with Redis", 1, load, note=load.latency_text())
     assert load.lost_through_client() == Counter()
     assert load.lost_bare() == Counter()
 
 
-def test_a_node_that_is_killed_costs_the_client_nothing_and_another_takes_its_place(nodes, bundle_of):
+def test_a_node_that_is_killed_costs_the_client_nothing_and_another_takes_its_place(nodes, bundle_of, report):
     with SteadyLoad(bundle_of, "intents") as load:
         nodes.kill(nodes.workers[0])
         load.wait_for_answers(5)
         nodes.add()
         wait_for(lambda: running(bundle_of) == {"127.0.0.4", "127.0.0.5"}, 180)
         load.wait_for_answers(5)
+    report.add("cluster: kill -9 of all processes of one of two nodes", 1, load, note="another node joins under load")
     assert load.lost_through_client() == Counter()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -15,7 +16,7 @@ from serving.client import BYTES
 from serving.errors import ServerError
 from serving.evaluate import evaluate
 from tests.bundle import wait_for
-from tests.cluster.ray_cluster import archives, cluster_of, spoil
+from tests.cluster.ray_cluster import RayBundle, archives, cluster_of, spoil
 from tests.faults.steady_load import CALLERS, SteadyLoad
 
 pytest.importorskip("ray", reason="make setup EXTRAS=ray")
@@ -105,50 +106,73 @@ def test_a_version_next_to_the_default_one_has_its_own_address(ray):
     assert ray.client.predict("intents", b"wake me", version="2.0").status_code == 404
 
 
-def test_callers_do_not_notice_a_promotion_and_a_rollback(ray):
+def test_callers_do_not_notice_promotions_and_rollbacks(ray, trials, report):
     with SteadyLoad(ray, "intents") as load:
-        assert ray.fleet.promote("intents", "2.0") == "1.0"
-        assert ray.fleet.rollback("intents") == ("1.0", "2.0")
-        load.wait_for_answers(5)
+        for _ in range(trials):
+            assert ray.fleet.promote("intents", "2.0") == "1.0"
+            assert ray.fleet.rollback("intents") == ("1.0", "2.0")
+            load.wait_for_answers(5)
+    report.add("cluster: promote, and roll back", trials, load, note=load.latency_text())
     assert load.lost_bare() == load.lost_through_client() == Counter()
     assert ray.predict("intents", b"wake me").headers["x-model-version"] == "1.0"
 
 
-def test_a_version_that_answers_its_samples_otherwise_is_not_promoted(ray):
+def test_a_version_that_answers_its_samples_otherwise_is_not_promoted(ray, report):
     before = {replica["actor_id"] for replica in ray.replicas("intents")}
     with SteadyLoad(ray, "intents") as load, pytest.raises(ServerError, match="cannot be deployed"):
         ray.fleet.promote("intents", "3.0")
+    report.add("cluster: promote a version that answers otherwise", 1, load, note="the old replicas stay")
     assert load.lost_bare() == load.lost_through_client() == Counter()
-    assert {replica["actor_id"] for replica in ray.replicas("intents")} >= before
+    assert {replica["actor_id"] for replica in ray.replicas("intents")} == before
     assert ray.predict("intents", b"wake me").headers["x-model-version"] == "1.0"
 
 
-def test_a_replica_that_is_killed_costs_the_client_nothing(ray, trials):
+def has_replicas(ray: RayBundle, count: int) -> bool:
+    return len(ray.replicas("intents")) == count
+
+
+def test_a_replica_that_is_killed_costs_the_client_nothing(ray, trials, report):
+    seconds = []
     with SteadyLoad(ray, "intents") as load:
         for _ in range(trials):
-            os.kill(ray.replicas("intents")[0]["pid"], signal.SIGKILL)
-            wait_for(lambda: len(ray.replicas("intents")) == 2, 120)
+            killed = ray.replicas("intents")[0]["pid"]
+            started = time.monotonic()
+            os.kill(killed, signal.SIGKILL)
+            wait_for(lambda killed=killed: killed not in pids(ray) and has_replicas(ray, 2), 180)
+            seconds.append(time.monotonic() - started)
             load.wait_for_answers(5)
+    report.add("cluster: kill -9 of one of two replicas", trials, load, seconds)
     assert load.lost_through_client() == Counter()
     assert sum(load.lost_bare().values()) <= 2 * CALLERS * trials  # what the replica had in hand
 
 
-def test_haproxy_is_started_again_when_it_is_killed(ray):
+def pids(ray: RayBundle) -> set[int]:
+    return {replica["pid"] for replica in ray.replicas("intents")}
+
+
+@pytest.mark.parametrize("name", ["haproxy", "ray::ServeController"])
+def test_haproxy_and_the_controller_are_started_again_when_they_are_killed(ray, trials, report, name):
     with SteadyLoad(ray, "intents") as load:
-        for process in local.members(ray.home):
-            if process.name() == "haproxy":
+        for _ in range(trials):
+            killed = [process for process in local.members(ray.home) if name in (process.name(), process.cmdline()[0])]
+            assert killed
+            for process in killed:
                 process.kill()
-        load.wait_for_answers(5)
+            load.wait_for_answers(5)
+            wait_for(lambda: has_replicas(ray, 2), 120)
+    report.add(f"cluster: kill -9 of {name}", trials, load)
     assert load.lost_through_client() == Counter()
 
 
-def test_replicas_come_and_go_and_nobody_notices(ray):
+def test_replicas_come_and_go_and_nobody_notices(ray, trials, report):
     with SteadyLoad(ray, "intents") as load:
-        ray.fleet.scale("intents", None, 3)
-        wait_for(lambda: len(ray.replicas("intents")) == 3, 120)
-        ray.fleet.scale("intents", None, 2)
-        wait_for(lambda: len(ray.replicas("intents")) == 2, 120)
-        load.wait_for_answers(5)
+        for _ in range(trials):
+            ray.fleet.scale("intents", None, 3)
+            wait_for(lambda: has_replicas(ray, 3), 120)
+            ray.fleet.scale("intents", None, 2)
+            wait_for(lambda: has_replicas(ray, 2), 120)
+            load.wait_for_answers(5)
+    report.add("cluster: scale to 3 replicas and back to 2", trials, load, note=load.latency_text())
     assert load.lost_bare() == load.lost_through_client() == Counter()
 
 
