@@ -36,6 +36,7 @@ FAST = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # a replica's HTTP and its code share one event loop
     "RAY_worker_niceness": "0",  # Ray would run replicas at nice 15
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads of OpenMP leave the cores to others
+    "RAY_agent_register_timeout_ms": "100000",  # a raylet ends itself if its helpers start too slowly, as on a busy machine
     "RAY_USAGE_STATS_ENABLED": "0",  # sends nothing to Ray's authors
     "ORT_DISABLE_TELEMETRY": "1",
     # A replica that dies breaks the connection, so HAProxy sends the request to another one: a prediction changes nothing.
