@@ -189,10 +189,10 @@ test: $(VENV)/.dev ## run the tests in two processes, with real servers on free 
 test-fast: $(VENV)/.dev ## run the tests that start no server
 	@$(IN_TWO) -m "not slow and not server" tests/*.py tests/model_defs tests/handlers tests/archive tests/importers tests/train/data $(ARGS)
 
-# The faults need both cores, so they run in one process, after the others.
-test-slow: $(VENV)/.dev $(CLIENTS)/.clients ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
-	@$(IN_TWO) -m slow --ignore=tests/faults $(ARGS)
-	@$(PYTHON) -m pytest -m slow tests/faults $(ARGS)
+# The faults and the cluster need both cores, so they run in one process, after the others.
+test-slow: $(VENV)/.dev $(VENV)/.ray $(CLIENTS)/.clients ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
+	@$(IN_TWO) -m slow --ignore=tests/faults --ignore=tests/cluster $(ARGS)
+	@$(PYTHON) -m pytest -m slow tests/faults tests/cluster $(ARGS)
 	@$(IN_TWO) --fork-workers=false $(BOTH_WAYS) $(ARGS)
 
 test-all: test test-torchtext test-slow ## run all tests; it takes about half an hour

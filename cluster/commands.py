@@ -156,10 +156,10 @@ def evaluate(home: ClusterDir, settings: Settings, arguments: argparse.Namespace
     fleet = Fleet(home, settings, arguments.store)
     now = fleet.default(arguments.model)
     version = arguments.version or (now or {}).get("version") or fleet.newest(arguments.model)
-    tolerance = tolerance_of(fleet.archive(arguments.model, version))
+    archive = fleet.archive(arguments.model, version)
     test_set = arguments.artifacts / arguments.model / "test.zip"
     figures = evaluate_test_set(
-        home, arguments.model, test_set, arguments.clients, arguments.version, tolerance, arguments.protocol
+        home, arguments.model, test_set, arguments.clients, arguments.version, tolerance_of(archive), arguments.protocol, archive
     )
     print(f"{arguments.model}: {figures}")
     return 1 if figures.disagreements else None

@@ -56,7 +56,7 @@ def test_the_first_archive_is_version_1(make):
 
 def test_lint_test_and_test_all_in_one_make_run_each_test_once(make):
     """As .ci/run does."""
-    for lock in ("dev", "torchtext"):
+    for lock in ("dev", "ray", "torchtext"):
         (make.folder / "requirements" / f"{lock}.txt").touch()
     said = make("lint", "test", "test-all", "ARGS=--durations=25")
     runs = [line for line in said.splitlines() if "-m pytest" in line]

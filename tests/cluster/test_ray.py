@@ -39,7 +39,8 @@ def ray(artifacts, tmp_path_factory):
 @pytest.mark.parametrize("protocol", ["native", "v1", "v2"])
 @pytest.mark.parametrize("model", ["digits", "intents"])
 def test_a_whole_test_set_is_answered_as_in_training(ray, model, protocol):
-    figures = evaluate(ray.home, model, ray.artifacts / model / "test.zip", clients=8, protocol=protocol)
+    test_set, archive = ray.artifacts / model / "test.zip", ray.store / f"{model}-1.0.mar"
+    figures = evaluate(ray.home, model, test_set, clients=8, protocol=protocol, archive=archive)
     assert figures.disagreements == [] and figures.inputs > 100
 
 
