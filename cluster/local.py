@@ -244,7 +244,7 @@ def end_all(home: ClusterDir) -> bool:
 def members(home: ClusterDir) -> list[psutil.Process]:
     """All processes of this directory's cluster on this machine.
 
-    Some of Ray's processes write their title over their environment. They are found as children of the others.
+    Some of Ray's processes write their title over their environment. They are found as children of the others, too.
     """
     found = {process for process in psutil.process_iter() if is_member(process, str(home.folder))}
     for process in [*found]:
@@ -254,8 +254,11 @@ def members(home: ClusterDir) -> list[psutil.Process]:
 
 
 def is_member(process: psutil.Process, folder: str) -> bool:
+    """Whether it was started from this state directory: by its environment, or if that is gone, by its title and folder."""
     with contextlib.suppress(psutil.Error, OSError):
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == folder
+        if process.environ().get(MARK) == folder:
+            return True
+        return process.cmdline()[:1] != [] and process.cmdline()[0].startswith("ray::") and process.cwd() == folder
     return False
 
 
