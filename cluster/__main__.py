@@ -17,6 +17,7 @@ from cluster import commands, settings
 from cluster.fleet import STORE
 from cluster.state import FOLDER, ClusterDir
 from model_defs.command import reported
+from serving import explanation
 from serving.evaluate_protocols import PROTOCOLS
 
 
@@ -54,14 +55,15 @@ def parser() -> argparse.ArgumentParser:
     command("stop", commands.stop)
     command("status", commands.status)
     for name in ("undeploy", "promote", "rollback", "scale", "predict", "explain", "evaluate"):
-        added = command(name, getattr(commands, "predict" if name == "explain" else name))
+        added = command(name, getattr(commands, name))
         added.add_argument("model")
         added.add_argument("--version", help="of the model; the default one, or the newest archive, if left out")
         if name == "scale":
             added.add_argument("--workers", type=int, required=True, help="how many replicas")
         if name in ("predict", "explain"):
             added.add_argument("input", nargs="?", help="a file, or a text; a sample of the artifact, if left out")
-            added.set_defaults(api={"predict": "predictions", "explain": "explanations"}[name])
+        if name == "explain":
+            explanation.add_arguments(added)
         if name == "evaluate":
             added.add_argument("--clients", type=int, default=8, help="that send at once (default: %(default)s)")
             added.add_argument("--protocol", choices=["native", *PROTOCOLS], default="native", help="(default: %(default)s)")

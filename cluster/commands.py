@@ -15,7 +15,7 @@ from cluster import local, plan, rayservice
 from cluster.fleet import Fleet
 from cluster.settings import Settings
 from cluster.state import ClusterDir
-from serving import commands
+from serving import commands, explanation
 from serving.client import Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
@@ -149,6 +149,11 @@ def fault_of(fleet: Fleet, name: str, application: dict[str, Any], args: dict[st
 def predict(home: ClusterDir, settings: Settings, arguments: argparse.Namespace) -> int | None:
     """send one input: a file, a text, or by default a sample of the artifact"""
     return commands.predict(home, arguments)
+
+
+def explain(home: ClusterDir, settings: Settings, arguments: argparse.Namespace) -> int | None:
+    """ask why a model answers one input as it does; write the picture to a file and print the weights"""
+    return explanation.explain(home, arguments)
 
 
 def evaluate(home: ClusterDir, settings: Settings, arguments: argparse.Namespace) -> int | None:
