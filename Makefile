@@ -6,7 +6,8 @@
 #   GOAL=...        the goal of `make tune`: throughput, latency, or a bound such as "p99<50ms"
 #   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
 #   FROM=model.pth  a model that you have, for `make import`; LABELS=, TRY= and EXPECT= are files: docs/import.md
-#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, timm, graphs, media, torchtext, clients
+#   ENGINE=ray      status, predict, explain, evaluate, deploy, undeploy, promote, rollback and scale act on the cluster
+#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, timm, graphs, media, ray, torchtext, clients
 #   BASE=torchtext  train with torchtext, in its own environment
 #   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
 
@@ -22,6 +23,9 @@ ifneq ($(filter-out torchtext,$(BASE)),)
 $(error BASE=$(BASE): give BASE=torchtext, or leave it out)
 endif
 CODE    := $(wildcard handlers/*.py handlers/*/*.py model_defs/*.py archive/*.py archive/*/*.py)
+# Which server the verbs act on: `serving/` and `cluster/` have commands of the same names.
+ENGINE  ?= torchserve
+SERVER  := $(or $(if $(filter torchserve,$(ENGINE)),serving),$(if $(filter ray,$(ENGINE)),cluster),$(error ENGINE=$(ENGINE): give torchserve or ray))
 PEERS   ?= $(basename $(notdir $(wildcard bench/requirements/*.txt)))
 # Each lock that is not a role's is an extra's. `make lock EXTRAS=name` makes the first one of a new extra.
 LOCKED  := $(filter-out serve train bench dev $(APART),$(basename $(notdir $(wildcard requirements/*.txt))))
@@ -42,8 +46,11 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 # Which variables each target reads. Any other one on the command line is a mistake, and make says so.
 reads := setup:EXTRAS new:NAME,TASK import:NAME,FROM,LABELS,TRY,EXPECT,ARGS artifacts:MODEL train:MODEL,DATA,BASE,ARGS archive:MODEL,VERSION \
-  serve:MODEL,VERSION,ARGS stop:ARGS status:ARGS predict:MODEL,VERSION,ARGS explain:MODEL,VERSION,ARGS explain-check:MODEL,ARGS evaluate:MODEL,VERSION,ARGS describe:MODEL,VERSION,ARGS openapi:ARGS \
-  register:MODEL,VERSION,ARGS unregister:MODEL,VERSION,ARGS promote:MODEL,VERSION,ARGS rollback:MODEL,ARGS scale:MODEL,VERSION,ARGS \
+  serve:MODEL,VERSION,ARGS stop:ARGS predict:ENGINE,MODEL,VERSION,ARGS explain:ENGINE,MODEL,VERSION,ARGS explain-check:MODEL,ARGS evaluate:ENGINE,MODEL,VERSION,ARGS \
+  describe:MODEL,VERSION,ARGS openapi:ARGS \
+  deploy:ENGINE,MODEL,VERSION,ARGS undeploy:ENGINE,MODEL,VERSION,ARGS promote:ENGINE,MODEL,VERSION,ARGS scale:ENGINE,MODEL,VERSION,ARGS \
+  status:ENGINE,ARGS rollback:ENGINE,MODEL,ARGS register:MODEL,VERSION,ARGS unregister:MODEL,VERSION,ARGS \
+  cluster-start:MODEL,VERSION,ARGS cluster-stop:ARGS rayservice:MODEL,VERSION,ARGS \
   verify:ARGS rotate-tokens:ARGS tune:MODEL,GOAL,ARGS bench:MODEL,ARGS bench-peers:MODEL,ARGS test:ARGS test-fast:ARGS test-slow:ARGS \
   test-all:ARGS test-torchtext:ARGS chaos:ARGS faults:ARGS soak:ARGS coverage:ARGS lint: fix: lock:EXTRAS clean: help: docs:
 comma := ,
@@ -63,7 +70,7 @@ export DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup new import artifacts train archive serve stop status predict explain explain-check evaluate describe openapi register unregister promote rollback scale verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
+.PHONY: help docs setup new import artifacts train archive serve stop status predict explain explain-check evaluate describe openapi register unregister deploy undeploy promote rollback scale cluster-start cluster-stop rayservice verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE
 
 help: ## print this list
 	@awk -f docs/targets.awk Makefile
@@ -74,7 +81,7 @@ docs: ## write this list to docs/targets.md
 # --- the server and its models
 
 setup: $(VENV)/.train $(patsubst %,$(VENV)/.%,$(filter-out $(APART),$(EXTRAS))) $(foreach name,$(filter $(APART),$(EXTRAS)),.venv-$(name)/.$(name))
-setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers timm graphs media torchtext clients"
+setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers timm graphs media ray torchtext clients"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 
@@ -95,14 +102,14 @@ serve: archive ## start TorchServe with MODEL, send each model one real input, l
 stop: $(VENV)/.train ## stop the server after it has answered all requests that it holds
 	@$(PYTHON) -m serving stop $(ARGS)
 
-status: $(VENV)/.train ## print the models, versions, workers and queues of the running server
-	@$(PYTHON) -m serving status $(ARGS)
+status: $(VENV)/.train ## print the models, versions, workers and queues of the running server; or of the cluster: ENGINE=ray
+	@$(PYTHON) -m $(SERVER) status $(ARGS)
 
 predict: $(VENV)/.train ## send MODEL a sample; or a file: ARGS=file; or a text: ARGS="'a text'"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving predict $$model $(VERSION:%=--version %) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) predict $$model $(VERSION:%=--version %) $(ARGS); done
 
 explain: $(VENV)/.train ## show why MODEL answers a sample as it does, and write the picture; or a file: ARGS="file --method occlusion --target cat"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving explain $$model $(VERSION:%=--version %) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) explain $$model $(VERSION:%=--version %) $(ARGS); done
 
 explain-check: artifacts $(VENV)/.train ## measure how faithful each method's explanations of MODEL are, on a part of its test set -> artifacts/<MODEL>/report/
 	@set -e; for model in $(MODEL); do $(PYTHON) -m bench.explain_check $$model $(ARGS); done
@@ -114,7 +121,7 @@ openapi: $(VENV)/.train ## write openapi.json: one OpenAPI 3.1 document for all 
 	@$(PYTHON) -m serving openapi $(ARGS)
 
 evaluate: $(VENV)/.train ## send MODEL its whole test set over HTTP and compare each answer with the one from training; ARGS="--protocol v2"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving evaluate $$model $(VERSION:%=--version %) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) evaluate $$model $(VERSION:%=--version %) $(ARGS); done
 
 register: archive ## host MODEL on the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving register $$model $(VERSION:%=--version %) $(ARGS); done
@@ -123,19 +130,36 @@ unregister: $(VENV)/.train ## remove MODEL from the running server
 	@set -e; for model in $(MODEL); do $(PYTHON) -m serving unregister $$model $(VERSION:%=--version %) $(ARGS); done
 
 promote: archive ## host MODEL's VERSION, check its samples, make it the one that answers, end the one before it
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving promote $$model $(VERSION:%=--version %) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) promote $$model $(VERSION:%=--version %) $(ARGS); done
 
 rollback: $(VENV)/.train ## bring back the version before MODEL's last promotion
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving rollback $$model $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) rollback $$model $(ARGS); done
 
 scale: $(VENV)/.train ## change MODEL's number of workers: ARGS="--workers 2"
-	@set -e; for model in $(MODEL); do $(PYTHON) -m serving scale $$model $(VERSION:%=--version %) $(ARGS); done
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) scale $$model $(VERSION:%=--version %) $(ARGS); done
+
+deploy: archive ## host MODEL on the running server, or on the cluster: ENGINE=ray
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) $(if $(filter ray,$(ENGINE)),deploy,register) $$model $(VERSION:%=--version %) $(ARGS); done
+
+undeploy: $(VENV)/.train ## remove MODEL from the running server, or from the cluster: ENGINE=ray
+	@set -e; for model in $(MODEL); do $(PYTHON) -m $(SERVER) $(if $(filter ray,$(ENGINE)),undeploy,unregister) $$model $(VERSION:%=--version %) $(ARGS); done
 
 verify: $(VENV)/.train ## check every archive of model_store/, or one: ARGS=file; needs no server
 	@$(PYTHON) -m serving verify $(ARGS)
 
 rotate-tokens: $(VENV)/.train ## make new tokens on the running server; the old ones stop working at once
 	@$(PYTHON) -m serving rotate-tokens $(ARGS)
+
+# --- several machines
+
+cluster-start: archive $(VENV)/.ray ## start Ray on this machine and deploy MODEL; or join a cluster: ARGS="--join HOST:6380" MODEL=
+	@$(PYTHON) -m cluster start $(MODEL) $(VERSION:%=--version %) $(ARGS)
+
+cluster-stop: $(VENV)/.train ## end the Ray processes that make cluster-start has started here
+	@$(PYTHON) -m cluster stop $(ARGS)
+
+rayservice: archive ## print the manifests of a KubeRay RayService with MODEL, for kubectl apply -f -
+	@$(PYTHON) -m cluster rayservice $(MODEL) $(VERSION:%=--version %) $(ARGS)
 
 # --- how fast
 
@@ -165,10 +189,10 @@ test: $(VENV)/.dev ## run the tests in two processes, with real servers on free 
 test-fast: $(VENV)/.dev ## run the tests that start no server
 	@$(IN_TWO) -m "not slow and not server" tests/*.py tests/model_defs tests/handlers tests/archive tests/importers tests/train/data $(ARGS)
 
-# The faults need both cores, so they run in one process, after the others.
-test-slow: $(VENV)/.dev $(CLIENTS)/.clients ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
-	@$(IN_TWO) -m slow --ignore=tests/faults $(ARGS)
-	@$(PYTHON) -m pytest -m slow tests/faults $(ARGS)
+# The faults and the cluster need both cores, so they run in one process, after the others.
+test-slow: $(VENV)/.dev $(VENV)/.ray $(CLIENTS)/.clients ## run what make test leaves out: faults, compiled networks, tuning, each kind of model over HTTP
+	@$(IN_TWO) -m slow --ignore=tests/faults --ignore=tests/cluster $(ARGS)
+	@$(PYTHON) -m pytest -m slow tests/faults tests/cluster $(ARGS)
 	@$(IN_TWO) --fork-workers=false $(BOTH_WAYS) $(ARGS)
 
 test-all: test test-torchtext test-slow ## run all tests; it takes about half an hour

@@ -67,12 +67,14 @@ def evaluate(
     version: str | None = None,
     tolerance: float = TOLERANCE,
     protocol: str = "native",
+    archive: Path | None = None,
 ) -> Figures:
     """Send the test set from so many clients at once. Each client waits for its answer before it sends the next input.
 
     Args:
         tolerance: how far a score may differ from the offline one.
         protocol: "native", or a name in `evaluate_protocols.py`.
+        archive: of the model, with its description; see `evaluate_protocols.speaker`.
 
     Raises:
         ServerError: no test set, no answer, or a version in a protocol whose addresses have none.
@@ -80,7 +82,7 @@ def evaluate(
     if clients < 1:
         raise ServerError(f"{clients} clients send nothing; give --clients 1 or more")
     expected, bodies, metric, offline = read_test_set(test_set, model)
-    speak = evaluate_protocols.speaker(home, model, version, protocol)
+    speak = evaluate_protocols.speaker(home, model, version, protocol, archive)
     each_thread = local()
 
     def ask(index: int) -> tuple[Any, str | None, float]:

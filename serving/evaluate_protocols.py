@@ -37,8 +37,11 @@ class Speaker(msgspec.Struct, frozen=True):
     hear: Callable[[requests.Response], Any]
 
 
-def speaker(home: StateDir, model: str, version: str | None, protocol: str) -> Speaker:
+def speaker(home: StateDir, model: str, version: str | None, protocol: str, archive: Path | None = None) -> Speaker:
     """
+    Args:
+        archive: of the model; without it, TorchServe is asked for the one that it hosts.
+
     Raises:
         ServerError: a version in a protocol whose addresses have none.
     """
@@ -46,7 +49,7 @@ def speaker(home: StateDir, model: str, version: str | None, protocol: str) -> S
         return Speaker(lambda body, kind: (body, kind, version, "predictions", {}), requests.Response.json)
     if version:
         raise ServerError(f"--version {version}: TorchServe has no versions in {protocol}'s addresses; leave it out")
-    described = description(archive_of(home, Path(home.require().model_store), model, None))
+    described = description(archive or archive_of(home, Path(home.require().model_store), model, None))
     return PROTOCOLS[protocol](described["v2"]["inputs"])
 
 

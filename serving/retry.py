@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import requests
 
+IN_BETWEEN = (408, 500, 502, 503, 504)  # of a proxy, or of Ray Serve: no replica, one that died with the request, or a reload
+NO_ROUTES = "/-/routes"  # in the 404 of Ray Serve's HAProxy, which knows no route in its first moments
 FIRST, LONGEST = 0.05, 1.0  # seconds: the longest pause after the first attempt, and after any
 
 
@@ -30,12 +32,16 @@ def is_transient(response: requests.Response) -> bool:
     """Whether the response is about the server's state and not about the input, so that a later attempt may succeed.
 
     These are: a full queue, no worker, or a lost GPU (503); a worker that died with the request (500, or 507 if it was killed);
-    a token that was rotated (400).
+    a token that was rotated (400). An answer that is not JSON comes from what lies in between, such as a proxy or Ray Serve: the
+    model has not answered.
     """
     try:
         body = response.json()
+    except ValueError:
+        return response.status_code in IN_BETWEEN or (response.status_code == 404 and NO_ROUTES in response.text)
+    try:
         kind, message = body["type"], body["message"]
-    except (ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         return False
     if response.status_code == 400:
         return kind == "InvalidKeyException"

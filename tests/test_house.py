@@ -13,7 +13,7 @@ import yaml
 from handlers.settings import Settings
 from tests.unpicklers import unpicklers
 
-PACKAGES = ("model_defs", "train", "importers", "handlers", "archive", "serving", "bench")
+PACKAGES = ("model_defs", "train", "importers", "handlers", "archive", "serving", "cluster", "bench")
 ALLOWED = {
     "model_defs": set(),
     "train": {"model_defs"},
@@ -21,8 +21,10 @@ ALLOWED = {
     "handlers": {"model_defs"},
     "archive": {"model_defs", "handlers"},
     "serving": {"model_defs"},
-    "bench": {"model_defs", "handlers", "archive", "serving"},
+    "cluster": {"model_defs", "serving"},
+    "bench": {"model_defs", "handlers", "archive", "serving", "cluster"},
 }
+OF_THE_ARCHIVE = {"cluster/node/served_model.py": {"handlers"}}  # it imports what the archive brings, not what lies here
 COMPARED_WITH = {
     "model_defs.command",
     "model_defs.cpus",
@@ -59,12 +61,13 @@ def modules(*packages: str) -> list[Path]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_go_down(package):
-    wrong = {str(module): imports(module) & (set(PACKAGES) - ALLOWED[package] - {package}) for module in modules(package)}
+    others = set(PACKAGES) - ALLOWED[package] - {package}
+    wrong = {str(module): imports(module) & others - OF_THE_ARCHIVE.get(str(module), set()) for module in modules(package)}
     assert not {module: names for module, names in wrong.items() if names}
 
 
 def test_of_the_models_the_servers_side_knows_how_answers_are_compared_and_no_more():
-    wrong = {str(module): sources(module) - COMPARED_WITH for module in modules("serving")}
+    wrong = {str(module): sources(module) - COMPARED_WITH for module in modules("serving", "cluster")}
     assert not {module: names for module, names in wrong.items() if any(name.startswith("model_defs") for name in names)}
     loaded = "import sys, serving.__main__; print({'torch', 'torchmetrics', 'sklearn'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.strip() == "set()"
@@ -72,7 +75,10 @@ def test_of_the_models_the_servers_side_knows_how_answers_are_compared_and_no_mo
 
 def test_nothing_that_serves_imports_what_only_trains():
     """The metrics are an exception: they are computed after the answers, and only where torchmetrics is installed."""
-    wrong = {str(module): imports(module) & TRAINING_ONLY for module in modules("model_defs", "handlers", "archive", "serving")}
+    wrong = {
+        str(module): imports(module) & TRAINING_ONLY
+        for module in modules("model_defs", "handlers", "archive", "serving", "cluster")
+    }
     assert {module for module, names in wrong.items() if names} == {"model_defs/metrics.py"}
     loaded = "import sys, model_defs.metrics; print({'torchmetrics', 'sklearn'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.strip() == "set()"
@@ -86,6 +92,20 @@ def test_one_file_imports_torchserve():
 
 def test_one_file_imports_torchtext():
     assert [str(module) for module in modules(*PACKAGES) if "torchtext" in imports(module)] == ["train/data/torchtext_source.py"]
+
+
+def test_a_node_of_a_cluster_needs_nothing_of_ours_but_its_own_folder():
+    """The archive's `handlers` and `model_defs` are the only ones in a replica."""
+    ours = {
+        str(module): {name for name in sources(module) if not name.startswith("cluster.node")}
+        for module in modules("cluster/node")
+    }
+    tops = {module: {name.partition(".")[0] for name in names} for module, names in ours.items() if names}
+    assert tops == OF_THE_ARCHIVE
+    assert [str(module) for module in modules(*PACKAGES) if "ray" in imports(module) and "cluster" in str(module)] == [
+        "cluster/node/gateway.py",
+        "cluster/node/replica.py",
+    ]
 
 
 OUR_OWN_FILES = {("train/fit.py", "torch.load")}  # a checkpoint that this training wrote itself

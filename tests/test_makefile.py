@@ -56,7 +56,7 @@ def test_the_first_archive_is_version_1(make):
 
 def test_lint_test_and_test_all_in_one_make_run_each_test_once(make):
     """As .ci/run does."""
-    for lock in ("dev", "torchtext", "clients"):
+    for lock in ("dev", "ray", "torchtext", "clients"):
         (make.folder / "requirements" / f"{lock}.txt").touch()
     said = make("lint", "test", "test-all", "ARGS=--durations=25")
     runs = [line for line in said.splitlines() if "-m pytest" in line]
@@ -139,7 +139,7 @@ def test_data_may_hold_any_character(make, data):
     [
         (["train", "MODLE=x"], "make train reads no MODLE; it reads ARGS BASE DATA MODEL"),
         (["archive", "MODEL=x", "DATA=pictures"], "make archive reads no DATA; it reads MODEL VERSION"),
-        (["rollback", "MODEL=x", "VERSION=1.0"], "make rollback reads no VERSION; it reads ARGS MODEL"),
+        (["rollback", "MODEL=x", "VERSION=1.0"], "make rollback reads no VERSION; it reads ARGS ENGINE MODEL"),
         (["clean", "MODEL=x"], "make clean reads no MODEL; it reads no variables"),
     ],
 )

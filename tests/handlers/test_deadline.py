@@ -6,10 +6,12 @@ No test depends on a fast machine: what must be late sleeps for `LONG`, and what
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from handlers import deadline as module
+from handlers import thread_alarm
 from handlers.batch import Refusal, each, together
 from handlers.deadline import Deadline, DeadlineExceeded
 from handlers.request import refuse
@@ -169,16 +171,68 @@ def test_steps_may_have_a_share_of_the_time_and_the_next_ones_more(patient):
         assert signal.getitimer(signal.ITIMER_REAL)[0] > LONG
 
 
-def test_in_another_thread_there_is_no_alarm_and_no_error():
-    def late():
-        with Deadline(SOON, rows=1) as deadline:
-            results.append(deadline.limit(sleep)(2 * SOON))
+def in_a_thread(play):
+    """The result of `play`, or its exception, in a thread that receives no signals."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(play).result()
 
-    results = []
-    thread = threading.Thread(target=late)
-    thread.start()
-    thread.join()
-    assert results == ["done"]
+
+def busy(seconds: float) -> str:
+    """Python code without a long call of C code, which nothing interrupts in a thread."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return "done"
+
+
+def test_in_another_thread_a_late_step_is_interrupted_too():
+    def play():
+        with Deadline(SOON, rows=1) as deadline, pytest.raises(DeadlineExceeded, match=r"the 0\.05 s for a batch are over"):
+            deadline.limit(busy)(LONG)
+
+    started = time.monotonic()
+    in_a_thread(play)
+    assert time.monotonic() - started < LONG / 2
+
+
+def test_in_another_thread_only_the_slow_row_is_refused(patient):
+    def play():
+        with Deadline(SOON, rows=4) as deadline:
+            return each(deadline.limit(busy), [0, LONG, 0, 0], refuse=refuse)
+
+    assert codes(in_a_thread(play)) == ["done", 504, "done", "done"]
+
+
+def test_in_another_thread_a_step_in_time_and_its_error_are_its_own():
+    def play():
+        with Deadline(LONG, rows=1) as deadline:
+            with pytest.raises(ZeroDivisionError):
+                deadline.limit(lambda: 1 / 0)()
+            return deadline.limit(busy)(0)
+
+    assert in_a_thread(play) == "done"
+
+
+def test_in_another_thread_no_alarm_leaves_its_step_however_many_there_are(monkeypatch):
+    """Deadlines of a millisecond, so that alarms come at every point of short steps."""
+    monkeypatch.setattr(module, "SPARE", 0)
+    monkeypatch.setattr(thread_alarm, "TICK", 0.0005)
+
+    def play() -> int:
+        late = 0
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            with Deadline(0.001, rows=1) as deadline:
+                step = deadline.limit(lambda: sum(range(2_000)))
+                for _ in range(200):
+                    try:
+                        step()
+                    except DeadlineExceeded:
+                        late += 1
+            sum(range(2_000))  # where no alarm may come
+        return late
+
+    assert in_a_thread(play) > 10
 
 
 def test_a_step_in_a_decoders_thread_does_not_count_as_the_main_threads():

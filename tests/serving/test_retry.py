@@ -37,11 +37,28 @@ def test_only_an_answer_about_the_server_is_transient(code, kind, message, is_tr
     assert retry.is_transient(answer(code, kind, message)) is is_transient
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"text"', b"{}"])
-def test_an_answer_of_another_shape_is_final(body):
+@pytest.mark.parametrize("body", [b"[1]", b'"text"', b"{}"])
+def test_json_of_another_shape_is_final(body):
+    assert retry.is_transient(plain(503, body)) is False
+
+
+def plain(code: int, body: bytes) -> requests.Response:
     response = requests.Response()
-    response.status_code, response._content = 503, body
-    assert retry.is_transient(response) is False
+    response.status_code, response._content = code, body
+    return response
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"Internal Server Error"])
+@pytest.mark.parametrize(
+    ("code", "is_transient"), [(503, True), (500, True), (408, True), (404, False), (413, False), (200, False)]
+)
+def test_an_answer_without_json_is_a_proxys_and_only_its_5xx_are_transient(code, body, is_transient):
+    assert retry.is_transient(plain(code, body)) is is_transient
+
+
+def test_a_404_is_transient_only_if_an_ingress_has_no_routes_yet():
+    said = b"Path '/predictions/digits' not found. Ping http://.../-/routes for available routes."
+    assert retry.is_transient(plain(404, said)) and not retry.is_transient(plain(404, b"<h1>Not Found</h1>"))
 
 
 def test_attempts_are_made_until_the_time_is_over():

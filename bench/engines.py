@@ -1,0 +1,153 @@
+"""TorchServe and Ray Serve next to each other: both serve the same archives, and are loaded in turn.
+
+    python -m bench.engines digits sounds intents --clients 1 16 --rounds 3
+
+Prints answers per second, latencies, the processor time of a request by the kind of process, and what each engine costs idle.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench import servers
+from bench.load import Target, measure
+from bench.rounds import Figure, alternate
+from cluster import local, settings
+from cluster.fleet import Fleet
+from cluster.state import ClusterDir
+from model_defs.command import reported
+from serving.client import BYTES, TYPES, Client
+from serving.processes import family
+from serving.state import StateDir
+from serving.verify import newest
+
+STORE, ARTIFACTS = Path("model_store"), Path("artifacts")
+SECONDS = 5.0  # of a round
+IDLE = 10  # seconds in which the idle processes are watched
+ENGINES = ("TorchServe", "Ray Serve")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.engines", description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="connections (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a round (default: %(default)s)")
+    with reported("bench"), tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        compare(parser.parse_args(), Path(folder))
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> None:
+    """Start both, load one after the other, print."""
+    console, chosen = Console(width=140), [(model, newest(STORE, model)) for model in arguments.models]
+    started = time.perf_counter()
+    with servers.bundle(STORE, folder / "torchserve", chosen) as torchserve:
+        console.print(f"TorchServe serves after {time.perf_counter() - started:.0f} s")
+        home, configured = ClusterDir(folder / ".ray"), settings.read(overrides=[f"archives={STORE.absolute()}"])
+        started = time.perf_counter()
+        try:
+            local.start_head(home, configured, STORE)
+            console.print(f"Ray's head answers after {time.perf_counter() - started:.0f} s")
+            Fleet(home, configured, STORE).deploy(chosen)
+            console.print(f"Ray Serve serves after {time.perf_counter() - started:.0f} s")
+            ray = servers.Running(configured.ingress, Client.of(home).token("inference"), home.require().pid)
+            processes = {
+                "TorchServe": lambda: family(StateDir(folder / "torchserve").require().temporary),
+                "Ray Serve": lambda: local.members(home),
+            }
+            for name, members in processes.items():
+                console.print(f"{name} idle: {idle(members)}")
+            for model in arguments.models:
+                targets = {name: target(model, server) for name, server in zip(ENGINES, (torchserve, ray), strict=True)}
+                figures = alternate(targets, arguments.clients, arguments.rounds, arguments.seconds, lambda line: None)
+                console.print(table(model, figures))
+                for name, each in targets.items():
+                    console.print(f"{model}, {name}: {cost(each, max(arguments.clients), processes[name])}")
+        finally:
+            local.stop(home)
+
+
+def target(model: str, server: servers.Running) -> Target:
+    """The model's first sample."""
+    samples = ARTIFACTS / model / "samples"
+    file = samples / json.loads((samples / "expected.json").read_bytes())[0]["file"]
+    kind = {"Content-Type": TYPES.get(file.suffix, BYTES)}
+    return Target(server.url(model), file.read_bytes(), server.headers | kind)
+
+
+def table(model: str, figures: list[Figure]) -> Table:
+    shown = Table("engine", "clients", "answers/s", "of TorchServe", "p50 ms", "p99 ms", "not 200", title=model)
+    rates = {(figure.contender, figure.clients): figure.rate for figure in figures}
+    for figure in figures:
+        share = figure.rate / rates[ENGINES[0], figure.clients]
+        shown.add_row(
+            figure.contender, str(figure.clients), f"{figure.rate:,.0f}", f"{share:.2f}", f"{figure.p50:.1f}",
+            f"{figure.p99:.1f}", str(figure.others),
+        )  # fmt: skip
+    return shown
+
+
+def cost(loaded: Target, clients: int, members) -> str:
+    """The processor milliseconds of a request, by the kind of process, the costliest first."""
+    before = seconds_by_kind(members())
+    started = time.perf_counter()
+    measured = measure(loaded, clients, SECONDS)
+    spent = time.perf_counter() - started
+    after = seconds_by_kind(members())
+    answers = measured.rate * spent  # the load runs a little longer than what it counts
+    costs = {kind: 1e3 * (after[kind] - before.get(kind, 0)) / answers for kind in after}
+    parts = [f"{kind} {ms:.2f}" for kind, ms in sorted(costs.items(), key=lambda pair: -pair[1]) if ms >= 0.005]
+    return f"{sum(costs.values()):.2f} CPU ms per request: {', '.join(parts)}"
+
+
+def seconds_by_kind(members) -> dict[str, float]:
+    found: dict[str, float] = defaultdict(float)
+    for process in members:
+        try:
+            times = process.cpu_times()
+            found[kind(process)] += times.user + times.system
+        except psutil.Error:
+            continue
+    return found
+
+
+def kind(process: psutil.Process) -> str:
+    """What a process is: Ray names its actors in their title, such as `ray::ServeReplica:digits:Model`."""
+    command = " ".join(process.cmdline()[:1]) or process.name()
+    return command.split()[0].rpartition("/")[2] if command.startswith("ray::") or "/" in command else process.name()
+
+
+def idle(members) -> str:
+    """Memory and processor time while nothing is asked, except those of the models' own processes."""
+    before = seconds_by_kind(members())
+    time.sleep(IDLE)
+    after = seconds_by_kind(members())
+    own = [process for process in members() if not is_model(kind(process))]
+    cores = sum(value - before.get(name, 0) for name, value in after.items() if not is_model(name)) / IDLE
+    return f"{cores:.2f} cores, {memory(own):,.0f} MB in {len(own)} processes; with the models' {memory(members()):,.0f} MB"
+
+
+def is_model(kind: str) -> bool:
+    return kind.startswith("ray::ServeReplica") and "gateway" not in kind
+
+
+def memory(members) -> float:
+    """MB, with what processes share divided among them (PSS)."""
+    found = []
+    for process in members:
+        try:
+            found.append(process.memory_full_info().pss)
+        except psutil.Error:
+            continue
+    return sum(found) / 1e6
+
+
+if __name__ == "__main__":
+    main()
