@@ -42,7 +42,7 @@ FAST = {
     # A replica that dies breaks the connection, so HAProxy sends the request to another one: a prediction changes nothing.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_RETRIES": "3",
-    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(1 << 20),  # bytes of a request that can be sent again
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(1 << 16),  # bytes of a request that can be sent again; more cost more
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # else HAProxy logs each request to a Python process; replicas count them, too
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "cluster.node.middleware:middlewares",
 }

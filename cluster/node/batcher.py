@@ -9,9 +9,10 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 log = logging.getLogger("ray.serve")
@@ -56,7 +57,10 @@ class Batcher:
             seconds,
             end,
         )
-        self.waiting: SimpleQueue = SimpleQueue()
+        self.waiting: deque[tuple[Any, asyncio.Future, float]] = deque()  # with the time of its arrival
+        self.batches: SimpleQueue = SimpleQueue()  # one at a time, for the thread
+        self.is_busy = False
+        self.timer: asyncio.TimerHandle | None = None
         self.started: float | None = None  # when the batch that runs was begun
         ready: Future = Future()
         # One thread for all batches, because OpenMP keeps a pool of threads for each thread that calls it.
@@ -65,29 +69,52 @@ class Batcher:
         threading.Thread(target=self.watch, name="watch", daemon=True).start()
 
     async def submit(self, row: Any) -> Any:
-        """The row's answer.
+        """The row's answer. All calls come from one event loop.
 
         Raises:
             QueueFull: too many rows wait.
             Exception: what `answer` raised for the batch.
         """
-        if self.waiting.qsize() >= self.queue_size:
+        if len(self.waiting) >= self.queue_size:
             raise QueueFull
-        future = asyncio.get_running_loop().create_future()
-        self.waiting.put((row, future))
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self.waiting.append((row, future, loop.time()))
+        self.begin(loop)
         return await future
 
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand a batch over to the thread, if it is free and the batch is full or has waited long enough.
+
+        The event loop collects, so that the two threads change places once per batch and not once per row.
+        """
+        if self.is_busy or not self.waiting:
+            return
+        left = self.waiting[0][2] + self.delay - loop.time()
+        if len(self.waiting) < self.size and left > 0:
+            self.timer = self.timer or loop.call_later(left, self.end_of_delay, loop)
+            return
+        rows = [self.waiting.popleft() for _ in range(min(self.size, len(self.waiting)))]
+        batch = [(row, future) for row, future, _ in rows if not future.cancelled()]  # some callers have hung up
+        if batch:
+            self.is_busy = True
+            self.batches.put((batch, loop))
+        else:
+            self.begin(loop)
+
+    def end_of_delay(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.timer = None
+        self.begin(loop)
+
     def run(self, first: Callable[[], object], ready: Future) -> None:
-        """Answer batch after batch."""
+        """Answer batch after batch, in the thread."""
         try:
             ready.set_result(first())
         except BaseException as error:
             ready.set_exception(error)
             return
         while True:
-            batch = [(row, future) for row, future in self.collect() if not future.cancelled()]  # some callers have hung up
-            if not batch:
-                continue
+            batch, loop = self.batches.get()
             self.started = time.monotonic()
             try:
                 answers: Sequence = self.answer([row for row, _ in batch])
@@ -97,18 +124,19 @@ class Batcher:
                 log.exception("a batch failed")
                 answers = [error] * len(batch)
             self.started = None
-            deliver(batch, answers)
+            loop.call_soon_threadsafe(self.settle, batch, answers, loop)
 
-    def collect(self) -> list[tuple[Any, asyncio.Future]]:
-        """The rows that wait, at least one."""
-        batch = [self.waiting.get()]
-        end = time.monotonic() + self.delay
-        while len(batch) < self.size:
-            try:
-                batch.append(self.waiting.get(timeout=max(0.0, end - time.monotonic())))
-            except Empty:
-                break
-        return batch
+    def settle(self, batch: list[tuple[Any, asyncio.Future]], answers: Sequence, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the next batch and give each row of this one its answer, in the event loop."""
+        self.is_busy = False
+        self.begin(loop)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():  # the caller has hung up
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
     def watch(self) -> None:
         """End the process if a batch takes too long."""
@@ -119,23 +147,3 @@ class Batcher:
                 log.error("a batch has taken %g s; this replica ends, and Serve starts another", self.seconds)
                 self.end()
                 return
-
-
-def deliver(batch: list[tuple[Any, asyncio.Future]], answers: Sequence) -> None:
-    """Give each row its answer, with one call into each event loop."""
-    loops: dict[asyncio.AbstractEventLoop, list] = {}
-    for (_, future), answer in zip(batch, answers, strict=True):
-        loops.setdefault(future.get_loop(), []).append((future, answer))
-    for loop, pairs in loops.items():
-        loop.call_soon_threadsafe(settle, pairs)
-
-
-def settle(pairs: list[tuple[asyncio.Future, Any]]) -> None:
-    """Set the results of futures, in their event loop."""
-    for future, answer in pairs:
-        if future.done():  # the caller has hung up
-            continue
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
