@@ -12,14 +12,14 @@ import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from torch import Tensor, nn
 
-from model_defs import media_files
+from model_defs import media_extra
 from model_defs.bundle_format import MAX_BODY_BYTES
 from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.transform import Transform
 
 log = logging.getLogger(__name__)
 Image.init()
-media_files.register_heif()
+media_extra.register_heif()
 # Pillow opens EPS with Ghostscript, another program, which no limit of ours reaches. IPTC may contain EPS.
 FORMATS = sorted(set(Image.OPEN) - {"EPS", "IPTC"})
 EPS = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # the first four bytes of an EPS file: plain, and with a preview for DOS
@@ -88,8 +88,8 @@ class ImageFileTransform(Transform):
         except MemoryError:
             raise
         except Image.UnidentifiedImageError:
-            if media_files.is_heic(payload) and "HEIF" not in FORMATS:
-                after = media_files.EXTRA
+            if media_extra.is_heic(payload) and "HEIF" not in FORMATS:
+                after = media_extra.EXTRA
                 raise WrongKind(f"a HEIC picture is read only after {after}; or send a JPEG, PNG or WebP file") from None
             raise Unreadable(
                 f"not a picture: {len(payload):,} bytes in no format that Pillow reads; send a JPEG, PNG or WebP file"

@@ -1,6 +1,6 @@
 """Read sound files: the middle of one, or all of it.
 
-It takes every format that libsndfile reads, and those of `media_files` where that extra is installed.
+It takes every format that libsndfile reads, and those of `sound_container` where that extra is installed.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import soundfile
 
-from model_defs import media_files
 from model_defs.errors import TooLarge, Unreadable, WrongKind, WrongValue
 from model_defs.mpeg_audio import first_frame
+from model_defs.sound_container import container_of, to_wav
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header with another rate is wrong, and resampling would take very long
 MOST_DECODED = 20_000_000  # samples in all channels: 40 minutes of GSM telephone sound, which take 2 to 4 s to decode
@@ -56,8 +56,8 @@ def from_first_frame(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, i
     try:
         return read(payload)
     except soundfile.SoundFileError:
-        if media_files.container_of(payload):
-            payload = media_files.to_wav(payload, MOST_DECODED)
+        if container_of(payload):
+            payload = to_wav(payload, MOST_DECODED)
         elif start := first_frame(payload):
             payload = payload[start:]
         else:

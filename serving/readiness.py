@@ -37,10 +37,11 @@ class Watched:
 
     Args:
         digest: of its archive, as `registered.json` has it.
-        is_default: another version counts as ready with its workers, because `make promote` proves it before it is the default.
+        is_unproven: nobody has sent it its samples. A version that is not the default counts as ready with its workers, because
+            `make promote` proves it before it is the default.
     """
 
-    def __init__(self, home: StateDir, model: str, version: str, digest: str, is_default: bool):
+    def __init__(self, home: StateDir, model: str, version: str, digest: str, is_unproven: bool):
         self.home, self.model, self.version, self.digest = home, model, version, digest
         self.workers: list[psutil.Process] = []  # those that are ready
         self.complete = 0  # how many there were when it last had all
@@ -48,7 +49,7 @@ class Watched:
         self.proof: Proof | None = None
         self.is_proven = False
         self.fault: str | None = "it is not hosted"  # in TorchServe's description
-        self.wrong = UNPROVEN if is_default else None  # in the answers to samples
+        self.wrong = UNPROVEN if is_unproven else None  # in the answers to samples
         self.looked = self.asked = 0.0
         self.lock, self.is_over = threading.Lock(), threading.Event()
         self.take(self.look)
@@ -137,7 +138,9 @@ class Readiness:
                 for version, digest in known.versions.items():
                     watched = before.get((model, version))
                     if watched is None or watched.digest != digest:
-                        watched = Watched(self.home, model, version, digest, version == known.default)
+                        is_promoted = (model, known.previous) in before  # `make promote` has proved it since
+                        is_unproven = version == known.default and not is_promoted
+                        watched = Watched(self.home, model, version, digest, is_unproven)
                     self.watched[model, version] = watched
             for key, watched in before.items():
                 if self.watched.get(key) is not watched:

@@ -213,7 +213,7 @@ def environment(guards: Path, settings: dict[str, str]) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",  # in the plain C locale Java finds no file whose path is not ASCII
         # A compressed body may have so much when a worker unpacks it. The number is TorchServe's default.
         MAX_BODY_VARIABLE: settings.get("max_request_size", "6553500"),
-        EXPLAINERS_VARIABLE: settings["explanation_workers"].lower(),
+        EXPLAINERS_VARIABLE: settings.get("explanation_workers", "false").lower(),
         "ORT_DISABLE_TELEMETRY": "1",  # without it, importing onnxruntime writes a device id into the user's home
     }
 

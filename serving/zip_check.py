@@ -31,8 +31,8 @@ NAMES = re.compile(
     |[\w-]+(\.[\w-]+)*\.(json|txt)                           # model.json, bom.cdx.json, what the transform learned ...
     |weights\.safetensors|network\.(onnx|xml|param|bin)
     |(samples|backgrounds)/[\w-]+\.(txt|json
-        |apng|avif|bmp|dds|gif|icns|ico|j2k|jfif|jp2|jpe?g?|p[bgpn]m|pcx|png|psd|qoi|tga|tiff?|webp
-        |aiff?|au|caf|flac|mp3|og[ga]|opus|rf64|w64|wav)""",
+        |apng|avif|bmp|dds|gif|hei[cf]|icns|ico|j2k|jfif|jp2|jpe?g?|p[bgpn]m|pcx|png|psd|qoi|tga|tiff?|webp
+        |aac|aiff?|amr|au|caf|flac|m4a|mka|mp[34]|og[ga]|opus|rf64|w64|wav|webm)""",
     re.VERBOSE | re.ASCII,
 )
 PACKED = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|\x28\xb5\x2f\xfd|Rar!\x1a|.{257}ustar", re.DOTALL)

@@ -13,12 +13,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import yaml
 
 from archive.build import build
+from model_defs.answer_diff import difference
 from serving import server
 from serving.client import BYTES, TYPES, Client
 from serving.config import free_ports
@@ -35,7 +37,13 @@ STARTERS = Path(".pytest_cache/starters").absolute()
 MADE_OF = {".py", ".yaml", ".csv"}
 DONE = "done"  # a file that says that all of them are trained
 STARTING: list[str] = []  # the setting of `--fork-workers`
+ROUNDING = 1e-6  # of a score: another row in the batch, such as a sample that the monitor sends, changes its last digits
 DELAY = 200  # ms: long enough for eight requests to meet in one batch
+
+
+def differ(one: Any, other: Any) -> str | None:
+    """How two answers to the same input differ, apart from `ROUNDING`."""
+    return difference(one, other, ROUNDING)
 
 
 class Bundle:

@@ -18,8 +18,8 @@ import soundfile
 from PIL import Image
 
 from model_defs.image_file import EPS
-from model_defs.media_files import container_of
 from model_defs.mpeg_audio import first_frame
+from model_defs.sound_container import container_of
 from model_defs.sound_file import MOST_DECODED, SAMPLE_RATES, SDS
 from tests.sounds import ffmpeg_hears, sound_file
 

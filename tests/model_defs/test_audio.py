@@ -10,7 +10,7 @@ import torchaudio
 from model_defs.audio import MFCC, AudioTransform, LogMel, MelCNN, centred
 from model_defs.build import SpecError
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
-from model_defs.media_files import container_of
+from model_defs.sound_container import container_of
 from model_defs.sound_file import BLOCK, MOST_DECODED, SAMPLE_RATES
 from tests.sounds import ffmpeg_hears, sound_file
 

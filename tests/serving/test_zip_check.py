@@ -228,7 +228,7 @@ def test_a_file_of_an_archive(name):
 def test_every_kind_of_file_that_a_model_may_be_trained_on_can_be_a_sample():
     from train.data.audio import SUFFIXES  # with torch, which the other tests here do without
 
-    pictures = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    pictures = {".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
     names = {f"samples/0{suffix}" for suffix in SUFFIXES | pictures | {".json", ".txt"}}
     assert checked(zipped(dict.fromkeys(names, b"x"))).keys() == names
 

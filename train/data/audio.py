@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import torchaudio
 
-from model_defs import media_files
+from model_defs import media_extra
 from train.data.downloads import DOWNLOADS, open_set
 from train.data.example import DataError, Example
 from train.data.examples import Examples
@@ -18,8 +18,8 @@ from train.data.splits import TEST_SHARE, Splits, split
 from train.data.synthetic.sounds import KINDS, clip
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
-if media_files.has("av"):
-    SUFFIXES |= media_files.SUFFIXES
+if media_extra.has("av"):
+    SUFFIXES |= media_extra.SOUND_SUFFIXES
 
 
 class AudioFolder(Examples):

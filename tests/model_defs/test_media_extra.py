@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_defs import image_file, media_files, sound_file
+from model_defs import image_file, sound_container, sound_file
 from model_defs.audio import AudioTransform
 from model_defs.errors import TooLarge, Unreadable, WrongKind
 from model_defs.vision import ImageTransform
@@ -78,7 +78,7 @@ def test_a_cut_recording_is_shorter_or_refused(make):
 
 def test_a_recording_longer_than_the_limit_is_refused():
     with pytest.raises(TooLarge, match="more than 1,000 samples of sound; send the part that matters"):
-        media_files.to_wav(sound("mp4", "aac"), 1_000)
+        sound_container.to_wav(sound("mp4", "aac"), 1_000)
 
 
 def test_a_film_without_sound_is_refused():
@@ -102,7 +102,7 @@ def test_a_film_without_sound_is_refused():
     ],
 )
 def test_without_the_extra_the_refusal_names_it(payload, name, monkeypatch):
-    monkeypatch.setattr(media_files, "has", lambda package: False)
+    monkeypatch.setattr(sound_container, "has", lambda package: False)
     with pytest.raises(WrongKind, match=f"{name} is read only after {EXTRA}; or send a WAV, FLAC, OGG or MP3 file"):
         sound_file.mono_of(payload, sound_file.decode)
 

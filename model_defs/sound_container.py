@@ -1,19 +1,14 @@
-"""Kinds of files that only the extra `media` reads: HEIC pictures by pillow-heif, and WebM, MP4, AAC and AMR sounds by PyAV.
-
-Both packages are optional, so they are imported by name: an archive does not need them, and does not list them.
-"""
+"""Sounds in WebM, MP4, AAC and AMR files, which PyAV reads where the extra `media` is installed."""
 
 import importlib
-import importlib.util
 import io
 
 import numpy as np
 import soundfile
 
 from model_defs.errors import TooLarge, Unreadable, WrongKind, first_line
+from model_defs.media_extra import EXTRA, has
 
-EXTRA = "make setup EXTRAS=media on the server"
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # ISO/IEC 23008-12, behind "ftyp"
 # How a file begins, and the one FFmpeg demuxer that may read it. Others, such as playlists, could open further files.
 CONTAINERS = (
     (0, b"\x1a\x45\xdf\xa3", "a WebM sound", "matroska"),
@@ -22,21 +17,6 @@ CONTAINERS = (
     (0, b"\xff\xf1", "an AAC sound", "aac"),
     (0, b"\xff\xf9", "an AAC sound", "aac"),
 )
-SUFFIXES = {".webm", ".mka", ".mp4", ".m4a", ".amr", ".aac"}  # of files that `to_wav` reads
-
-
-def has(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
-def register_heif() -> None:
-    """Let Pillow open HEIC pictures, if pillow-heif is installed."""
-    if has("pillow_heif"):
-        importlib.import_module("pillow_heif").register_heif_opener(thumbnails=False)
-
-
-def is_heic(payload: bytes) -> bool:
-    return payload[4:8] == b"ftyp" and payload[8:12] in HEIC_BRANDS
 
 
 def container_of(payload: bytes) -> tuple[str, str] | None:
