@@ -22,9 +22,17 @@ from model_defs.vision import ImageTransform, LetterboxTransform, SmallCNN
 
 pytest_plugins = ["tests.bundle", "tests.faults.fault_report", "tests.verdict"]
 LABELS = ["circle", "square", "star"]
+LOADERS = torch.load, torch.jit.load
 TEXTS = {
     f"{index}.txt": text for index, text in enumerate([b"a round thing", b"five corners", b"a thing with corners", b"round"])
 }
+
+
+@pytest.fixture(autouse=True)
+def loading_is_restored():
+    """An old handler's process gets other functions in the place of torch's, for good; this one is the tests'."""
+    yield
+    torch.load, torch.jit.load = LOADERS
 
 
 def pytest_addoption(parser):

@@ -16,7 +16,7 @@ from tests.bundle import serving, trained
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 OVERRIDES = {
-    "shapes": ["--trainer.max_epochs=10", "--data.pictures=300", "--model.learning_rate=0.005"],
+    "shapes": ["--trainer.max_epochs=20", "--data.pictures=400", "--model.learning_rate=0.005"],
     "shapes_masks": ["--trainer.max_epochs=5", "--data.pictures=150"],
     "instances": [
         "--trainer.max_epochs=10",
