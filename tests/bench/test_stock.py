@@ -36,6 +36,7 @@ def answer(handler, archive: Path, folder: Path, payload: bytes) -> dict | list:
 def model_path(tmp_path, monkeypatch):
     """TorchServe puts the unpacked archive on `sys.path` and imports its `model.py`."""
     monkeypatch.syspath_prepend(tmp_path / "unpacked")
+    sys.modules.pop("model", None)  # of another test's archive
     yield tmp_path / "unpacked"
     sys.modules.pop("model", None)
 
