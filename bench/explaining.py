@@ -57,10 +57,16 @@ def compare(model: str, rounds: int, seconds: float) -> None:
                     with explaining(target) as count:
                         pairs.append((alone, measure(target, CLIENTS, seconds)))
                     explained += count[0]
-            p99, beside = (median(pair[index].p99 for pair in pairs) for index in (0, 1))
+            p99, with_caller = (median(pair[index].p99 for pair in pairs) for index in (0, 1))
             rate, slower = (median(pair[index].rate for pair in pairs) for index in (0, 1))
             table.add_row(
-                way, f"{p99:.1f}", f"{beside:.1f}", f"{beside / p99:.2f}", f"{rate:.0f}", f"{slower:.0f}", str(explained)
+                way,
+                f"{p99:.1f}",
+                f"{with_caller:.1f}",
+                f"{with_caller / p99:.2f}",
+                f"{rate:.0f}",
+                f"{slower:.0f}",
+                str(explained),
             )
     Console(width=130).print(table)
 

@@ -5,7 +5,6 @@ Each change replaces the whole configuration, so the changes of one machine run 
 
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -19,7 +18,7 @@ from cluster.state import ClusterDir
 from serving.client import Client
 from serving.errors import ServerError
 from serving.proof import Proof
-from serving.verify import newest, sums
+from serving.verify import archive_path, newest, sums
 
 STORE = Path("model_store")
 RESTORING = 60  # seconds for the configuration before a failed change to serve again
@@ -170,13 +169,8 @@ class Fleet:
         raise ServerError(f"{model} {version or ''} is not deployed; make status ENGINE=ray lists what is")
 
     def archive(self, model: str, version: str) -> Path:
-        """
-        Raises:
-            ServerError: the names are those of something outside the store.
-        """
-        if not re.fullmatch(r"[\w.+-]+", f"{model}{version}", re.ASCII):
-            raise ServerError(f"{model!r} {version!r} is no model and version: only archives of {self.store}/ can be deployed")
-        return self.store / f"{model}-{version}.mar"
+        """The archive's path; for the error see `archive_path`."""
+        return archive_path(self.store, model, version, "deployed")
 
     def recipe(self, model: str, version: str) -> dict[str, Any]:
         return plan.described(self.archive(model, version))[2]

@@ -189,9 +189,8 @@ class Handler:
     def model(self) -> Model:
         """What a protocol must know of this model."""
         name, version = description.identity(self.artifact)
-        explanation = getattr(self, "ExplanationParameters", None)
         outputs = outputs_of(self.Prediction)
-        return Model(name, version, self.accepts, self.Parameters, explanation, outputs, self.settings.max_inputs)
+        return Model(name, version, self.accepts, self.Parameters, self.ExplanationParameters, outputs, self.settings.max_inputs)
 
     def sent_on(self, explainer: str) -> Answer:
         """The answer to a caller who is to ask other workers for an explanation. Most clients do that by themselves."""

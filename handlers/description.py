@@ -41,7 +41,7 @@ def describe(handler: "Handler") -> dict[str, Any]:
     artifact, kind, settings = handler.artifact, handler.accepts, handler.settings
     sample, payload = smallest(artifact)
     schema = input_schema(handler)
-    explanations = getattr(handler, "ExplanationParameters", None)
+    explanations = handler.ExplanationParameters
     compared = comparison_report.read(artifact.folder)
     weights = artifact.folder / WEIGHTS
     return {

@@ -16,7 +16,7 @@ from serving import manifest
 from serving.errors import ServerError, UnsafeArchive
 from serving.registry import Registry
 from serving.state import StateDir
-from serving.verify import newest, sums
+from serving.verify import archive_path, newest, sums
 
 SHOWN = 12  # labels
 WIDE, VALUE = 160, 100  # columns of the table in a file; characters of an example
@@ -45,7 +45,7 @@ def archive_of(home: StateDir, store: Path, model: str, version: str | None) -> 
         hosted = registry.default_version(model)
         if hosted:
             return registry.hosted_archive(model, hosted)
-    return store / f"{model}-{version or newest(store, model)}.mar"
+    return archive_path(store, model, version or newest(store, model), "described")
 
 
 def metadata(home: StateDir, model: str, version: str | None) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def metadata(home: StateDir, model: str, version: str | None) -> dict[str, Any]:
     version = version or getattr(known, "default", "")
     if version not in getattr(known, "versions", ()):
         raise ServerError(f"no model {model!r} {version}".rstrip() + " should be hosted here")
-    return description(Path(home.require().model_store, f"{model}-{version}.mar"))["v2"]
+    return description(archive_path(Path(home.require().model_store), model, version, "described"))["v2"]
 
 
 def describe(home: StateDir, arguments: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ different models run at once.
 """
 
 import contextlib
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,7 +20,7 @@ from serving.drain import drain
 from serving.errors import ServerError
 from serving.proof import Proof
 from serving.state import RegisteredModel, StateDir
-from serving.verify import newest, verify
+from serving.verify import archive_path, newest, verify
 
 DRAINING = 60  # seconds that an old version has at most to answer what it has taken in
 
@@ -235,14 +234,8 @@ class Registry:
         return self.client.describe(model, "")[0]["modelVersion"]
 
     def archive(self, model: str, version: str) -> Path:
-        """The archive's path.
-
-        Raises:
-            ServerError: the names are those of something outside the store.
-        """
-        if not re.fullmatch(r"[\w.+-]+", f"{model}{version}", re.ASCII):
-            raise ServerError(f"{model!r} {version!r} is no model and version: only archives of {self.store}/ can be hosted")
-        return self.store / f"{model}-{version}.mar"
+        """The archive's path; for the error see `archive_path`."""
+        return archive_path(self.store, model, version)
 
     def hosted_archive(self, model: str, version: str) -> Path:
         """The archive of a version that the server has. TorchServe's own API can host one under another name."""

@@ -38,6 +38,20 @@ def archives_of(store: Path) -> list[Path]:
     return [store / name for name in sorted({*sums(store), *(file.name for file in store.glob("*.mar"))})]
 
 
+def archive_path(store: Path, model: str, version: str, use: str = "hosted") -> Path:
+    """The path of an archive in the store.
+
+    Args:
+        use: what the caller does with it, for the message.
+
+    Raises:
+        ServerError: the names are those of something outside the store.
+    """
+    if not re.fullmatch(r"[\w.+-]+", f"{model}{version}", re.ASCII):
+        raise ServerError(f"{model!r} {version!r} is no model and version: only archives of {store}/ can be {use}")
+    return store / f"{model}-{version}.mar"
+
+
 def newest(store: Path, model: str) -> str:
     """The highest version of the model that the store has.
 
