@@ -106,11 +106,13 @@ def test_memory_is_that_of_the_processes(bundle):
 
 
 def test_labels_are_one_convention_and_torchserves_own_metrics_are_there(bundle):
+    before = bundle.metric("PreprocessTime_count", "digits")
     found = scrape(bundle)
+    after = bundle.metric("PreprocessTime_count", "digits")  # the monitor may have sent a sample in between
     names = Counter(label for _, labels in found for label, _ in labels)
     known = {"model", "version", "status", "state", "process", "worker", "reason", "default", "sha256", "runtime", "le"}
     assert names.keys() <= known
-    assert value(found, "PreprocessTime_count", model="digits") == bundle.metric("PreprocessTime_count", "digits")
+    assert 0 < before <= value(found, "PreprocessTime_count", model="digits") <= after
     assert value(found, "ts_inference_requests_total", model="intents") > 0
 
 
