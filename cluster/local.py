@@ -26,6 +26,9 @@ NODE = Path(__file__).with_name("node")
 MARK = "BUNDLE_CLUSTER"  # in the environment of all that this directory's cluster starts
 STARTING, ENDING = 120, 20  # seconds
 TRIES, SLOW = 3, "timed out during startup"  # Ray gives a node 30 s, which a busy machine may exceed
+HELPERS = ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
+REDIS_PASSWORD = "REDIS_PASSWORD"  # the variable from which the head takes it
+HEADLESS = 3600  # seconds for which a node goes on without the head, if Redis keeps its state; Ray's own default is 60
 CROWDED = 4  # replicas per core, unless the settings say otherwise: few of them work at the same moment
 INGRESS, STATS, METRICS = 8000, 8404, 9101  # Ray's ports of HAProxy
 # Characters of a folder at most: sockets lie in it, whose names have up to 77 more. Linux allows 107 in all, HAProxy 97.
@@ -74,11 +77,13 @@ def environment(home: ClusterDir, settings: Settings) -> dict[str, str]:
 
 
 def redis_of(home: ClusterDir, address: str) -> dict[str, str]:
-    """The variables for the Redis that keeps a head's state: also its password, if the environment has one, and a name for it."""
+    """The variables for the Redis that keeps a head's state, with a name for this cluster's part of it."""
     name = hashlib.sha256(str(home.folder).encode()).hexdigest()[:12]
-    password = os.environ.get("RAY_REDIS_PASSWORD")
-    found = {"RAY_REDIS_ADDRESS": address, "RAY_external_storage_namespace": f"bundle-{name}"}
-    return found | ({"RAY_REDIS_PASSWORD": password} if password else {})
+    return {
+        "RAY_REDIS_ADDRESS": address,
+        "RAY_external_storage_namespace": f"bundle-{name}",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(HEADLESS),
+    }
 
 
 def start_head(home: ClusterDir, settings: Settings, store: Path) -> Running:
@@ -100,10 +105,14 @@ def start_head(home: ClusterDir, settings: Settings, store: Path) -> Running:
             shutil.rmtree(folder_of(home, "session"), ignore_errors=True)
         for name in MOST:
             folder_of(home, name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        # By this file, Ray takes a head that was killed for a running one while other nodes on this machine still look for it.
+        (folder_of(home, "session") / "ray_current_cluster").unlink(missing_ok=True)
         command = [
             "--head", f"--port={settings.gcs_port}", "--dashboard-host", settings.host,
-            f"--dashboard-port={settings.dashboard_port}",
+            f"--dashboard-port={settings.dashboard_port}", "--no-monitor",  # Ray's own autoscaler, which starts machines in clouds
         ]  # fmt: skip
+        if settings.redis and (password := os.environ.get(REDIS_PASSWORD)):
+            command.append(f"--redis-password={password}")  # Ray takes it in no other way: users of this machine can see it
         pid = launch(home, settings, command)
         created = psutil.Process(pid).create_time()
         running = Running(pid, created, "", settings.ingress, settings.api, "", str(store.absolute()))
@@ -145,6 +154,9 @@ def launch(home: ClusterDir, settings: Settings, arguments: list[str]) -> int:
     (package / "__init__.py").touch()
     command = [
         str(ray), "start", *arguments, "--node-ip-address", settings.host, "--disable-usage-stats",
+        # With ports of their own choice, Ray's helpers have 15 seconds to tell them, which a busy machine exceeds.
+        *(f"--{name}-port={port}" for name, port in zip(HELPERS, processes.free_ports(len(HELPERS)), strict=True)),
+        "--include-log-monitor=false",  # it sends logs to drivers, of which there are none
         f"--num-cpus={CROWDED * usable_cpus() if settings.cpus is None else settings.cpus}",
         *(["--temp-dir", str(folder_of(home, "session"))] if "--head" in arguments else []),  # the others take the head's
     ]  # fmt: skip
@@ -154,11 +166,20 @@ def launch(home: ClusterDir, settings: Settings, arguments: list[str]) -> int:
         status = run(command, environment(home, settings), home.folder, printed)
         raylets = [process for process in members(home) if process.name() == "raylet"]
         if status == 0 and raylets:
+            end_client_server(home)
             return max(raylets, key=psutil.Process.create_time).pid
         end_all(home)
         if SLOW not in printed.read_text(errors="replace"):
             break
     raise ServerError(f"ray start failed with {status}; it said:\n{home.log_tail(printed.name, 12)}")
+
+
+def end_client_server(home: ClusterDir) -> None:
+    """End Ray's server for remote drivers, 60 MB and another way to run code. Nothing here uses it, and no option leaves it out."""
+    for process in members(home):
+        with contextlib.suppress(psutil.Error):
+            if "ray.util.client.server" in process.cmdline():
+                process.kill()
 
 
 def run(command: list[str], environment: dict[str, str], folder: Path, printed: Path) -> int:

@@ -156,7 +156,7 @@ def gateway(key_sha256: str, max_bytes: int) -> dict[str, Any]:
         "args": {"key_sha256": key_sha256, "max_bytes": max_bytes},
         "deployments": [
             {"name": "Gateway", "num_replicas": 1, "max_ongoing_requests": 1000, "max_surge_percent": 100,
-             "ray_actor_options": {"num_cpus": 0}}
+             "ray_actor_options": {"num_cpus": 0.01}}  # not 0, so that it never runs on a head without CPUs
         ],
     }  # fmt: skip
 

@@ -1,12 +1,11 @@
 """The server's settings: read `config.properties`, change it for one start, check it, and write it in Java's format."""
 
 import contextlib
-import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving import tls
+from serving import processes, tls
 from serving.errors import ServerError
 from serving.known_settings import OWN, check
 
@@ -100,10 +99,6 @@ def properties(settings: dict[str, str]) -> str:
 
 def free_ports() -> list[str]:
     """Settings that put a server on free ports, for tests and benchmarks."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(len(ADDRESSES) + 2)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
+    ports = processes.free_ports(len(ADDRESSES) + 2)
     addresses = [f"{name}=http://127.0.0.1:{port}" for name, port in zip(ADDRESSES, ports, strict=False)]
     return [*addresses, f"grpc_inference_port={ports[-2]}", f"grpc_management_port={ports[-1]}"]

@@ -100,6 +100,12 @@ def fork_server(temporary: str) -> int | None:
     return None
 
 
+def free_ports(count: int) -> list[int]:
+    """So many ports of the loopback address at which nothing listens."""
+    with contextlib.ExitStack() as held:
+        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+
+
 def port_error(host: str, port: int) -> OSError | None:
     """Why nothing can listen at this port; None if it is free."""
     with socket.socket() as probe:

@@ -7,7 +7,6 @@ with started("litserve", archive, "eager", body) as peer:
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ import requests
 from bench.peers.options import OPTIONS, Options
 from bench.peers.wire import Wire, wire
 from model_defs.errors import BundleError
+from serving import processes
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-bench"  # see bench/requirements/install.sh
@@ -95,7 +95,7 @@ def started(
     spoken, python = wire(name), ENVIRONMENTS / name / "bin" / "python"
     if not python.exists():
         raise PeerError(f"{name} is not installed; make {(ENVIRONMENTS / name).relative_to(ROOT)}/.installed")
-    chosen = Options(port=free_port(), archive=str(Path(archive).resolve()), runtime=runtime, **options)
+    chosen = Options(port=processes.free_ports(1)[0], archive=str(Path(archive).resolve()), runtime=runtime, **options)
     peer = Peer(name, f"http://127.0.0.1:{chosen.port}{spoken.path}", dict(spoken.headers), spoken.wrap(body), spoken)
     environment = {key: value for key, value in os.environ.items() if key not in UNWANTED} | ENVIRONMENT
     # Programs that it brings, such as `ray`, are found before any others.
@@ -169,8 +169,3 @@ def end(process: subprocess.Popen) -> None:
             member.kill()  # psutil compares the start time, so another process with this id is safe
     process.wait()
     psutil.wait_procs(members, timeout=STOPPING)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]

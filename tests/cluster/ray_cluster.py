@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import socket
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from cluster.fleet import Fleet
 from cluster.settings import Settings
 from cluster.state import ClusterDir
 from model_defs.bundle_format import BILL, SAMPLES_FILE
+from serving.processes import free_ports
 from tests.bundle import Bundle
 
 
@@ -28,18 +28,18 @@ class RayBundle(Bundle):
         self.settings, self.fleet = settings, Fleet(home, settings, store)
 
     def replicas(self, application: str) -> list[dict]:
-        """Serve's description of the replicas that run."""
-        deployments = self.fleet.api.applications()[application]["deployments"].values()
-        return [replica for each in deployments for replica in each["replicas"] if replica["state"] == "RUNNING"]
+        return running_replicas(self.fleet, application)
+
+
+def running_replicas(fleet: Fleet, application: str) -> list[dict]:
+    """Serve's description of the replicas that run."""
+    deployments = fleet.api.applications()[application]["deployments"].values()
+    return [replica for each in deployments for replica in each["replicas"] if replica["state"] == "RUNNING"]
 
 
 def free_settings(**changes) -> Settings:
     """Settings with free ports, none of which is another's."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(3)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
+    ports = free_ports(3)
     # HAProxy's own two ports lie up to 1,101 above the ingress's.
     names = {"port": min(ports[0], 60_000), "gcs_port": ports[1], "dashboard_port": ports[2]}
     return msgspec.structs.replace(Settings(cpus=12), **names | changes)

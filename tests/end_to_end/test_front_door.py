@@ -1,7 +1,6 @@
 """docs/haproxy.cfg as it is: the real HAProxy in front of a real TorchServe. What passes, and what does not."""
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,14 +19,13 @@ from serving.config import free_ports
 from serving.registry import Registry
 from serving.state import StateDir
 from tests.bundle import wait_for
-from tests.certificates import needs_openssl, self_signed
+from tests.front_door import FrontDoor, front_door, needs_door
 from tests.serving.conftest import echo_store  # noqa: F401
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.server,
-    needs_openssl,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="the package haproxy is not installed"),
+    *needs_door,
 ]
 KEY, OTHER_KEY = "key-of-one-caller", "key-of-another"
 HEAD = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -38,8 +35,9 @@ LIMIT = 10_485_760  # bytes of a body
 class Door:
     """The proxy as a caller sees it, and its log."""
 
-    def __init__(self, port: int, certificate: Path, home: StateDir, settings: list[str], log: Path):
-        self.port, self.certificate, self.home, self.settings, self.log = port, certificate, home, settings, log
+    def __init__(self, running: FrontDoor, home: StateDir, settings: list[str]):
+        self.port, self.certificate, self.log = running.port, running.certificate, running.log
+        self.home, self.settings = home, settings
 
     def ask(self, path: str = "/predictions/echo", body: bytes = b"hello", method: str = "POST", key: str = KEY, **headers):
         sent = {"Authorization": f"Bearer {key}", "Content-Type": "text/plain"} | headers
@@ -65,33 +63,18 @@ class Door:
 @pytest.fixture(scope="module")
 def door(echo_store, tmp_path_factory):  # noqa: F811
     folder = tmp_path_factory.mktemp("door")
-    certificate, key = self_signed(folder)
-    (folder / "door.pem").write_text(certificate.read_text() + key.read_text())
-    (folder / "callers.lst").write_text(f"{KEY}\n{OTHER_KEY}\n")
     home = StateDir(folder / ".torchserve")
     settings = [*free_ports(), f"model_store={echo_store}"]
-    port = int(free_ports()[0].rpartition(":")[2])
-    environment = os.environ | {
-        "DOOR_ADDRESS": f"127.0.0.1:{port}",
-        "DOOR_CERTIFICATE": str(folder / "door.pem"),
-        "DOOR_CALLERS": str(folder / "callers.lst"),
-        "DOOR_TOKEN": str(home.proxy),
-        "TORCHSERVE": netloc(settings, "inference_address"),
-        "MONITOR": netloc(settings, "monitor_address"),
-        "DOOR_EXPLAINED": str(home.explained),
-    }
-    there = Door(port, certificate, home, settings, folder / "haproxy.log")
-    with there.log.open("wb") as log:
-        proxy = subprocess.Popen(["haproxy", "-db", "-f", "docs/haproxy.cfg"], env=environment, stdout=log, stderr=log)
-    try:
-        there.make("start")
-        Registry(home).host("echo", "1.0")
-        assert there.ask().status_code == 200, there.log.read_text()
-        yield there
-    finally:
-        proxy.terminate()
-        proxy.wait(20)
-        server.stop(home, draining=0)
+    servers = {"TORCHSERVE": netloc(settings, "inference_address"), "MONITOR": netloc(settings, "monitor_address")}
+    with front_door(folder, [KEY, OTHER_KEY], DOOR_TOKEN=home.proxy, DOOR_EXPLAINED=home.explained, **servers) as running:
+        there = Door(running, home, settings)
+        try:
+            there.make("start")
+            Registry(home).host("echo", "1.0")
+            assert there.ask().status_code == 200, there.log.read_text()
+            yield there
+        finally:
+            server.stop(home, draining=0)
 
 
 def netloc(settings: list[str], name: str) -> str:

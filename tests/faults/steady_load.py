@@ -21,7 +21,7 @@ from tests.bundle import Bundle, wait_for
 
 TOLERANCE = 1e-3  # of a score
 CALLERS = 4  # bare ones, and as many with the client
-PACE = 0.005  # seconds between two requests of one caller
+PACE = 0.005  # seconds
 TIMEOUT = 60  # seconds for one answer
 RIGHT = "right"
 
@@ -40,10 +40,11 @@ class SteadyLoad:
     Args:
         bundle: the server. It may end and start again meanwhile.
         model: the load sends its samples.
+        pace: seconds between two requests of one caller.
     """
 
-    def __init__(self, bundle: Bundle, model: str):
-        self.bundle, self.model = bundle, model
+    def __init__(self, bundle: Bundle, model: str, pace: float = PACE):
+        self.bundle, self.model, self.pace = bundle, model, pace
         self.samples = bundle.samples(model)
         self.bare: list[Outcome] = []
         self.through_client: list[Outcome] = []
@@ -71,7 +72,7 @@ class SteadyLoad:
     def call(self, index: int, ask: Callable[[Client, dict, bytes], str], outcomes: list[Outcome]) -> None:
         client, first = Client.of(self.bundle.home), index % len(self.samples)
         for entry, payload in cycle(self.samples[first:] + self.samples[:first]):
-            if self.is_over.wait(PACE):
+            if self.is_over.wait(self.pace):
                 return
             sent = time.monotonic()
             result = ask(client, entry, payload)
@@ -80,8 +81,9 @@ class SteadyLoad:
 
     def ask_bare(self, client: Client, entry: dict, payload: bytes) -> str:
         headers = client.token("inference") | {"Content-Type": self.bundle.content_type(self.model), "Connection": "close"}
+        verify = client.server.certificate or True
         try:
-            answer = requests.post(client.url(self.model), data=payload, headers=headers, timeout=TIMEOUT)
+            answer = requests.post(client.url(self.model), data=payload, headers=headers, timeout=TIMEOUT, verify=verify)
         except requests.ConnectionError as error:
             client.look_again()
             return "connection refused" if "refused" in str(error) else "no answer"
