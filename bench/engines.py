@@ -1,15 +1,19 @@
 """TorchServe and Ray Serve next to each other: both serve the same archives, and are loaded in turn.
 
     python -m bench.engines digits sounds intents --clients 1 16 --rounds 3
+    python -m bench.engines intents --plain       # and a deployment of the same network as Ray's documentation writes it
 
 Prints answers per second, latencies, the processor time of a request by the kind of process, and what each engine costs idle.
 """
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +22,7 @@ from rich.table import Table
 
 from bench import servers
 from bench.load import Target, measure
+from bench.peers.running import started
 from bench.rounds import Figure, alternate
 from cluster import local, settings
 from cluster.fleet import Fleet
@@ -39,6 +44,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="connections (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--plain", action="store_true", help="also measure Ray Serve with its own batching and HTTP proxy")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a round (default: %(default)s)")
     with reported("bench"), tempfile.TemporaryDirectory(prefix="bench-") as folder:
         compare(parser.parse_args(), Path(folder))
@@ -66,12 +72,23 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
                 console.print(f"{name} idle: {idle(members)}")
             for model in arguments.models:
                 targets = {name: target(model, server) for name, server in zip(ENGINES, (torchserve, ray), strict=True)}
-                figures = alternate(targets, arguments.clients, arguments.rounds, arguments.seconds, lambda line: None)
+                with plain(model, STORE) if arguments.plain else contextlib.nullcontext({}) as others:
+                    both = targets | others
+                    figures = alternate(both, arguments.clients, arguments.rounds, arguments.seconds, lambda line: None)
                 console.print(table(model, figures))
                 for name, each in targets.items():
                     console.print(f"{model}, {name}: {cost(each, max(arguments.clients), processes[name])}")
         finally:
             local.stop(home)
+
+
+@contextlib.contextmanager
+def plain(model: str, store: Path) -> Iterator[dict[str, Target]]:
+    """A replica with `serve.batch` behind Ray's Python proxy: bench/peers/ray_serve.py, in this environment."""
+    body = target(model, servers.Running("", {}, 0)).body
+    archive = store / f"{model}-{newest(store, model)}.mar"
+    with started("ray_serve", archive, "fast", body, python=Path(sys.executable)) as peer:
+        yield {"plain Ray Serve": Target(peer.url, peer.body, peer.headers)}
 
 
 def target(model: str, server: servers.Running) -> Target:
@@ -83,10 +100,12 @@ def target(model: str, server: servers.Running) -> Target:
 
 
 def table(model: str, figures: list[Figure]) -> Table:
-    shown = Table("engine", "clients", "answers/s", "of TorchServe", "p50 ms", "p99 ms", "not 200", title=model)
+    """The figures, and each rate as a share of the first contender's."""
+    first = figures[0].contender
+    shown = Table("", "clients", "answers/s", f"of {first}", "p50 ms", "p99 ms", "not 200", title=model)
     rates = {(figure.contender, figure.clients): figure.rate for figure in figures}
     for figure in figures:
-        share = figure.rate / rates[ENGINES[0], figure.clients]
+        share = figure.rate / rates[first, figure.clients]
         shown.add_row(
             figure.contender, str(figure.clients), f"{figure.rate:,.0f}", f"{share:.2f}", f"{figure.p50:.1f}",
             f"{figure.p99:.1f}", str(figure.others),

@@ -11,6 +11,7 @@ from serving.errors import ServerError, Unreachable
 PATH = "/api/serve/applications/"
 ANSWER = 60  # seconds
 READY = 900  # seconds for an application to serve
+STARTING = "STARTING"  # what Serve says of a proxy
 POLLING = 0.2  # seconds between two looks
 
 
@@ -51,7 +52,7 @@ class Api:
         self.send("PUT", json=config)
 
     def wait(self, names: list[str], seconds: float = READY, say: Callable[[str], object] = lambda line: None) -> None:
-        """Return when these applications serve.
+        """Return when these applications serve, and no node's ingress is about to start.
 
         Args:
             say: gets each new remark of Serve's, for example that no node has room.
@@ -61,19 +62,22 @@ class Api:
         """
         deadline, said = time.monotonic() + seconds, {""}
         while True:
-            found = self.applications()
+            state = self.state()
+            found, proxies = state["applications"], (state.get("proxies") or {}).values()
             for remark in {remark for name in names if name in found for remark in remarks(found[name])} - said:
                 said.add(remark)
                 say(remark)
             states = {name: found[name]["status"] if name in found else "MISSING" for name in names}
-            if all(state == "RUNNING" for state in states.values()):
+            starting = [f"the ingress of {each['node_ip']} is {STARTING}" for each in proxies if each["status"] == STARTING]
+            if all(status == "RUNNING" for status in states.values()) and not starting:
                 return
-            failed = [name for name, state in states.items() if state == "DEPLOY_FAILED"]
+            failed = [name for name, status in states.items() if status == "DEPLOY_FAILED"]
             if failed:
                 raise ServerError(f"{failed[0]} cannot be deployed: {reason(found[failed[0]])}")
             if time.monotonic() > deadline:
-                waiting = [f"{name} is {state}" for name, state in states.items() if state != "RUNNING"]
-                raise ServerError(f"not ready after {seconds:.0f} s: {', '.join(waiting)}; see: make status ENGINE=ray")
+                waiting = [f"{name} is {status}" for name, status in states.items() if status != "RUNNING"]
+                reasons = ", ".join(waiting + starting)
+                raise ServerError(f"not ready after {seconds:.0f} s: {reasons}; see: make status ENGINE=ray")
             time.sleep(POLLING)
 
     def wait_gone(self, name: str, seconds: float = READY) -> None:

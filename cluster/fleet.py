@@ -17,7 +17,7 @@ from cluster.settings import Settings
 from cluster.state import ClusterDir
 from serving.client import Client
 from serving.errors import ServerError
-from serving.proof import Proof
+from serving.proof import NoSamples, Proof
 from serving.verify import archive_path, newest, sums
 
 STORE = Path("model_store")
@@ -51,7 +51,15 @@ class Fleet:
                 wanted[made["name"]] = made
                 notes += [f"{model} {version}: {note}" for note in plan.notes(self.recipe(model, version), self.settings)]
             self.change(before, before | wanted, [*wanted])
+            for each in wanted.values():
+                self.ask_sample(each["name"], each["args"])
         return notes
+
+    def ask_sample(self, application: str, args: dict[str, Any]) -> None:
+        """Send a sample until it is answered: HAProxy learns of new replicas a moment after Serve says that they run."""
+        archive, version = self.archive(args["model"], args["version"]), "" if application == args["model"] else args["version"]
+        with contextlib.suppress(NoSamples):
+            Proof.of(archive, args["model"], version).check(Client.of(self.home), 1)
 
     def promote(self, model: str, version: str) -> str | None:
         """Make a version the default: its replicas start, answer their samples, and only then the old ones end.
@@ -134,6 +142,9 @@ class Fleet:
         Raises:
             ServerError: one failed.
         """
+        # A head that has just started knows no replicas of an application while it builds a new version of it. Until its own
+        # proxy runs, which then answers in their place, a change would cost requests.
+        self.api.wait([])
         self.api.put(self.config(after))
         try:
             self.api.wait([*names, plan.GATEWAY_NAME], say=partial(print, file=sys.stderr))

@@ -109,7 +109,7 @@ def start_head(home: ClusterDir, settings: Settings, store: Path) -> Running:
         (folder_of(home, "session") / "ray_current_cluster").unlink(missing_ok=True)
         command = [
             "--head", f"--port={settings.gcs_port}", "--dashboard-host", settings.host,
-            f"--dashboard-port={settings.dashboard_port}", "--no-monitor",  # Ray's own autoscaler, which starts machines in clouds
+            f"--dashboard-port={settings.dashboard_port}", "--no-monitor",  # it starts machines in clouds
         ]  # fmt: skip
         if settings.redis and (password := os.environ.get(REDIS_PASSWORD)):
             command.append(f"--redis-password={password}")  # Ray takes it in no other way: users of this machine can see it
@@ -158,6 +158,7 @@ def launch(home: ClusterDir, settings: Settings, arguments: list[str]) -> int:
         *(f"--{name}-port={port}" for name, port in zip(HELPERS, processes.free_ports(len(HELPERS)), strict=True)),
         "--include-log-monitor=false",  # it sends logs to drivers, of which there are none
         f"--num-cpus={CROWDED * usable_cpus() if settings.cpus is None else settings.cpus}",
+        *([] if settings.gpus is None else [f"--num-gpus={settings.gpus}"]),
         *(["--temp-dir", str(folder_of(home, "session"))] if "--head" in arguments else []),  # the others take the head's
     ]  # fmt: skip
     printed = home.logs / "ray_start.log"
@@ -175,7 +176,7 @@ def launch(home: ClusterDir, settings: Settings, arguments: list[str]) -> int:
 
 
 def end_client_server(home: ClusterDir) -> None:
-    """End Ray's server for remote drivers, 60 MB and another way to run code. Nothing here uses it, and no option leaves it out."""
+    """End Ray's server for remote drivers: 60 MB, and another way to run code. Ray has no option to leave it out."""
     for process in members(home):
         with contextlib.suppress(psutil.Error):
             if "ray.util.client.server" in process.cmdline():

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
         redis: address of the Redis that keeps the head's state, such as 127.0.0.1:6379. Without it, all nodes end a minute after
             the head has died.
         cpus: that this node offers to replicas; none: four per core. A head with 0 runs no replica.
+        gpus: that this node offers to replicas; none: those that Ray finds.
     """
 
     host: str = "127.0.0.2"
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     max_request_size: Count = 10485760
     redis: str = ""
     cpus: Count | None = None
+    gpus: Count | None = None
     kubernetes: Kubernetes = msgspec.field(default_factory=Kubernetes)
 
     @property

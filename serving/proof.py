@@ -18,6 +18,10 @@ class Busy(ServerError):
     """The answer was about the server's state: a full queue, a worker that died. It proves nothing."""
 
 
+class NoSamples(ServerError):
+    """An archive that brings no samples, as those of other builders."""
+
+
 class Proof(msgspec.Struct):
     """The samples of one version.
 
@@ -36,12 +40,12 @@ class Proof(msgspec.Struct):
         """Read it from the archive.
 
         Raises:
-            ServerError: there are no samples.
+            NoSamples: there are none.
             OSError, zipfile.BadZipFile: the archive is not there any more, or damaged.
         """
         with zipfile.ZipFile(archive) as file:
             if SAMPLES_FILE not in file.namelist():
-                raise ServerError(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
+                raise NoSamples(f"{model} {version} brings no samples to prove it by; make archive MODEL={model}")
             expected = json.loads(file.read(SAMPLES_FILE))
             samples = [(each["file"], file.read(f"{SAMPLES}/{each['file']}"), each["answer"]) for each in expected]
         return cls(model, version, samples, tolerance_of(archive))

@@ -76,6 +76,7 @@ def started(
     expected: str | None = None,
     seconds: float = 120,
     before: Sequence[str] = (),
+    python: Path | None = None,
     **options: float,
 ) -> Iterator[Peer]:
     """The peer on a free port of the loopback interface. It has answered `body` when this yields. Afterwards it is ended.
@@ -86,13 +87,14 @@ def started(
         expected: the label that its answer must have.
         seconds: that it may take until its first answer.
         before: words before its command: `("taskset", "-c", "0")`.
+        python: that has its packages; else that of its own environment.
         options: `threads`, `workers`, `batch`, `delay_ms`: see `bench.peers.options.Options`.
 
     Raises:
         ValueError: no such peer.
         PeerError: it does not run, or gives another answer.
     """
-    spoken, python = wire(name), ENVIRONMENTS / name / "bin" / "python"
+    spoken, python = wire(name), python or ENVIRONMENTS / name / "bin" / "python"
     if not python.exists():
         raise PeerError(f"{name} is not installed; make {(ENVIRONMENTS / name).relative_to(ROOT)}/.installed")
     chosen = Options(port=processes.free_ports(1)[0], archive=str(Path(archive).resolve()), runtime=runtime, **options)

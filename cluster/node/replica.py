@@ -47,7 +47,10 @@ class Model:
     """
 
     def __init__(self, args: dict[str, Any]):
-        device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # Ray hides all GPUs but this replica's
+        import torch  # not at the top: Serve imports this module to read the configuration, too
+
+        # Ray hides all GPUs but this replica's. It believes a node that offers GPUs, whether it has them or not.
+        device = "cuda:0" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
         self.model = ServedModel(args, device, Metrics(args["model"], args["version"]).observe)
         self.own_headers = {"x-model-version": args["version"], "x-replica": str(os.getpid())}
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from bench.front_door import CONFIG
 from cluster import local
 from serving.processes import free_ports
 from serving.state import Running, StateDir
@@ -17,6 +18,7 @@ from tests.faults.steady_load import CALLERS, SteadyLoad
 
 pytest.importorskip("ray", reason="make setup EXTRAS=ray")
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900), needs_redis, *front_door.needs_door]
+SENDS_AGAIN = {"DOOR_BUFFER": 65536, "DOOR_RETRY_ON": "conn-failure empty-response"}  # as docs/cluster.md says
 KEY = "key-of-a-caller"
 PACE = 0.05  # seconds between two requests of a caller: nodes start meanwhile, on the same cores
 ALONE = 70  # seconds without a head: more than the 60 after which Ray's own settings end every node
@@ -33,6 +35,7 @@ class CallersDir(StateDir):
 def nodes(artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nodes")
     store = archives(artifacts, folder, {"intents": ["1.0", "2.0"]}, minWorkers=2, maxWorkers=2)
+    archives(artifacts, folder, {"digits": ["1.0"]}, minWorkers=2, maxWorkers=2, deviceType="gpu")
     [port] = free_ports(1)
     with pytest.MonkeyPatch.context() as patch, redis_server(folder / "redis", port) as redis:
         patch.setenv(local.REDIS_PASSWORD, PASSWORD)
@@ -51,9 +54,9 @@ def door(nodes, artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("door")
     ingresses = [settings.ingress.removeprefix("http://") for _, settings in nodes.workers.values()]
     config = folder / "haproxy.cfg"
-    config.write_text(several(front_door.CONFIG.read_text(), ingresses))
+    config.write_text(several(CONFIG.read_text(), ingresses))
     nodes.head.admit()
-    with front_door.front_door(folder, [KEY], config, DOOR_TOKEN=nodes.head.proxy) as running:
+    with front_door.running(folder, [KEY], config, DOOR_TOKEN=nodes.head.proxy, **SENDS_AGAIN) as running:
         home = CallersDir(folder / "home")
         home.make()
         home.write(Running(0, 0, "", running.url, "", "", str(nodes.store), str(running.certificate)))
@@ -71,13 +74,19 @@ def several(config: str, addresses: list[str]) -> str:
     return re.sub(r'^ +server one "\$\{TORCHSERVE\}".*$', lines, config, flags=re.MULTILINE)
 
 
-def held(nodes: ThreeNodes) -> dict[str, int]:
+def held(nodes: ThreeNodes, model: str = "intents") -> dict[str, int]:
     """How many replicas of the model each node runs."""
-    return dict(Counter(replica["node_ip"] for replica in nodes.replicas("intents")))
+    return dict(Counter(replica["node_ip"] for replica in nodes.replicas(model)))
 
 
 def test_each_node_has_a_replica_and_the_head_has_none(nodes):
     assert held(nodes) == {host: 1 for host in WORKERS[:2]}
+
+
+def test_two_replicas_with_half_a_gpu_each_go_to_the_node_that_offers_one(nodes):
+    nodes.fleet.deploy([("digits", "1.0")])
+    assert held(nodes, "digits") == {WORKERS[1]: 2}
+    assert nodes.fleet.undeploy("digits") == ["digits"]
 
 
 def test_without_its_head_the_cluster_answers_and_a_new_head_takes_it_over(nodes, door, report):
@@ -92,12 +101,12 @@ def test_without_its_head_the_cluster_answers_and_a_new_head_takes_it_over(nodes
         assert nodes.fleet.promote("intents", "2.0") == "1.0"
         assert nodes.fleet.rollback("intents") == ("1.0", "2.0")
     report.add("cluster: the head killed, a new one after 70 s, a promotion and its rollback", 1, load, note=load.latency_text())
-    assert load.lost_bare() == load.lost_through_client() == Counter()
+    assert load.lost_bare() == load.lost_through_client() == Counter(), load.losses()
 
 
 def test_a_node_that_joins_and_one_that_is_killed_cost_nothing(nodes, door, report):
     with SteadyLoad(door, "intents", PACE) as load:
-        nodes.join(WORKERS[2])
+        nodes.join(WORKERS[2], 4)
         load.wait_for_answers(5)
         started = time.monotonic()
         nodes.kill(WORKERS[1])

@@ -27,22 +27,26 @@ class ThreeNodes:
 
     def __init__(self, folder: Path, store: Path, redis: str):
         self.folder, self.store = folder, store
-        self.settings = free_settings(archives=str(store), redis=redis, host=HEAD, cpus=0)
+        self.settings = free_settings(archives=str(store), redis=redis, host=HEAD, cpus=0, gpu_share=0.5)
         self.head = ClusterDir(folder / "head")
         self.homes = [self.head]
         self.workers: dict[str, tuple[ClusterDir, Settings]] = {}
 
     def start(self, models: list[tuple[str, str]]) -> None:
         local.start_head(self.head, self.settings, self.store)
-        for host in WORKERS[:2]:
-            self.join(host)
+        self.join(WORKERS[0], 1)
+        self.join(WORKERS[1], 4, 1)
         self.fleet = Fleet(self.head, self.settings, self.store)
         self.fleet.deploy(models)
 
-    def join(self, host: str) -> None:
-        """Start a node, with the head's token and an ingress of its own."""
+    def join(self, host: str, cpus: int, gpus: int = 0) -> None:
+        """Start a node with the head's token and an ingress of its own.
+
+        Args:
+            cpus, gpus: that it says it has.
+        """
         home = ClusterDir(self.folder / host)
-        settings = free_settings(archives=str(self.store), redis=self.settings.redis, host=host, cpus=3)
+        settings = free_settings(archives=str(self.store), redis=self.settings.redis, host=host, cpus=cpus, gpus=gpus)
         self.homes.append(home)
         home.make()
         replace(home.token_file, self.head.token().encode())

@@ -18,14 +18,14 @@ from serving.client import Client
 from serving.config import free_ports
 from serving.registry import Registry
 from serving.state import StateDir
+from tests import front_door
 from tests.bundle import wait_for
-from tests.front_door import FrontDoor, front_door, needs_door
 from tests.serving.conftest import echo_store  # noqa: F401
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.server,
-    *needs_door,
+    *front_door.needs_door,
 ]
 KEY, OTHER_KEY = "key-of-one-caller", "key-of-another"
 HEAD = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -35,7 +35,7 @@ LIMIT = 10_485_760  # bytes of a body
 class Door:
     """The proxy as a caller sees it, and its log."""
 
-    def __init__(self, running: FrontDoor, home: StateDir, settings: list[str]):
+    def __init__(self, running: front_door.FrontDoor, home: StateDir, settings: list[str]):
         self.port, self.certificate, self.log = running.port, running.certificate, running.log
         self.home, self.settings = home, settings
 
@@ -66,7 +66,7 @@ def door(echo_store, tmp_path_factory):  # noqa: F811
     home = StateDir(folder / ".torchserve")
     settings = [*free_ports(), f"model_store={echo_store}"]
     servers = {"TORCHSERVE": netloc(settings, "inference_address"), "MONITOR": netloc(settings, "monitor_address")}
-    with front_door(folder, [KEY, OTHER_KEY], DOOR_TOKEN=home.proxy, DOOR_EXPLAINED=home.explained, **servers) as running:
+    with front_door.running(folder, [KEY, OTHER_KEY], DOOR_TOKEN=home.proxy, DOOR_EXPLAINED=home.explained, **servers) as running:
         there = Door(running, home, settings)
         try:
             there.make("start")

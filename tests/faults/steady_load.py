@@ -107,6 +107,12 @@ class SteadyLoad:
         seconds = self.latencies()
         return f"p50 {1e3 * statistics.median(seconds):.0f} ms, p99 {1e3 * quantile(seconds, 0.99):.0f} ms"
 
+    def losses(self) -> list[str]:
+        """When each lost request was sent, in seconds since the first one, and what came."""
+        first = min(outcome.sent for outcome in self.bare)
+        lost = [outcome for outcome in [*self.bare, *self.through_client] if outcome.result != RIGHT]
+        return [f"{outcome.sent - first:.1f} s: {outcome.result}" for outcome in lost]
+
     def lost_bare(self) -> Counter:
         return Counter(outcome.result for outcome in self.bare if outcome.result != RIGHT)
 
