@@ -115,41 +115,50 @@ def table(model: str, figures: list[Figure]) -> Table:
 
 def cost(loaded: Target, clients: int, members) -> str:
     """The processor milliseconds of a request, by the kind of process, the costliest first."""
-    before = seconds_by_kind(members())
+    before = seconds(members())
     started = time.perf_counter()
     measured = measure(loaded, clients, SECONDS)
     spent = time.perf_counter() - started
-    after = seconds_by_kind(members())
     answers = measured.rate * spent  # the load runs a little longer than what it counts
-    costs = {kind: 1e3 * (after[kind] - before.get(kind, 0)) / answers for kind in after}
+    costs = {name: 1e3 * value / answers for name, value in by_kind(since(before, members())).items()}
     parts = [f"{kind} {ms:.2f}" for kind, ms in sorted(costs.items(), key=lambda pair: -pair[1]) if ms >= 0.005]
     return f"{sum(costs.values()):.2f} CPU ms per request: {', '.join(parts)}"
 
 
-def seconds_by_kind(members) -> dict[str, float]:
-    found: dict[str, float] = defaultdict(float)
+def seconds(members) -> dict[psutil.Process, float]:
+    """The processor time of each process so far."""
+    found = {}
     for process in members:
-        try:
+        with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
-            found[kind(process)] += times.user + times.system
-        except psutil.Error:
-            continue
+            found[process] = times.user + times.system
+    return found
+
+
+def since(before: dict[psutil.Process, float], members) -> dict[psutil.Process, float]:
+    return {process: value - before.get(process, 0) for process, value in seconds(members).items()}
+
+
+def by_kind(spent: dict[psutil.Process, float]) -> dict[str, float]:
+    found: dict[str, float] = defaultdict(float)
+    for process, value in spent.items():
+        with contextlib.suppress(psutil.Error):
+            found[kind(process)] += value
     return found
 
 
 def kind(process: psutil.Process) -> str:
-    """What a process is: Ray names its actors in their title, such as `ray::ServeReplica:digits:Model`."""
+    """What a process is. Ray names actors in their title, such as `ray::ServeReplica:digits:Model`, and what they do now."""
     command = " ".join(process.cmdline()[:1]) or process.name()
     return command.split()[0].rpartition("/")[2] if command.startswith("ray::") or "/" in command else process.name()
 
 
 def idle(members) -> str:
     """Memory and processor time while nothing is asked, except those of the models' own processes."""
-    before = seconds_by_kind(members())
+    before = seconds(members())
     time.sleep(IDLE)
-    after = seconds_by_kind(members())
     own = [process for process in members() if not is_model(kind(process))]
-    cores = sum(value - before.get(name, 0) for name, value in after.items() if not is_model(name)) / IDLE
+    cores = sum(since(before, own).values()) / IDLE
     return f"{cores:.2f} cores, {memory(own):,.0f} MB in {len(own)} processes; with the models' {memory(members()):,.0f} MB"
 
 

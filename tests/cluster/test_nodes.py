@@ -104,6 +104,20 @@ def test_without_its_head_the_cluster_answers_and_a_new_head_takes_it_over(nodes
     assert load.lost_bare() == load.lost_through_client() == Counter(), load.losses()
 
 
+def test_a_node_without_its_haproxy_is_left_out_until_it_is_back(nodes, door, trials, report):
+    home, settings = nodes.workers[WORKERS[0]]
+    with SteadyLoad(door, "intents", PACE) as load:
+        for _ in range(trials):
+            for process in local.members(home):
+                if process.name() == "haproxy":
+                    process.kill()
+            load.wait_for_answers(5)
+            wait_for(lambda: local.ingress_program(settings.port) == "haproxy", 60)
+            load.wait_for_answers(20)
+    report.add("cluster: kill -9 of a node's HAProxy, through the front door", trials, load, note=load.latency_text())
+    assert load.lost_bare() == load.lost_through_client() == Counter(), load.losses()
+
+
 def test_a_node_that_joins_and_one_that_is_killed_cost_nothing(nodes, door, report):
     with SteadyLoad(door, "intents", PACE) as load:
         nodes.join(WORKERS[2], 4)

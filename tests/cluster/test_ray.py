@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -84,6 +85,40 @@ def test_the_gateway_explains_and_refuses_in_json(ray):
         )
         assert (answer.status_code, answer.json()["type"]) == (404, kind)
     assert requests.get(f"{ray.client.server.inference}/ping", timeout=30).json() == {"status": "Healthy"}
+
+
+def test_a_model_says_what_it_takes_and_whether_it_is_ready(ray):
+    def get(path: str, **headers) -> requests.Response:
+        return requests.get(ray.client.server.inference + path, headers=headers, timeout=30)
+
+    key = ray.client.token("inference")
+    assert get("/v2/models/digits", **key).json()["platform"] == "pytorch_torchserve"
+    described = get("/models/digits", **key).json()
+    assert described["model"] == "digits" and described["input"]
+    assert get("/v2/models/digits/ready").json()["ready"] is True and get("/ready").json()["ready"] is True
+    assert get("/v2/models/nobody/ready").status_code == 404
+    assert get("/v2/models/digits").json()["type"] == "InvalidKeyException"
+
+
+def test_sagemakers_address_asks_the_model_that_the_header_names(ray):
+    sample, payload = ray.samples("digits")[0]
+    headers = ray.client.token("inference") | {"Content-Type": "image/png"}
+    url = f"{ray.client.server.inference}/invocations"
+    named = requests.post(url, data=payload, headers=headers | {"X-Amzn-SageMaker-Target-Model": "digits.mar"}, timeout=30)
+    assert named.json()[0]["label"] == sample["answer"][0]["label"]
+    assert requests.post(url, data=payload, headers=headers, timeout=30).status_code == 404  # there are two models
+
+
+def test_prometheus_finds_torchserves_metrics_on_the_node(ray):
+    assert ray.predict("digits", ray.samples("digits")[0][1]).status_code == 200
+    discovered = json.loads((local.folder_of(ray.home, "session") / "prom_metrics_service_discovery.json").read_text())
+    targets = [target for group in discovered for target in group["targets"]]
+
+    def scraped() -> str:
+        return "".join(requests.get(f"http://{target}/metrics", timeout=30).text for target in targets)
+
+    names = ("ray_PreprocessTime_count", "ray_InferenceTime_count", "ray_PostprocessTime_count", "ray_BatchSize_count")
+    wait_for(lambda: all(re.search(rf'^{name}{{.*ModelName="digits"', scraped(), re.MULTILINE) for name in names), 60)
 
 
 @pytest.mark.parametrize("api", ["predictions", "explanations"])
