@@ -93,14 +93,14 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
     if handler.ExplanationParameters is None:
         raise BundleError(f"{type(handler).__name__} gives no explanations")
     subjects = [subject for _, payload in handler.artifact.test_set()[:most] if (subject := subject_of(handler, payload))]
-    known = methods_of(handler)
+    known = [*methods_of(handler), UNSIGNED]
     for name in chosen or ():
         if name not in known:
             raise BundleError(f"no method {name!r} for {handler.artifact.name}; it has {', '.join(known)}")
     units = [subject.units() for subject in subjects]
     blind = [faithfulness.curves(one, faithfulness.random_weights(one.shape, index)) for index, one in enumerate(units)]
     rows, drawn = [row_of(RANDOM, blind)], {RANDOM: mean(blind)}
-    for name in track(chosen or [*known, UNSIGNED], description="methods"):
+    for name in track(chosen or known, description="methods"):
         found = measured(handler, subjects, name, blind)
         if found:
             rows.append(found[0])

@@ -34,8 +34,8 @@ class ThreeNodes:
 
     def start(self, models: list[tuple[str, str]]) -> None:
         local.start_head(self.head, self.settings, self.store)
-        self.join(WORKERS[0], 1)
-        self.join(WORKERS[1], 4, 1)
+        self.join(WORKERS[0], 2)  # the gateway, and one replica
+        self.join(WORKERS[1], 8, 1)
         self.fleet = Fleet(self.head, self.settings, self.store)
         self.fleet.deploy(models)
 
