@@ -25,7 +25,6 @@ pytestmark = [
 ]
 RULES = Path("deploy/cluster.nft")
 NODE, FRONT_DOOR, STRANGER = "10.77.0.1", "10.77.0.10", "10.77.0.66"
-TEXT = "Content-Type: text/plain"
 HERE, THERE = f"node-{os.getpid()}", f"other-{os.getpid()}"  # the two namespaces
 SCAN = """
 import json, socket, sys
@@ -94,8 +93,8 @@ def test_front_doors_reach_the_ingress_and_strangers_nothing(artifacts, tmp_path
             assert reached(STRANGER) == set()
 
             address = f"http://{NODE}:{settings.port}/predictions/intents"
-            header = f"@{home.folder / 'inference.header'}"
-            answer = run(THERE, "curl", "-sS", "--interface", FRONT_DOOR, "-H", header, "-H", TEXT, "--data-binary", "wake me", address)
+            headers = ["-H", f"@{home.folder / 'inference.header'}", "-H", "Content-Type: text/plain"]
+            answer = run(THERE, "curl", "-sS", "--interface", FRONT_DOOR, *headers, "--data-binary", "wake me", address)
             assert json.loads(answer)[0]["label"]
         finally:
             run(HERE, *cluster, "stop", *options)
