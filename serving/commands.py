@@ -46,34 +46,46 @@ def start(home: StateDir, arguments: argparse.Namespace) -> int | None:
 
 def host_and_try(home: StateDir, arguments: argparse.Namespace) -> int | None:
     """`start` without its option to stay in front."""
-    was_running = home.running() is not None
-    for change in server.not_applied(home, arguments.config, arguments.set) if was_running else ():
-        print(f"not applied: {change}; the server runs already, make stop first", file=sys.stderr)
-    running = server.start(home, arguments.config, arguments.set)
-    print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
-    registry, failed = Registry(home), False
-    if not was_running:
-        for fault in registry.restore():
-            failed = True
-            print(f"not hosted again: {fault}", file=sys.stderr)
-    asked = arguments.version
-    chosen = {model: [asked or registry.default_version(model) or registry.newest(model)] for model in arguments.models}
-    for model, (version,) in chosen.items():  # from now on the server is ready only with all of them
-        registry.want(model, version)
-    for model, version, error in registry.host_all(chosen):
-        failed |= error is not None
-        print(f"error: {error}" if error else f"{model} {version} is ready", file=sys.stderr if error else sys.stdout, flush=True)
-    with home.lock("tokens"):
-        home.admit()
-    if failed:
-        return 1
+    if failed := host(home, arguments.config, arguments.set, arguments.models, arguments.version):
+        return failed
+    registry, asked = Registry(home), arguments.version
     for model in arguments.models:
         default = registry.default_version(model)
         if asked and default != asked:
             print(f"\n{model} {default} still answers where a request names no version; make promote changes that")
+        if not (arguments.artifacts / model).is_dir():  # an archive from elsewhere, which has answered its own samples
+            continue
         print()
         failed |= bool(send(home, model, *sample(arguments.artifacts, model), version=asked if default != asked else None))
     return 1 if failed else None
+
+
+def host(home: StateDir, file: Path, changes: list[str], models: list[str], version: str | None = None) -> int:
+    """Start the server, unless it runs, and host the models. Returns the exit status.
+
+    Args:
+        file, changes: TorchServe's settings, and the `KEY=VALUE`s that differ.
+        version: of each model; the default one, or the newest archive, if left out.
+    """
+    was_running = home.running() is not None
+    for change in server.not_applied(home, file, changes) if was_running else ():
+        print(f"not applied: {change}; the server runs already, make stop first", file=sys.stderr)
+    running = server.start(home, file, changes)
+    print(f"the server {'runs already' if was_running else 'is up'}: {running.inference} (pid {running.pid})", flush=True)
+    registry, failed = Registry(home), 0
+    if not was_running:
+        for fault in registry.restore():
+            failed = 1
+            print(f"not hosted again: {fault}", file=sys.stderr)
+    chosen = {model: [version or registry.default_version(model) or registry.newest(model)] for model in models}
+    for model, (wanted,) in chosen.items():  # from now on the server is ready only with all of them
+        registry.want(model, wanted)
+    for model, hosted, error in registry.host_all(chosen):
+        failed |= error is not None
+        print(f"error: {error}" if error else f"{model} {hosted} is ready", file=sys.stderr if error else sys.stdout, flush=True)
+    with home.lock("tokens"):
+        home.admit()
+    return failed
 
 
 def stop(home: StateDir, arguments: argparse.Namespace) -> None:
@@ -87,20 +99,8 @@ def status(home: StateDir, arguments: argparse.Namespace) -> int | None:
     if running is None:
         print("no server runs here; start one with: make serve")
         return NOT_RUNNING
-    table = Table(
-        "model",
-        "version",
-        "workers",
-        "ready",
-        "private memory",
-        "since",
-        "device",
-        "batch",
-        "delay",
-        "queue",
-        "archive",
-        "origin",
-    )
+    columns = "model version workers ready private_memory since device batch delay queue archive origin"
+    table = Table(*(name.replace("_", " ") for name in columns.split()))
     registry, notes = Registry(home, patience=PROBING, retrying=0), []
     faults = registry.missing()
     known = home.registered()

@@ -137,6 +137,8 @@ class Readiness:
             for model, known in self.home.registered().items():
                 for version, digest in known.versions.items():
                     watched = before.get((model, version))
+                    if watched and not watched.digest:  # a start wanted it, and has hosted it since
+                        watched.digest = digest
                     if watched is None or watched.digest != digest:
                         is_promoted = (model, known.previous) in before  # `make promote` has proved it since
                         is_unproven = version == known.default and not is_promoted
