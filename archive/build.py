@@ -24,7 +24,7 @@ from handlers.base import Handler
 from handlers.settings import Settings
 from model_defs.artifact import BACKGROUNDS, CALIBRATION, REPORT, TEST, Artifact
 from model_defs.build import class_paths, find_class
-from model_defs.bundle_format import MANIFEST, MODEL, MODEL_NAME, RECIPE, SCHEMA, SUMS, VERSION, read_sums
+from model_defs.bundle_format import MANIFEST, MODEL, RECIPE, SCHEMA, SUMS, VERSION, fault_of_name, read_sums
 from model_defs.imports import PROJECT, modules
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -62,8 +62,8 @@ def check_name(name: str, version: str) -> None:
     Raises:
         ArchiveError: an archive of this name would be found as another model's, or would not be found.
     """
-    if not MODEL_NAME.fullmatch(name):
-        raise ArchiveError(f"{name!r}: a model's name is a letter, then letters, digits and underscores, 63 at most: my_flowers")
+    if fault := fault_of_name(name):
+        raise ArchiveError(fault)
     if not VERSION.fullmatch(version):
         raise ArchiveError(f"version {version!r}: expected numbers, and perhaps a pre-release, such as 2.0 or 2.0.1-rc1")
 

@@ -16,7 +16,7 @@ from importers.inputs import Input
 from model_defs import artifact as files
 from model_defs.artifact import Artifact, Sample
 from model_defs.build import class_paths
-from model_defs.bundle_format import MODEL_NAME
+from model_defs.bundle_format import fault_of_name
 from model_defs.metrics import measure
 
 ARTIFACTS, CONFIGS, RECIPES = Path("artifacts"), Path("train/configs"), Path("archive/recipes")
@@ -40,8 +40,8 @@ def check(name: str, project: Path) -> None:
     Raises:
         ImportRefused: no name for a model, or that of a model that was trained here.
     """
-    if not MODEL_NAME.fullmatch(name):
-        raise ImportRefused(f"NAME={name}: a name is a letter, then letters, digits and underscores, 63 at most: NAME=pets")
+    if fault := fault_of_name(name):
+        raise ImportRefused(f"NAME: {fault}")
     if (config := project / CONFIGS / f"{name}.yaml").exists():
         raise ImportRefused(f"NAME={name}: {config} trains a model of that name; take another name")
     model = project / ARTIFACTS / name / files.MODEL

@@ -29,6 +29,9 @@ SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")  # as `sha256sum` writes
 MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # fits into file names, URLs, archive names and make's variables
+# TorchServe's management API looks for "/token" anywhere in a request, and takes /models/tokens for a request about its tokens.
+TOKEN_API = "token"
+SHARED_RECIPE = "default"  # archive/recipes/default.yaml: what all recipes share
 VERSION = re.compile(r"(\d+(?:\.\d+)*)([-.]?[A-Za-z][A-Za-z0-9.]*)?(\+[A-Za-z0-9.]+)?", re.ASCII)  # 2.0, 2.0.1-rc1, 2.0+gpu
 
 # What a compressed body, or a text inside a file, may have when it is unpacked. The server tells its workers, in the variable,
@@ -41,6 +44,17 @@ EXPLAINER, EXPLAINERS_VARIABLE = ".explain", "BUNDLE_EXPLANATION_WORKERS"
 EXPLAINS = "handlers/explain/subject.py"  # an archive that has this file gives explanations
 
 TOLERANCE = 1e-3  # how far a number may lie from the one that training recorded, unless the recipe says otherwise
+
+
+def fault_of_name(name: str) -> str | None:
+    """Why no model can have this name, and what to do; None if one can."""
+    if not MODEL_NAME.fullmatch(name):
+        return f"{name!r}: a model's name is a letter, then letters, digits and underscores, 63 at most, such as my_flowers"
+    if name.startswith(TOKEN_API):
+        return f"{name!r}: TorchServe cannot manage a model whose name begins with {TOKEN_API!r}; take another, such as my_{name}"
+    if name == SHARED_RECIPE:
+        return f"{name!r}: {name}.yaml holds what all recipes share; take another name, such as my_{name}"
+    return None
 
 
 class SumsError(BundleError):

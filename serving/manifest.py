@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from model_defs.bundle_format import BILL, CODE, MANIFEST, MODEL, SAMPLES, SAMPLES_FILE, SCHEMA
+from model_defs.bundle_format import BILL, CODE, MANIFEST, MODEL, SAMPLES, SAMPLES_FILE, SCHEMA, fault_of_name
 from serving.errors import UnsafeArchive
 
 MOST_JSON, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; the YAML reader needs minutes for 50 KB of brackets
@@ -66,13 +66,15 @@ def check(archive: zipfile.ZipFile, digests: dict[str, str], file_name: str) -> 
         file_name: of the archive.
 
     Raises:
-        UnsafeArchive: the archive is not the one that its file name says, has other files than its bill of materials, a recipe
-            that its code does not know, or no samples.
+        UnsafeArchive: the archive is not the one that its file name says, no model can have its name, or it has other files than
+            its bill of materials, a recipe that its code does not know, or no samples.
     """
     manifest = read_json(archive, MANIFEST, Manifest)
     model = manifest.model
     if file_name != f"{model.modelName}-{model.modelVersion}.mar":
         raise UnsafeArchive(f"this is {model.modelName} {model.modelVersion}, its manifest says")
+    if fault := fault_of_name(model.modelName):
+        raise UnsafeArchive(f"{fault}, and build the archive again")
     for name in (SCHEMA, BILL):
         if name not in digests:
             raise UnsafeArchive(

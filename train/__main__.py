@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 
 from model_defs.artifact import MODEL, Artifact
-from model_defs.bundle_format import MODEL_NAME
+from model_defs.bundle_format import fault_of_name
 from model_defs.command import reported
 from model_defs.errors import BundleError
 from model_defs.metrics import chance, metric_loss
@@ -68,12 +68,10 @@ def learned_nothing(artifact: Artifact) -> str | None:
 def check_name(name: str) -> None:
     """
     Raises:
-        BundleError: archives of this name could not be told from another model's: digits-2-1.0.mar.
+        BundleError: no model can have this name; archives of digits-2 could not be told from those of digits.
     """
-    if not MODEL_NAME.fullmatch(name):
-        raise BundleError(
-            f"{CONFIGS}/{name}.yaml: a model's name is a letter, then letters, digits and underscores, 63 at most; rename it"
-        )
+    if fault := fault_of_name(name):
+        raise BundleError(f"{CONFIGS}/{name}.yaml, {fault}")
 
 
 def unchanged(folder: Path) -> str:

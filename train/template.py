@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from model_defs.build import did_you_mean
-from model_defs.bundle_format import MODEL_NAME
+from model_defs.bundle_format import fault_of_name
 from model_defs.command import reported
 from model_defs.errors import BundleError
 
@@ -41,10 +41,8 @@ def create(name: str, task: str, project: Path = Path()) -> tuple[Path, Path]:
     """
     if not name or not task:
         raise TemplateError(f"say which: make new NAME=flowers TASK=image-classification; tasks: {', '.join(tasks())}")
-    if not MODEL_NAME.fullmatch(name):
-        raise TemplateError(
-            f"NAME={name}: a model's name is a letter, then letters, digits and underscores, 63 at most: NAME=my_flowers"
-        )
+    if fault := fault_of_name(name):
+        raise TemplateError(f"NAME: {fault}")
     if task not in tasks():
         raise TemplateError(f"TASK={task}: no such task{did_you_mean(task, tasks())}")
     configs, recipes = project / CONFIGS, project / RECIPES

@@ -105,6 +105,12 @@ def test_a_malformed_line_of_the_sums_is_named_before_anything_is_built(picture_
     assert [file.name for file in store.iterdir()] == [SUMS]
 
 
+@pytest.mark.parametrize("name", ["tokens", "default", "my-model"])
+def test_a_name_under_which_nothing_could_be_served_is_refused(name, store, tmp_path):
+    with pytest.raises(ArchiveError, match=f"^'{name}': .* such as my_"):
+        build(tmp_path / name, RECIPE, store)
+
+
 READ = """
 import sys
 from pathlib import Path

