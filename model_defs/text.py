@@ -19,6 +19,11 @@ UNKNOWN, UNKNOWN_ID = "<unk>", 0  # the first token of every vocabulary
 SPACED = re.compile(r"(['.,()!?])")
 TOKEN = re.compile(r"<br />|(['.,()!?]|(?:(?!<br />)[^\s;:'.,()!?])+)")  # group 1 is a token, if that is done to the text
 SPACES = str.maketrans(";:", "  ")
+# What phones and word processors write for the marks of a keyboard, and full-width letters: one character for one, so that the
+# places of words stay.
+APOSTROPHES, QUOTES = "‘’‛ʼ´", "“”„‟«»"
+FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+TYPED = str.maketrans(dict.fromkeys(APOSTROPHES, "'") | dict.fromkeys(QUOTES, '"') | {"…": ".", "‐": "-", "‑": "-"}) | FULL_WIDTH
 BYTE_ORDER_MARK = "\ufeff"  # some editors write it at the start of a file
 
 
@@ -26,6 +31,11 @@ def tokenize(text: str) -> list[str]:
     """Lower-case words and punctuation marks, the same as from torchtext's `get_tokenizer("basic_english")`."""
     text = text.lower().replace('"', "").replace("<br />", " ").translate(SPACES)
     return SPACED.sub(r" \1 ", text).split()
+
+
+def typed(text: str) -> str:
+    """The text with a keyboard's marks and letters: don’t -> don't. `basic_english` takes the two for different words."""
+    return text if text.isascii() else text.translate(TYPED)
 
 
 class Word(NamedTuple):
@@ -120,7 +130,7 @@ class NgramTransform(Transform):
 
     def words(self, payload: bytes | str) -> list[str]:
         """The text's words and punctuation marks. Raises the errors of `__call__`."""
-        words = tokenize(decode_text(payload, self.max_chars))
+        words = tokenize(typed(decode_text(payload, self.max_chars)))
         if not words:
             raise WrongValue("the text is empty; send at least one word")
         return words
@@ -129,7 +139,9 @@ class NgramTransform(Transform):
         """`words`, each with its place in the payload's text. Raises the errors of `__call__`."""
         self.words(payload)
         text, begin = without_mark(payload)
-        return [Word(word.token, word.text, begin + word.start, begin + word.end) for word in words_of(text)]
+        return [
+            Word(word.token, text[word.start : word.end], begin + word.start, begin + word.end) for word in words_of(typed(text))
+        ]
 
     def covered(self, payload: bytes | str) -> list[list[int]]:
         """For each token id of `__call__`: the indices of the words that it stands for."""

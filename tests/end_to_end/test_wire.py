@@ -23,6 +23,11 @@ def test_raw_bytes_are_answered_best_first(bundle, model):
     assert len(scores) == 5 and scores == sorted(scores, reverse=True) and sum(scores) <= 1.0001
 
 
+def test_a_phones_apostrophe_gives_the_same_answer_as_a_keyboards(bundle):
+    typed, from_a_phone = (bundle.predict("intents", text.encode()).json() for text in ("don't forget milk", "don’t forget milk"))
+    assert not differ(typed, from_a_phone)
+
+
 @pytest.mark.parametrize("model", BINARY)
 def test_base64_in_json_is_answered_like_the_bytes(bundle, model):
     _, payload = bundle.samples(model)[1]

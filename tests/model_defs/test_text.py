@@ -43,6 +43,13 @@ def test_only_known_words_and_pairs_get_ids():
     assert transform("Very good").dtype == torch.int64
 
 
+@pytest.mark.parametrize("text", ["don’t say “hi”…", "donʼt say «hi»…", "ｄｏｎ＇ｔ　ｓａｙ　ｈｉ．", "\ufeffDON‘T say „hi‟."])
+def test_what_a_phone_writes_is_read_as_what_a_keyboard_does(text):
+    transform = words("don", "'", "t", "say", "hi", ".", ngrams=1)
+    assert transform(text).tolist() == transform("don't say hi.").tolist() == [1, 2, 3, 4, 5, 6]
+    assert [word.text for word in transform.words_at(text)] == [text[word.start : word.end] for word in transform.words_at(text)]
+
+
 def test_a_text_of_unknown_words_is_one_unknown():
     assert words("good")("something else").tolist() == [0]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from model_defs.image_text import ImageTextTransform
 from model_defs.json_input import SUFFIX, body, inputs_of, parsed
+from model_defs.text import typed
 from train.data.csv_rows import Row, csv_splits
 from train.data.example import DataError, Example
 from train.data.examples import Examples
@@ -41,7 +42,7 @@ class ImageTextCSV(Examples):
         """Learn the vocabulary of the training split: its n-grams, the most frequent first."""
         words = transform.words
         texts = (inputs_of(parsed(example.read()))["text"] for example in self.splits["train"])
-        words.tokens = build_vocabulary(texts, words.ngrams, words.max_tokens, words.min_freq)
+        words.tokens = build_vocabulary(map(typed, texts), words.ngrams, words.max_tokens, words.min_freq)
 
 
 class Questions(ImageTextCSV):

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torchvision.datasets.utils import download_url
 
-from model_defs.text import NgramTransform
+from model_defs.text import NgramTransform, typed
 from model_defs.transform import Transform
 from model_defs.transformer import SubwordTransform
 from train.data.bpe import train_tokenizer
@@ -112,7 +112,7 @@ def learn(transform: Transform, texts: Iterator[str]) -> None:
 @learn.register
 def _(transform: NgramTransform, texts: Iterator[str]) -> None:
     """The vocabulary."""
-    transform.tokens = build_vocabulary(texts, transform.ngrams, transform.max_tokens, transform.min_freq)
+    transform.tokens = build_vocabulary(map(typed, texts), transform.ngrams, transform.max_tokens, transform.min_freq)
 
 
 @learn.register

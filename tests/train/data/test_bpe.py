@@ -27,3 +27,8 @@ def test_frequent_words_are_one_piece_and_the_special_ones_come_first():
 def test_no_text_is_unknown():
     made = tokenizers.Tokenizer.from_str(train_tokenizer(CORPUS, 400))
     assert made.decode(made.encode("東京 🙂 \x00").ids) == " 東京 🙂 \x00"
+
+
+def test_what_a_phone_writes_is_read_as_what_a_keyboard_does():
+    made = tokenizers.Tokenizer.from_str(train_tokenizer(CORPUS, 400))
+    assert made.encode("don’t “wake” ｍｅ…").ids == made.encode('don\'t "wake" me...').ids
