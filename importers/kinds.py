@@ -27,7 +27,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("custom_archive", "an archive with a handler of its own, or image_segmenter: .mar", "what it answered"),
+    Kind("custom_archive", "an archive with its own handler, image_segmenter or text_classifier: .mar", "what it answered"),
     Kind("legacy_archive", "an archive with TorchServe's image_classifier or object_detector: .mar", "picture -> labels, boxes"),
     Kind("onnx_file", "an ONNX file: a classifier of pictures, or of texts with its tokenizer.json", "picture, text -> labels"),
     Kind("torchvision_classifier", "weights of a torchvision classifier: .pth, .ckpt, .pt, .safetensors", "picture -> labels"),

@@ -8,6 +8,7 @@ whole module; TorchScript. `torch.load` is not asked: `weights_only=True` of tor
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,21 @@ def read(file: Path, key: str | None = None) -> WeightsFile:
     """
     with file.open("rb") as opened:
         head = opened.read(16)
-    try:
+    with readable(file):
         if head.startswith(ZIP):
             return read_zip(file, key)
         if head[8:9] == b"{":
             return WeightsFile("safetensors", safetensors.torch.load_file(file))
+    if head.startswith(b"\x80"):
+        raise WeightsError(f"{file} is a pickle, or what torch.save wrote before torch 1.6; {SAVE_AGAIN}")
+    raise WeightsError(f"{file} is not a file of weights: neither safetensors nor what torch.save writes; {SAVE_AGAIN}")
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Make every failure to read the file a WeightsError."""
+    try:
+        yield
     except WeightsError:
         raise
     except (PickleError, RecursionError) as error:
@@ -90,9 +101,6 @@ def read(file: Path, key: str | None = None) -> WeightsFile:
         raise WeightsError(f"{file}: damaged safetensors ({str(error)[:100]}); copy it again") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, *BROKEN) as error:
         raise WeightsError(f"{file}: a damaged zip ({str(error)[:100]}); copy it again") from error
-    if head.startswith(b"\x80"):
-        raise WeightsError(f"{file} is a pickle, or what torch.save wrote before torch 1.6; {SAVE_AGAIN}")
-    raise WeightsError(f"{file} is not a file of weights: neither safetensors nor what torch.save writes; {SAVE_AGAIN}")
 
 
 def contents(file: Path) -> Any:
@@ -100,29 +108,33 @@ def contents(file: Path) -> Any:
 
     For the errors see `read`. TorchScript, which is code, is a WeightsError, too.
     """
-    found = read(file)
-    if found.kind == "TorchScript":
-        raise WeightsError(f"{file} is TorchScript, which is code; {SAVE_AGAIN}")
     if not zipfile.is_zipfile(file):
-        return found.tensors
-    with zipfile.ZipFile(file) as archive:
-        entry = next(entry for entry in archive.namelist() if entry == PICKLES or entry.endswith(f"/{PICKLES}"))
-        storages = Storages(archive, entry.removesuffix(PICKLES), file.stat().st_size)
-        return loads(storages.read(PICKLES), REBUILD, storages.storage)[0]
+        return read(file).tensors
+    with readable(file):
+        root, _, is_script = unpacked(file)
+    if is_script:
+        raise WeightsError(f"{file} is TorchScript, which is code; {SAVE_AGAIN}")
+    return root
 
 
-def read_zip(file: Path, key: str | None) -> WeightsFile:
-    """What `torch.save` or `torch.jit.save` wrote; for the errors see `read`."""
+def unpacked(file: Path) -> tuple[Any, set[str], bool]:
+    """The pickle of a zip, the classes and functions that it names, and whether it is TorchScript."""
     with zipfile.ZipFile(file) as archive:
         entries = [entry for entry in archive.namelist() if entry == PICKLES or entry.endswith(f"/{PICKLES}")]
         if len(entries) != 1:
             raise WeightsError(f"{file} is a zip with {len(entries)} {PICKLES}, not what torch.save writes; {SAVE_AGAIN}")
         storages = Storages(archive, entries[0].removesuffix(PICKLES), file.stat().st_size)
         root, named = loads(storages.read(PICKLES), REBUILD, storages.storage)
-        if f"{storages.root}constants.pkl" in archive.namelist():
-            if not (tensors := dict(tensors_of(root))):
-                raise WeightsError(f"{file} is TorchScript without tensors by name; {SAVE_AGAIN}")
-            return WeightsFile("TorchScript", tensors)
+        return root, named, f"{storages.root}constants.pkl" in archive.namelist()
+
+
+def read_zip(file: Path, key: str | None) -> WeightsFile:
+    """What `torch.save` or `torch.jit.save` wrote; for the errors see `read`."""
+    root, named, is_script = unpacked(file)
+    if is_script:
+        if not (tensors := dict(tensors_of(root))):
+            raise WeightsError(f"{file} is TorchScript without tensors by name; {SAVE_AGAIN}")
+        return WeightsFile("TorchScript", tensors)
     if isinstance(root, Inert) and (found := dict(tensors_of(root))):
         return WeightsFile(f"a whole pickled {root.path}", found, {}, named)
     if not isinstance(root, dict):

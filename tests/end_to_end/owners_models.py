@@ -4,6 +4,7 @@ Run it with the folder to write into. `kinds.json` says what there is: by name, 
 """
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import transformers
 from PIL import Image
 from torch import nn
 from transformers import pipeline
+
+sys.path.append(str(Path(__file__).parents[1] / "importers"))
+import hugging_face_tasks_owner as tasks
 
 LABELS = ["tench", "Golden Retriever", "café crème"]  # not in alphabetical order
 NAMED = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
@@ -134,6 +138,115 @@ def by_torchvision(root: Path) -> dict:
     return {"torchvision": ("torchvision.pth", "photos", [], own), "onnx": ("exported.onnx", "photos", [], own)}
 
 
+def by_stock_archives(root: Path) -> dict:
+    """A classifier and a detector, each in an archive of torch-model-archiver, and the detector's bare weights."""
+    network = torchvision.models.resnet18(num_classes=3)
+    varied(network, network.fc)
+    torch.save(network.state_dict(), root / "stock.pth")
+    (root / "stock").mkdir()
+    (root / "stock/index_to_name.json").write_text(json.dumps(dict(zip("012", LABELS, strict=True))))
+    command = [
+        sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "stock", "--version", "1.0", "--handler",
+        "image_classifier", "--serialized-file", root / "stock.pth", "--extra-files", root / "stock/index_to_name.json",
+        "--export-path", root,
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, cwd=root)
+    own = each(root / "photos", lambda file: scores(network(READ(Image.open(file).convert("RGB"))[None])))
+    name = "ssdlite320_mobilenet_v3_large"
+    detector = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=3).eval()
+    with torch.no_grad():
+        for layer in detector.head.classification_head.module_list:
+            layer[-1].bias.view(-1, 3)[:, 2] += 3.0  # so that some boxes pass the threshold
+    torch.save(detector.state_dict(), root / "detector.pth")
+    (root / "animals.txt").write_text("cat\ndog")
+
+    def boxes(file: Path) -> list[dict]:
+        found = detector([T.functional.to_tensor(Image.open(file).convert("RGB"))])[0]
+        rows = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+        corners = ("xmin", "ymin", "xmax", "ymax")
+        best = [
+            {"label": ("cat", "dog")[label - 1], "score": score, "box": dict(zip(corners, box, strict=True))}
+            for label, score, box in rows
+            if score > 0.5
+        ]
+        return best[:100]
+
+    flags = ["--network", name, "--labels", str(root / "animals.txt")]
+    return {
+        "stock": ("stock.mar", "photos", ["--answer-as", "torchserve"], own),
+        "detector": ("detector.pth", "photos", flags, each(root / "photos", boxes)),
+    }
+
+
+def by_other_tasks(root: Path) -> dict:
+    """A detector, a segmenter and CLIP of transformers, whose own answers another script of owners knows to ask for."""
+    (root / "tasks").mkdir()
+    tasks.models(root / "tasks")
+    t = transformers
+    sees = {name: t.AutoImageProcessor.from_pretrained(root / "tasks" / name) for name in ("yolos", "segformer")}
+    yolos = t.YolosForObjectDetection.from_pretrained(root / "tasks/yolos")
+    segformer = t.SegformerForSemanticSegmentation.from_pretrained(root / "tasks/segformer")
+    clip = pipeline("zero-shot-image-classification", model=str(root / "tasks/clip"))
+
+    def asked(answer):
+        return each(root / "photos", lambda file: answer(tasks.opened(file)))
+
+    return {
+        "yolos": ("tasks/yolos", "photos", [], asked(lambda picture: tasks.detected(yolos, sees["yolos"], picture))),
+        "segformer": (
+            "tasks/segformer", "photos", [], asked(lambda picture: tasks.segmented(segformer, sees["segformer"], picture)),
+        ),
+        "clip": (
+            "tasks/clip", "photos", ["--labels", str(root / "tasks/labels.txt")],
+            asked(lambda picture: clip(picture, candidate_labels=tasks.LABELS)),
+        ),
+    }  # fmt: skip
+
+
+TEXT_NET = """
+from torch import nn
+
+
+class TextNet(nn.Module):
+    def __init__(self, words=56, classes=3):
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(words, 16)
+        self.fc = nn.Linear(16, classes)
+
+    def forward(self, text, offsets):
+        return 4 * self.fc(self.embedding(text, offsets))
+"""
+
+
+def by_text_archive(root: Path) -> dict:
+    """An archive with TorchServe's text_classifier, whose vocabulary is a dict."""
+    names: dict = {"__name__": "text_net"}
+    exec(TEXT_NET, names)
+    network = names["TextNet"]().eval()
+    plain = [word.replace("é", "e") for word in WORDS]  # as the handler does
+    pairs = [f"{first} {second}" for first in plain for second in plain]
+    vocabulary = {token: index for index, token in enumerate([*plain, *pairs])}
+    folder = root / "text_archive"
+    folder.mkdir()
+    (folder / "text_net.py").write_text(TEXT_NET)
+    (folder / "index_to_name.json").write_text(json.dumps(dict(zip("012", LABELS, strict=True))))
+    torch.save(vocabulary, folder / "source_vocab.pt")
+    torch.save(network.state_dict(), folder / "text.pt")
+    command = [
+        sys.executable, "-m", "model_archiver.model_packaging", "--model-name", "text_archive", "--version", "1.0", "--handler",
+        "text_classifier", "--model-file", folder / "text_net.py", "--serialized-file", folder / "text.pt", "--extra-files",
+        f"{folder / 'source_vocab.pt'},{folder / 'index_to_name.json'}", "--export-path", root,
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, cwd=root)
+
+    def own(file: Path) -> dict[str, float]:
+        words = file.read_text(encoding="utf-8").replace("é", "e").split()
+        tokens = [*words, *(" ".join(pair) for pair in itertools.pairwise(words))]
+        return scores(network(torch.tensor([vocabulary[token] for token in tokens]), torch.tensor([0])))
+
+    return {"text_archive": ("text_archive.mar", "texts", [], each(root / "texts", own))}
+
+
 def by_own_network(root: Path) -> dict:
     (root / "my_net.py").write_text(MY_NET)
     names: dict = {"__name__": "my_net"}
@@ -238,9 +351,8 @@ def main(root: Path) -> None:
     (root / "classes.txt").write_text("\n".join(LABELS), encoding="utf-8")
     for write, name in ((pictures, "photos"), (sounds, "sounds"), (texts, "texts")):
         write(root / name)
-    kinds = {
-        name: kind for make in (by_torchvision, by_own_network, by_timm, by_transformers) for name, kind in make(root).items()
-    }
+    makers = (by_torchvision, by_stock_archives, by_text_archive, by_own_network, by_timm, by_transformers, by_other_tasks)
+    kinds = {name: kind for make in makers for name, kind in make(root).items()}
     (root / "kinds.json").write_text(json.dumps(kinds), encoding="utf-8")
 
 
