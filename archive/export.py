@@ -5,7 +5,6 @@ data; the same network gives the same bytes. archive/runtime_check.py compares t
 """
 
 import contextlib
-import importlib
 import io
 import logging
 import re
@@ -20,7 +19,7 @@ from archive.errors import ArchiveError
 from handlers import runtimes
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from model_defs.build import find_class
+from model_defs.build import find_class, imported
 from model_defs.file_network import FileNetwork
 
 
@@ -52,7 +51,7 @@ def export(artifact: Artifact, settings: Settings, folder: Path) -> None:
         if not isinstance(network, FileNetwork) and not isinstance(network(*artifact.example()), Tensor):
             raise ArchiveError(f"runtime {settings.runtime} takes networks that give one tensor; this one gives more: take eager")
     with quiet():
-        importlib.import_module(exporter(settings.runtime)).export(artifact, settings.precision, device, folder)
+        imported(exporter(settings.runtime)).export(artifact, settings.precision, device, folder)
 
 
 def calibration(artifact: Artifact) -> list[tuple[Tensor, ...]]:

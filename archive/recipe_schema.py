@@ -3,7 +3,6 @@
 With it, a server can refuse a recipe that the packed code does not know without running that code.
 """
 
-import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from archive.recipe import Recipe
 from handlers import runtimes
 from handlers.base import Handler
 from handlers.settings import Settings
+from model_defs.build import imported
 
 ENTRY = "torchserve"  # TorchServe's entry lies at the archive's root, not in the package
 
@@ -48,7 +48,7 @@ def handler_classes(modules: Iterable[str] | None = None) -> dict[str, type[Hand
     return {
         f"{name}.{value.__name__}": value
         for name in chosen
-        for value in vars(importlib.import_module(name)).values()
+        for value in vars(imported(name)).values()
         if inspect.isclass(value) and issubclass(value, Handler) and hasattr(value, "accepts") and value.__module__ == name
     }
 

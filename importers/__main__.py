@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> None:
         try:
             run(flags, Path())
         except BundleError as error:
-            sys.exit(f"error: {' '.join(str(error).split())}")
+            error.args = (" ".join(str(error).split()),)  # one line, whatever a library's message has
+            raise
 
 
 def run(flags: argparse.Namespace, project: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from importers import answers
-from importers.found import Found, ImportRefused
+from importers.found import Found, ImportRefused, OwnCodeFails
 from importers.inputs import Input
 from model_defs.answer_diff import difference
 
@@ -74,7 +74,7 @@ def run(file: Path, function: str, inputs: list[Input]) -> dict[str, Any]:
             raise ImportRefused(f"EXPECT={file}:{function} took more than {SECONDS} s; give fewer inputs") from None
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1][:300]
-            raise ImportRefused(f"EXPECT={file}:{function} failed: {last}")
+            raise OwnCodeFails(f"EXPECT={file}:{function} failed: {last}") from RuntimeError(f"what it printed:\n{done.stderr}")
         return {each.file: answer for each, answer in zip(inputs, json.loads(content(out)), strict=True)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from model_defs import weights_file
-from model_defs.errors import BundleError
+from model_defs.errors import BundleError, OwnCodeError
 from model_defs.transform import Transform
 from model_defs.weights_file import WeightsFile
 
@@ -19,6 +19,10 @@ NOT_NETWORK = ("loss", "criterion", "loss_fn", "loss_func", "train_acc", "val_ac
 
 class ImportRefused(BundleError):
     """The model cannot be imported as asked; the message says why, and the way out."""
+
+
+class OwnCodeFails(ImportRefused, OwnCodeError):
+    """Code of the model's owner fails."""
 
 
 @dataclass

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from importers import labels, tensor_names
-from importers.found import Found, ImportRefused, Question, common_prefix
+from importers.found import Found, ImportRefused, OwnCodeFails, Question, common_prefix
 from importers.preprocessing import chosen, described
 from importers.tensor_names import shapes
 from model_defs.build import VARIADIC, build, classes_of, did_you_mean
-from model_defs.errors import first_line
+from model_defs.errors import where
 from model_defs.imports import distributions, imports, third_party
 from model_defs.postprocess import top
 
@@ -37,10 +37,10 @@ def find(question: Question) -> Found | None:
     Raises:
         ImportRefused: no such file or class, weights that do not fit it, or a network that is no classifier.
     """
-    file, separator, call = question.flags.network.partition(".py:")
+    _, separator, call = question.flags.network.partition(".py:")
     if not separator or question.weights is None:
         return None
-    file, module = Path(f"{file}.py"), f"{PACKAGE}.{question.name}"
+    file, module = file_of(question), f"{PACKAGE}.{question.name}"
     code = read(file)
     name, arguments = parsed(call)
     made = network_class(loaded(file, code, module), file, name)
@@ -55,6 +55,10 @@ def find(question: Question) -> Found | None:
     found = sounds(question, own, network, lines) if question.flags.sample_rate else pictures(question, own, network, lines)
     found.code = {f"{module.replace('.', '/')}.py": code}
     return found
+
+
+def file_of(question: Question) -> Path:
+    return Path(f"{question.flags.network.partition('.py:')[0]}.py")
 
 
 def read(file: Path) -> bytes:
@@ -108,7 +112,7 @@ def loaded(file: Path, code: bytes, module: str) -> ModuleType:
         exec(compile(code, str(file), "exec"), made.__dict__)
     except Exception as error:
         del sys.modules[module]
-        raise ImportRefused(f"--network {file} fails: {type(error).__name__}: {str(error)[:200]}") from error
+        raise OwnCodeFails(f"--network {file} fails: {where(error, file)}") from error
     return made
 
 
@@ -143,7 +147,7 @@ def weighted(question: Question, own: dict[str, Any], lines: list[str]) -> nn.Mo
     try:
         network = build(own).eval()
     except Exception as error:  # the owner's own code
-        raise ImportRefused(f"--network {question.flags.network} fails: {type(error).__name__}: {str(error)[:200]}") from error
+        raise OwnCodeFails(f"--network {question.flags.network} fails: {where(error, file_of(question))}") from error
     prefix = common_prefix(network.state_dict())
     tensors = {f"{prefix}{name}": tensor for name, tensor in question.weights.tensors.items()}
     given, wanted = shapes(tensors), shapes(network.state_dict())
@@ -154,7 +158,7 @@ def weighted(question: Question, own: dict[str, Any], lines: list[str]) -> nn.Mo
     return network
 
 
-def outputs_of(network: nn.Module, example: Tensor, what: str) -> int:
+def outputs_of(question: Question, network: nn.Module, example: Tensor, what: str) -> int:
     """The number of classes.
 
     Raises:
@@ -164,8 +168,7 @@ def outputs_of(network: nn.Module, example: Tensor, what: str) -> int:
         with torch.inference_mode():
             output = network(example)
     except Exception as error:
-        reason = first_line(error, 200)
-        raise ImportRefused(f"--network: {type(network).__name__} fails on {what}: {reason}") from error
+        raise OwnCodeFails(f"--network {question.flags.network} fails on {what}: {where(error, file_of(question))}") from error
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[0] != 1 or output.shape[1] < 2:
         given = f"{tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise ImportRefused(f"--network: it answers {given} to {what}; a classifier answers (1, classes)")
@@ -183,7 +186,9 @@ def pictures(question: Question, own: dict[str, Any], network: nn.Module, lines:
     built.network = network
     height, width = (seen.crop, seen.crop) if seen.crop else seen.resize
     example = torch.zeros(1, len(seen.mean), height, width, dtype=torch.uint8)
-    count = outputs_of(built, example, f"a picture of {height} x {width} pixels (--crop, --squash, --grey to say otherwise)")
+    count = outputs_of(
+        question, built, example, f"a picture of {height} x {width} pixels (--crop, --squash, --grey to say otherwise)"
+    )
     names, source = labels.find(question, count, question.weights.extras)
     lines += [labels.line(names, source), *described(seen, "the usual", question.flags)]
     return Found(
@@ -200,7 +205,7 @@ def sounds(question: Question, own: dict[str, Any], network: nn.Module, lines: l
         "init_args": {"sample_rate": rate} | ({"seconds": seconds} if seconds else {}),
     }
     example = torch.zeros(1, round(rate * (seconds or 1)))
-    count = outputs_of(network, example, f"a waveform of {tuple(example.shape)}")
+    count = outputs_of(question, network, example, f"a waveform of {tuple(example.shape)}")
     names, source = labels.find(question, count, question.weights.extras)
     length = f"cut or filled to {seconds:g} s" if seconds else "each as long as it is (--seconds to say otherwise)"
     lines += [labels.line(names, source), f"sounds: mono, {rate:,} Hz, {length}"]

@@ -8,9 +8,10 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
-from model_defs.errors import BundleError
+from model_defs.errors import BundleError, OwnCodeError, where
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args, **kwargs
 MOST_CHARS = 100  # of a word that is compared with the known ones; the comparison is quadratic
@@ -49,6 +50,7 @@ def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> ty
 
     Raises:
         SpecError: it names another package, a module or a class that does not exist, or a class that was renamed.
+        OwnCodeError: the module cannot be imported.
     """
     if new := RENAMED.get(str(class_path)):
         todo = "write that into the recipe" if new.startswith("handlers.") else "train the model again"
@@ -57,15 +59,30 @@ def find_class(class_path: str, within: tuple[str, ...] = ("model_defs",)) -> ty
     if module_name.partition(".")[0] not in within:
         raise SpecError(f"{class_path!r} is outside {' and '.join(within)}: only classes from there travel in an archive")
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if not f"{module_name}.".startswith(error.name or " "):
-            raise  # the module exists, but it imports one that does not
+        module = imported(module_name)
+    except OwnCodeError as error:
+        missing = getattr(error.__cause__, "name", None) if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if not missing or not f"{module_name}.".startswith(f"{missing}."):
+            raise  # the module exists, but it fails, or imports one that does not
         raise SpecError(f"no module {module_name!r}, named by class_path {class_path!r}") from None
     found = getattr(module, name, None)
     if not inspect.isclass(found) or found.__module__.partition(".")[0] not in within:  # it may only be imported there
         raise SpecError(f"no class {name!r} in {module_name}{did_you_mean(name, classes_of(module))}")
     return found
+
+
+def imported(name: str) -> ModuleType:
+    """A module of the project, which may be the user's own.
+
+    Raises:
+        OwnCodeError: it cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except BundleError:
+        raise
+    except Exception as error:
+        raise OwnCodeError(f"{name} cannot be imported: {where(error)}") from error
 
 
 def classes_of(module) -> list[str]:

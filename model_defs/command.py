@@ -18,7 +18,8 @@ MOST_LINES = 20  # of a message on the screen
 def reported(command: str, folder: Path = FOLDER) -> Iterator[None]:
     """End the process with status 1 and a message on stderr where the block raises; with 130 after Ctrl-C.
 
-    An error of ours is its own message. Of any other one, the message is its kind and first line; its traceback goes to a file.
+    An error of ours is its own message. Of any other one, the message is its kind and first line; its traceback goes to a
+    file. So does that of an error in the user's own code.
 
     Args:
         command: the first part of the file's name.
@@ -27,7 +28,8 @@ def reported(command: str, folder: Path = FOLDER) -> Iterator[None]:
     try:
         yield
     except BundleError as error:
-        sys.exit(f"error: {shortened(str(error), command, folder)}")
+        rest = f"; its traceback is in {kept(traceback.format_exc(), command, folder)}" if error.has_traceback else ""
+        sys.exit(f"error: {shortened(str(error), command, folder)}{rest}")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -15,7 +15,7 @@ import safetensors.torch
 from torch import Tensor
 
 from model_defs.bundle_format import WEIGHTS
-from model_defs.errors import BundleError
+from model_defs.errors import BundleError, OwnCodeError
 
 FILE, CODE = "legacy.json", "model_defs/own"
 SCALARS = (str, int, float, bool, type(None))
@@ -23,6 +23,10 @@ SCALARS = (str, int, float, bool, type(None))
 
 class LegacyError(BundleError):
     """The old handler, or a file of its archive, cannot be used; the message says why and what to do."""
+
+
+class LegacyCodeError(LegacyError, OwnCodeError):
+    """The old handler's own code fails."""
 
 
 @dataclass

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 
-from model_defs.errors import BundleError, OutputError, first_line
+from model_defs.errors import BundleError, OutputError, first_line, where
 from model_defs.file_network import FileNetwork
 from model_defs.legacy_context import LegacyContext, Refused, answer_loads
-from model_defs.legacy_files import LegacyError, LegacyFiles
+from model_defs.legacy_files import LegacyCodeError, LegacyError, LegacyFiles
 from model_defs.legacy_rows import joined, length, split
 from model_defs.transform import Transform
 
@@ -44,7 +44,7 @@ class LegacyHandler:
         device: "cpu", "cuda:0" ...
 
     Raises:
-        LegacyError: its code fails, or asks for something that would have to be unpickled.
+        LegacyError: its code fails, or it asks for something that would have to be unpickled.
     """
 
     def __init__(self, files: LegacyFiles, name: str, device: str = "cpu"):
@@ -62,7 +62,7 @@ class LegacyHandler:
         except BundleError:
             raise
         except Exception as error:  # the owner's own code
-            raise LegacyError(f"the old handler fails to start: {type(error).__name__}: {first_line(error, 200)}") from error
+            raise LegacyCodeError(f"the old handler fails to start: {where(error)}") from error
         if self.service is not None:
             self.service.context = self.context  # as BaseHandler.handle does
 

@@ -1,8 +1,6 @@
 """Build the network that a config names, and try it on real samples before the first epoch."""
 
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from model_defs.build import SpecError, build, did_you_mean
-from model_defs.errors import BundleError
+from model_defs.errors import BundleError, where
 from model_defs.transform import Transform
 
 FAMILIES = {  # our class -> torchvision's module with the networks that it takes by name
@@ -98,10 +96,3 @@ def try_augmentation(targets: Callable, samples: list, truths: list) -> None:
         raise
     except Exception as error:
         raise SpecError(f"augment: {where(error)}") from error
-
-
-def where(error: BaseException) -> str:
-    """An error in one line, with the line of code that raised it."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}: {text}"

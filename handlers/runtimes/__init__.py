@@ -1,6 +1,5 @@
 """What can run a network: one module per runtime, named as in recipes and imported when it is asked for."""
 
-import importlib
 import inspect
 import pkgutil
 
@@ -9,7 +8,7 @@ import torch
 from handlers.runtimes.runtime import Runtime, RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.artifact import Artifact
-from model_defs.build import did_you_mean, find_class
+from model_defs.build import did_you_mean, find_class, imported
 
 BASE = "runtime"  # the one module here that is not a runtime
 EAGER = "eager"
@@ -28,7 +27,7 @@ def find(name: str) -> type[Runtime]:
     """
     if name not in names():
         raise RuntimeUnavailable(f"no runtime {name!r}{did_you_mean(name, names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = imported(f"{__name__}.{name}")
     own = [value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__]
     (runtime,) = [value for value in own if issubclass(value, Runtime)]
     return runtime

@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 
 from model_defs.build import RENAMED, SpecError, build, complete, did_you_mean, find_class
+from model_defs.errors import OwnCodeError
 from model_defs.transform import Transform
 from model_defs.vision import ImageTransform, SmallCNN
 
@@ -62,12 +65,23 @@ def test_a_module_that_does_not_exist_is_named(module):
         find_class(f"{module}.SmallCNN")
 
 
-def test_a_module_with_a_missing_import_names_it(tmp_path, monkeypatch):
-    (tmp_path / "lacking").mkdir()
-    (tmp_path / "lacking" / "network.py").write_text("import a_package_that_nobody_has\n")
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import torch\nimport no_such_package\n", r"ModuleNotFoundError in broken\.py:2: No module named 'no_such_package'"),
+        ("import torch\nclass Net(\n", r"SyntaxError in broken\.py:2: '\(' was never closed"),
+        ("from torch import Tensr\n", r"ImportError in broken\.py:1: cannot import name 'Tensr'"),
+        ("x = 1\ny = x + undefined\n", r"NameError in broken\.py:2: name 'undefined' is not defined"),
+        ("def f():\n    return 1 / 0\n\nclass Net:\n    at = f()\n", r"ZeroDivisionError in broken\.py:2: division by zero"),
+    ],
+)
+def test_a_module_that_fails_names_its_line(tmp_path, monkeypatch, code, said):
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "broken.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="a_package_that_nobody_has"):
-        find_class("lacking.network.Net", within=("lacking",))
+    monkeypatch.delitem(sys.modules, "own_package", raising=False)
+    with pytest.raises(OwnCodeError, match=rf"own_package\.broken cannot be imported: {said}"):
+        find_class("own_package.broken.Net", ("own_package",))
 
 
 def test_a_misspelt_class_gets_the_nearest_name():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_defs.command import MOST_LINES, reported
-from model_defs.errors import BundleError
+from model_defs.errors import BundleError, OwnCodeError, where
 
 
 def said(error: BaseException, folder: Path) -> str | int:
@@ -24,6 +24,19 @@ def test_the_traceback_of_any_other_error_is_in_a_file(tmp_path):
     line = said(ValueError("a width of 0\nand more"), tmp_path / "errors")
     assert re.fullmatch(r"error: ValueError: a width of 0; its traceback is in \S+/errors/train-[\d-]+\.txt", line)
     assert "Traceback (most recent call last)" in Path(line.rpartition(" ")[2]).read_text()
+
+
+def test_the_traceback_of_the_users_own_code_is_in_a_file_too(tmp_path):
+    with pytest.raises(SystemExit) as ended, reported("train", tmp_path):
+        try:
+            1 / 0  # noqa: B018
+        except ZeroDivisionError as error:
+            raise OwnCodeError(f"handlers.dna cannot be imported: {where(error)}") from error
+    line = ended.value.code
+    said = (
+        r"error: handlers\.dna cannot be imported: ZeroDivisionError in test_command\.py:\d+: division by zero; its traceback is"
+    )
+    assert re.match(said, line) and "1 / 0" in Path(line.rpartition(" ")[2]).read_text()
 
 
 def test_a_long_message_is_shortened_and_whole_in_a_file(tmp_path):
