@@ -2,6 +2,7 @@
 
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from model_defs.errors import BundleError
+from model_defs.errors import BundleError, OwnCodeError, where
 from train.callbacks import BestCheckpoint, EpochPrinter, LastCheckpoint, WholeCheckpointIO
-from train.config_check import ConfigError, check_monitors, check_values, one_line, root_cause
+from train.config_check import ConfigError, check_modules, check_monitors, check_values, one_line, root_cause
 
 CPU_FLAGS = Path("/proc/cpuinfo")
 METRICS, EARLIER = "metrics.csv", "metrics-{}.csv"  # a run's log, and what it logged before it was resumed
@@ -109,7 +110,18 @@ def as_config_error(error: Exception) -> BundleError:
         name, package = missing.groups()
         return ConfigError(f"{name} needs {package}, which is not installed: .venv/bin/pip install {package}")
     cause = root_cause(error)
-    return cause if isinstance(cause, BundleError) else ConfigError(one_line(cause))
+    if isinstance(cause, BundleError):
+        return cause
+    return OwnCodeError(where(cause)) if is_raised_here(cause) else ConfigError(one_line(cause))
+
+
+def is_raised_here(error: BaseException) -> bool:
+    """Whether a module of the project raised it, such as a data class of the user's own; not a library."""
+    ours = {
+        getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith(("train.", "model_defs."))
+    }
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename in ours
 
 
 def is_slow_bf16(trainer: Any) -> bool:
@@ -149,8 +161,9 @@ def build_cli(config: Path, runs: Path, overrides: list[str]) -> TrainingCLI:
         overrides: `--key=value`, for any key of the config.
 
     Raises:
-        BundleError: a mistake in the config or in the overrides.
+        BundleError: a mistake in the config or in the overrides, or a module that fails.
     """
+    check_modules("\n".join([config.read_text(encoding="utf-8", errors="replace"), *overrides]))
     name = config.stem
     is_terminal = sys.stdout.isatty()
     progress = RichProgressBar(leave=True) if is_terminal else EpochPrinter()

@@ -1,10 +1,11 @@
 """Mistakes in a config, each in one line: values that make no sense, keys that do not exist, and what the libraries refuse."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from model_defs.build import did_you_mean
+from model_defs.build import SpecError, did_you_mean, find_class
 from model_defs.cpus import usable_cpus
 from model_defs.errors import BundleError
 
@@ -75,11 +76,23 @@ LIMITS = {
     "model.mix.mixup": MORE_THAN_0,
     "model.mix.cutmix": MORE_THAN_0,
 }
+OURS, COMMENT = re.compile(r"\b(?:train|model_defs)(?:\.\w+)+"), re.compile(r"(^|\s)#.*")
 # A line of jsonargparse's errors that says nothing more than the others do.
 NOISE = re.compile(
     r"Does not validate against|Subtypes: |Errors:|Expected a <class 'NoneType'>|Expected a path but |Given value type: |"
     r"Problem with given class_path|usage: |tip: |Given value: (Namespace|NestedArg|[\[{])"
 )
+
+
+def check_modules(text: str) -> None:
+    """Import the modules of ours, which may be the user's own, that a config or its overrides name.
+
+    Raises:
+        OwnCodeError: one of them fails. jsonargparse would say this in many lines that name no file.
+    """
+    for class_path in dict.fromkeys(OURS.findall(COMMENT.sub("", text))):
+        with contextlib.suppress(SpecError):  # no such module or class: jsonargparse says it
+            find_class(class_path, within=("train", "model_defs"))
 
 
 def check_values(config: Any) -> None:

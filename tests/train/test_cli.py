@@ -1,5 +1,6 @@
 """train/cli.py and __main__.py: configs by name, keys on the command line, loggers."""
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -22,6 +23,35 @@ def test_any_key_can_be_given_on_the_command_line(tmp_path):
 def test_an_unknown_config_says_which_there_are():
     with pytest.raises(SystemExit, match=r"no config 'digit' in train/configs/.*digits"):
         main(["digit"])
+
+
+@pytest.mark.parametrize(
+    ("key", "package"), [("--data", "train.data"), ("--model.network", "model_defs"), ("--model.transform", "model_defs")]
+)
+def test_a_module_of_ones_own_that_fails_names_its_line(key, package, tmp_path, monkeypatch):
+    (tmp_path / "broken_here.py").write_text("import torch\nfrom no_such_package import Net\n")
+    extend(monkeypatch, package, tmp_path)
+    said = (
+        rf"{package}\.broken_here cannot be imported: ModuleNotFoundError in broken_here\.py:2: No module named 'no_such_package'"
+    )
+    with pytest.raises(SystemExit, match=rf"{said}; its traceback is in .*/errors/train-"):
+        main(["digits", f"{key}={package}.broken_here.Own"], tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_a_data_class_of_ones_own_that_fails_names_its_line(tmp_path, monkeypatch):
+    code = (
+        "from train.data.vision import Digits\n\nclass Own(Digits):\n    def __init__(self):\n        super().__init__(roots)\n"
+    )
+    (tmp_path / "failing_here.py").write_text(code)
+    extend(monkeypatch, "train.data", tmp_path)
+    with pytest.raises(SystemExit, match=r"NameError in failing_here\.py:5: name 'roots' is not defined; its traceback is in "):
+        main(["digits", "--data=train.data.failing_here.Own"], tmp_path / "artifacts", tmp_path / "runs")
+
+
+def extend(monkeypatch, package: str, folder: Path) -> None:
+    """Let the folder's modules be the package's, too."""
+    module = importlib.import_module(package)
+    monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
 
 
 def test_help_lists_the_keys(capsys):
