@@ -75,7 +75,7 @@ def assemble(artifact: Artifact, settings: Settings, staged: Path) -> Handler:
     return base.load(staged, msgspec.to_builtins(settings), export.device_of(settings))
 
 
-def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = runtime_check.MOST_HELD_OUT) -> None:
+def prove(artifact: Artifact, handler: Handler, batch_size: int, most: int = runtime_check.MAX_HELD_OUT) -> None:
     """Compare the handler with the eager network, answer the samples in batches of each size, and stage the figures and the
     description.
 

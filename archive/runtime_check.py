@@ -22,10 +22,10 @@ from model_defs.answer_diff import is_number
 from model_defs.artifact import Artifact, Sample
 from model_defs.metrics import measure, metric_loss
 
-MOST_HELD_OUT = 1000  # inputs of the test set, evenly spread
+MAX_HELD_OUT = 1000  # inputs of the test set, evenly spread
 
 
-def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = MOST_HELD_OUT) -> Comparison:
+def compare(artifact: Artifact, handler: Handler, batch_size: int, most: int = MAX_HELD_OUT) -> Comparison:
     """Let the handler and an eager one answer the same inputs.
 
     Args:

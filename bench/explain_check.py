@@ -34,7 +34,7 @@ from model_defs.errors import BundleError
 INPUTS, PICTURES = 24, 4  # of the test set: to measure, to draw
 RANDOM = "random map"
 UNSIGNED = "integrated_gradients, unsigned"  # the map of version 0.1
-MOST_ALIKE = 0.5  # correlation with the map under random weights
+MAX_ALIKE = 0.5  # correlation with the map under random weights
 
 
 class Row(msgspec.Struct):
@@ -155,7 +155,7 @@ def measured(
     row = row_of(name, found_curves, blind)
     row.error, row.infidelity, row.sensitivity, row.random_weights = map(average, (errors, missed, moved, alike))
     row.milliseconds, row.passes = 1000 * seconds / len(subjects), subjects[0].methods[method].passes(Options(), parts)
-    if row.random_weights is not None and abs(row.random_weights) > MOST_ALIKE:
+    if row.random_weights is not None and abs(row.random_weights) > MAX_ALIKE:
         row.verdict = "the same map under random weights"
     return row, found_curves
 

@@ -32,7 +32,7 @@ HEADLESS = 3600  # seconds for which a node goes on without the head, if Redis k
 CROWDED = 4  # replicas per core, unless the settings say otherwise: few of them work at the same moment
 INGRESS, STATS, METRICS = 8000, 8404, 9101  # Ray's ports of HAProxy
 # Characters of a folder at most: sockets lie in it, whose names have up to 77 more. Linux allows 107 in all, HAProxy 97.
-MOST = {"session": 30, "haproxy": 20}
+MAX_PATH = {"session": 30, "haproxy": 20}
 # How Ray's own processes behave. Each node needs all of them before it starts: they change which way a request takes.
 FAST = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # HAProxy in front of the replicas' own HTTP; the default way costs 13 times as much
@@ -103,7 +103,7 @@ def start_head(home: ClusterDir, settings: Settings, store: Path) -> Running:
         end_all(home)
         if not settings.redis:  # else other nodes may still run and use it
             shutil.rmtree(folder_of(home, "session"), ignore_errors=True)
-        for name in MOST:
+        for name in MAX_PATH:
             folder_of(home, name).mkdir(mode=0o700, parents=True, exist_ok=True)
         # By this file, Ray takes a head that was killed for a running one while other nodes on this machine still look for it.
         (folder_of(home, "session") / "ray_current_cluster").unlink(missing_ok=True)
@@ -205,7 +205,7 @@ def folder_of(home: ClusterDir, name: str) -> Path:
     """A folder for Ray's logs and sockets, or for HAProxy's: in the state directory, or in /tmp if its path would be too long."""
     folder = home.folder / name
     short = Path(f"/tmp/{name[:2]}-{home.folder.stat().st_ino:x}")
-    return folder if len(str(folder)) <= MOST[name] else short
+    return folder if len(str(folder)) <= MAX_PATH[name] else short
 
 
 def wait_for_api(home: ClusterDir, settings: Settings, pid: int) -> None:

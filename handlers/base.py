@@ -20,7 +20,7 @@ from handlers import comparison_report, description, protocols, runtimes
 from handlers.answer_tensors import outputs_of
 from handlers.batch import Refusal, each, together
 from handlers.deadline import Deadline
-from handlers.decoders import Decoders
+from handlers.decoders import DecoderPool
 from handlers.protocols import Model
 from handlers.request import Answer, Kind, RawRequest, Request, is_out_of_memory, refuse
 from handlers.settings import Settings
@@ -94,7 +94,7 @@ class Handler:
         self.device = device
         threads = settings.threads or max(1, usable_cpus() // workers)
         self.runtime = runtimes.load(artifact, settings, device, threads)
-        self.decoders = Decoders(settings.decoders)
+        self.decoders = DecoderPool(settings.decoders)
         self.encode = msgspec.json.Encoder().encode
         self.largest_batch: int | None = None  # that the network is known to take; None: any
 

@@ -13,7 +13,7 @@ from handlers.deadline import Deadline
 log = logging.getLogger(__name__)
 
 
-class Decoders:
+class DecoderPool:
     """Threads that run one step of a batch, several rows at a time.
 
     Nothing can stop a thread. When the time for a batch's rows is over, the threads that are still busy are given up: their rows

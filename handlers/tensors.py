@@ -23,7 +23,7 @@ NUMBERS = {
     **{"BOOL": "?", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8"},
     **{"INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8"},
 }  # numpy's names
-MOST_AXES, MOST_VALUES = 8, 1 << 32  # along one of them
+MAX_AXES, MAX_VALUES = 8, 1 << 32  # along one of them
 KEYS = ("name", "shape", "datatype", "data", "parameters")
 WHOLE = "inputs"  # the name of a BYTES tensor whose elements are whole inputs, for models that take JSON
 CONTENT_TYPES = ("str", "base64")  # what a BYTES tensor's parameter `content_type` may say; both are what is done anyway
@@ -86,7 +86,7 @@ def read(given: Any, binary: memoryview) -> tuple[Tensor, int]:
         raise WrongValue(f"the tensor {name!r} has the datatype {datatype!r}; both are text, such as 'inputs' and 'BYTES'")
     if datatype not in NUMBERS and datatype != BYTES:
         raise WrongValue(f"the tensor {name!r} has the datatype {datatype!r}{did_you_mean(datatype, [*NUMBERS, BYTES])}")
-    if not isinstance(shape, list) or not 0 < len(shape) <= MOST_AXES or not all(map(is_size, shape)):
+    if not isinstance(shape, list) or not 0 < len(shape) <= MAX_AXES or not all(map(is_size, shape)):
         raise WrongValue(f"the tensor {name!r} has the shape {str(shape)[:60]}; send a list of sizes, such as [1]")
     size = binary_size(given, name)
     if (size is None) == (given.get("data") is None):
@@ -100,7 +100,7 @@ def read(given: Any, binary: memoryview) -> tuple[Tensor, int]:
 
 
 def is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST_VALUES
+    return type(value) is int and 0 <= value <= MAX_VALUES
 
 
 def binary_size(given: dict, name: str) -> int | None:

@@ -17,7 +17,7 @@ REFUSED = "RefusedRequests"  # a counter per reason
 BATCHES = "Batches"  # a counter per size: serving/metrics.py makes a histogram of it, because TorchServe's have fixed buckets
 VERSION = "0.12.0"  # of TorchServe, whose private function for reading a socket is known and replaced
 SHARE = 0.8  # of responseTimeout that a batch may take. After responseTimeout, TorchServe kills the worker.
-MOST_DIGITS = 12  # of a length in bytes
+MAX_DIGITS = 12  # of a length in bytes
 NICE = 19  # of workers that explain: predictions get the cores first
 LAST_WORDS = 0.2  # seconds until a worker ends, for its last answers to leave
 
@@ -143,7 +143,7 @@ def whole_number(text: str | None) -> int | None:
     """The number in a header; -1, which no length is, if it is not a number."""
     if text is None:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else -1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_DIGITS else -1
 
 
 def as_text(value) -> str:

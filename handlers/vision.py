@@ -44,7 +44,7 @@ class DetectorParameters(msgspec.Struct, forbid_unknown_fields=True):
     """A detector's parameters."""
 
     threshold: Annotated[float, Meta(ge=0, le=1, description="the least score")] = postprocess.THRESHOLD
-    max_detections: Annotated[int, Meta(ge=1, le=100, description="how many, best first")] = postprocess.MOST_DETECTIONS
+    max_detections: Annotated[int, Meta(ge=1, le=100, description="how many, best first")] = postprocess.MAX_DETECTIONS
 
 
 class ObjectDetector(Handler):
@@ -69,7 +69,7 @@ class ObjectDetector(Handler):
         """An object that was found; the answer begins with its `{"label", "score", "box"}`."""
         answer = postprocess.boxes(output, sample, self.labels)
         index = chosen_object(request.parameters.target, answer)
-        row = postprocess.best_detections(output, postprocess.THRESHOLD, postprocess.MOST_DETECTIONS)[index]
+        row = postprocess.best_detections(output, postprocess.THRESHOLD, postprocess.MAX_DETECTIONS)[index]
         score = alike(row)
         return ObjectSubject(self, sample, request, score, answer[index] | {"target": index}, float(score(output[None])))
 

@@ -13,21 +13,21 @@ from handlers.vision import PICTURE
 from model_defs import postprocess
 from model_defs.transformers_clip import BLANK, LabelledSample
 
-MOST_LABELS, MOST_CHARS = 100, 200  # of a label
-Name = Annotated[str, Meta(min_length=1, max_length=MOST_CHARS)]
+MAX_LABELS, MAX_CHARS = 100, 200  # of a label
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_CHARS)]
 
 
 class ZeroShotParameters(msgspec.Struct, forbid_unknown_fields=True):
     """The parameters of zero-shot classification, as transformers names them."""
 
     candidate_labels: Annotated[
-        Annotated[list[Name], Meta(min_length=1, max_length=MOST_LABELS)]
-        | Annotated[str, Meta(min_length=1, max_length=MOST_LABELS * MOST_CHARS)]
+        Annotated[list[Name], Meta(min_length=1, max_length=MAX_LABELS)]
+        | Annotated[str, Meta(min_length=1, max_length=MAX_LABELS * MAX_CHARS)]
         | None,
         Meta(description="the labels to choose from, a list or a text with commas; null: those of the import"),
     ] = None
     hypothesis_template: Annotated[
-        Annotated[str, Meta(max_length=MOST_CHARS)] | None,
+        Annotated[str, Meta(max_length=MAX_CHARS)] | None,
         Meta(description=f"a sentence with {BLANK} for the label; null: transformers' own"),
     ] = None
 
@@ -35,9 +35,9 @@ class ZeroShotParameters(msgspec.Struct, forbid_unknown_fields=True):
         """A text with commas -> the list. `ValueError` is how msgspec is told of a wrong value."""
         if isinstance(self.candidate_labels, str):
             self.candidate_labels = [label.strip() for label in self.candidate_labels.split(",") if label.strip()]
-        wrong = [label for label in self.candidate_labels or [] if not label.strip() or len(label) > MOST_CHARS]
-        if wrong or (self.candidate_labels is not None and not 1 <= len(self.candidate_labels) <= MOST_LABELS):
-            raise ValueError(f"candidate_labels: give 1 to {MOST_LABELS} labels of 1 to {MOST_CHARS} characters")
+        wrong = [label for label in self.candidate_labels or [] if not label.strip() or len(label) > MAX_CHARS]
+        if wrong or (self.candidate_labels is not None and not 1 <= len(self.candidate_labels) <= MAX_LABELS):
+            raise ValueError(f"candidate_labels: give 1 to {MAX_LABELS} labels of 1 to {MAX_CHARS} characters")
 
 
 class ZeroShotImageClassifier(Handler):

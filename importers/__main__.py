@@ -17,7 +17,7 @@ from model_defs.command import reported
 from model_defs.errors import BundleError
 from model_defs.exact_image import INTERPOLATIONS
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 TOLERANCE = 1e-3
 
 
@@ -81,7 +81,7 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
     print("\n".join(found.lines), flush=True)
     tried = inputs.read(flags.inputs, found.labels, found.inputs == "texts")
     given = answers.alone(found, tried)
-    for each, answer in list(zip(tried, given, strict=True))[:MOST_SHOWN]:
+    for each, answer in list(zip(tried, given, strict=True))[:MAX_SHOWN]:
         print(f"{each.file}: {shown(answer)}")
     compared = "not compared"
     if found.reference:

@@ -15,7 +15,7 @@ from typing import Any
 
 from importers import legacy_archive
 from importers.found import Found, ImportRefused, Question
-from importers.legacy_archive import MOST_JSON, MOST_RATIO, STOCK, is_archive, manifest
+from importers.legacy_archive import MAX_JSON, MAX_RATIO, STOCK, is_archive, manifest
 from model_defs import weights_file
 from model_defs.build import build
 from model_defs.errors import BundleError
@@ -24,8 +24,8 @@ from model_defs.legacy_files import LegacyError, LegacyFiles
 from model_defs.weights_file import WeightsError
 
 DIGITS = 12  # of the SHA-256, that say which bytes are trusted
-MOST_OTHERS = 64 << 20  # bytes of all files that are neither code nor weights
-MOST_FILES = 1000
+MAX_OTHERS = 64 << 20  # bytes of all files that are neither code nor weights
+MAX_FILES = 1000
 WITH_CODE = ("image_segmenter", "text_classifier")  # stock handlers whose network is the archive's own code
 CODE_NAME = re.compile(r"(\w+/)*\w+\.py", re.ASCII)
 UNPICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -72,14 +72,14 @@ def contents(question: Question, archive: zipfile.ZipFile, model: dict[str, Any]
     """
     files = LegacyFiles({key: value for key, value in model.items() if isinstance(value, str)})
     names = [name for name in archive.namelist() if not name.endswith("/") and name.partition("/")[0] != "MAR-INF"]
-    if len(names) > MOST_FILES:
-        raise ImportRefused(f"{question.source}: {len(names):,} files; {MOST_FILES:,} at most")
-    left = MOST_OTHERS
+    if len(names) > MAX_FILES:
+        raise ImportRefused(f"{question.source}: {len(names):,} files; {MAX_FILES:,} at most")
+    left = MAX_OTHERS
     for name in names:
         if name.startswith("/") or ".." in Path(name).parts or "\\" in name:
             raise ImportRefused(f"{question.source}: {name!r} leads out of the archive")
         info = archive.getinfo(name)
-        if info.file_size > MOST_RATIO * info.compress_size + MOST_JSON:
+        if info.file_size > MAX_RATIO * info.compress_size + MAX_JSON:
             raise ValueError(f"{name} would take {info.file_size:,} bytes")
         if name == model.get("serializedFile") or is_weights(archive, info):
             files.weights[name] = weights(question, archive, name)
@@ -90,7 +90,7 @@ def contents(question: Question, archive: zipfile.ZipFile, model: dict[str, Any]
         elif Path(name).name not in NOT_KEPT:
             left -= info.file_size
             if left < 0:
-                raise ImportRefused(f"{question.source}: its other files have more than {MOST_OTHERS >> 20} MiB; leave some out")
+                raise ImportRefused(f"{question.source}: its other files have more than {MAX_OTHERS >> 20} MiB; leave some out")
             files.others[name] = archive.read(info)
             if files.others[name].startswith((*UNPICKLED, legacy_archive.ZIP)):
                 raise ImportRefused(f"{question.source}: {name} is a pickle or an archive itself; save it as text or JSON")

@@ -17,7 +17,7 @@ from importers.inputs import Input
 from model_defs.answer_diff import difference
 
 SECONDS = 600  # that the owner's code may take
-MOST_BYTES = 200 << 20
+MAX_BYTES = 200 << 20
 FORMS = '{"cat.jpg": {"label": score, ...}, ...}'
 RUN = """
 import importlib.util, json, sys
@@ -52,8 +52,8 @@ def expected(given: str, inputs: list[Input]) -> dict[str, Any]:
 
 
 def content(file: Path) -> str:
-    if file.stat().st_size > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES >> 20} MiB")
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES >> 20} MiB")
     return file.read_text(encoding="utf-8")
 
 

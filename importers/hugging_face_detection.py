@@ -10,10 +10,10 @@ from importers.found import Found, Question
 from importers.hugging_face_folder import Folder
 from importers.hugging_face_scenes import found_of
 from model_defs.postprocess import boxes
-from model_defs.transformers_scenes import MOST
+from model_defs.transformers_scenes import MAX_DETECTIONS
 
 HAS_NONE = ("detr", "yolos", "table-transformer")  # networks whose last class means that there is nothing
-EACH_CLASS = {"use_focal_loss": True, "top_k": MOST}  # for the processors of the others
+EACH_CLASS = {"use_focal_loss": True, "top_k": MAX_DETECTIONS}  # for the processors of the others
 
 
 def read(question: Question, folder: Folder, network: nn.Module, lines: list[str], names: list[str]) -> Found:
@@ -25,7 +25,7 @@ def read(question: Question, folder: Folder, network: nn.Module, lines: list[str
         (found,) = processor.post_process_object_detection(network(**processed), threshold=0.0, target_sizes=[size], **options)
         rows = torch.cat([found["boxes"], found["scores"][:, None], found["labels"][:, None].float()], dim=1)
         best = rows[:, 4].argsort(descending=True, stable=True)
-        return rows[best] if has_none else rows[best][:MOST]
+        return rows[best] if has_none else rows[best][:MAX_DETECTIONS]
 
     return found_of(
         question, folder, lines, names, "model_defs.transformers_scenes.TransformersDetector", "handlers.vision.ObjectDetector",

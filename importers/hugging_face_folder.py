@@ -20,8 +20,8 @@ from model_defs.transformer import extra, network_of, settings_of
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-MOST_BYTES = 16 << 20  # of a JSON file
-MOST_PARTS = 1000  # files of weights
+MAX_BYTES = 16 << 20  # of a JSON file
+MAX_PARTS = 1000  # files of weights
 DEPTHS = re.compile(r"layers?$|depths?$|blocks?$|stages?$|repeats?$")  # settings that say how often a part is there
 SPARE = 50_000_000  # numbers that a network may have beyond those in the file: positions and masks that it computes itself
 CODE = ("auto_map", "custom_pipelines", "quantization_config")
@@ -78,8 +78,8 @@ def read_json_of(file: Path, kind: type, what: str) -> Any:
         ImportRefused: it cannot be read, or is of another type.
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES >> 20} MiB")
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES >> 20} MiB")
         given = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ImportRefused(f"{file} cannot be read ({str(error)[:100]}); copy it again") from None
@@ -103,7 +103,7 @@ def read_weights(folder: Path) -> tuple[str, dict[str, Tensor]]:
         if index.is_file():
             parts = read_json(index).get("weight_map")
             names = sorted(set(parts.values())) if isinstance(parts, dict) and all(map(is_name, parts.values())) else []
-            if not 1 <= len(names) <= MOST_PARTS:
+            if not 1 <= len(names) <= MAX_PARTS:
                 raise ImportRefused(f"{index}: its 'weight_map' does not name files of this folder; copy the folder again")
             tensors: dict[str, Tensor] = {}
             for part in names:

@@ -10,7 +10,7 @@ from importers.hugging_face_folder import Folder, quiet, with_labels
 from model_defs.build import build
 from model_defs.transform import Transform
 
-MOST_TOKENS = 4096
+MAX_TOKENS = 4096
 
 
 def read(question: Question, folder: Folder, network: nn.Module, lines: list[str], names: list[str]) -> Found:
@@ -60,7 +60,7 @@ def transform_of(class_path: str, tokenizer: Any, most: int, **init_args: Any) -
 def most_tokens(tokenizer: Any, network: nn.Module, vocabulary: int) -> int:
     """The most tokens that both the tokenizer and the network take. A RoBERTa needs two positions for itself."""
     positions = next((getattr(network.config, name, None) for name in ("max_position_embeddings", "n_positions")), None)
-    most = min(MOST_TOKENS, tokenizer.model_max_length, positions or MOST_TOKENS)
+    most = min(MAX_TOKENS, tokenizer.model_max_length, positions or MAX_TOKENS)
     pad = network.config.pad_token_id or 0
     for length in (most, most - pad - 1):
         try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from importers.found import ImportRefused
 
-MOST_BYTES = 100 << 20  # of one input
-MOST_INPUTS = 20_000
+MAX_BYTES = 100 << 20  # of one input
+MAX_INPUTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def folders(path: Path) -> list[Path]:
 
 def files(folder: Path, root: Path, truth: str | None = None) -> list[Input]:
     found = sorted(each for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
-    if len(found) > MOST_INPUTS:
-        raise ImportRefused(f"TRY: {folder} holds {len(found):,} files; give {MOST_INPUTS:,} at most")
+    if len(found) > MAX_INPUTS:
+        raise ImportRefused(f"TRY: {folder} holds {len(found):,} files; give {MAX_INPUTS:,} at most")
     return [Input(each.relative_to(root).as_posix(), content(each), truth) for each in found]
 
 
 def content(file: Path) -> bytes:
-    if file.stat().st_size > MOST_BYTES:
-        raise ImportRefused(f"TRY: {file} has more than {MOST_BYTES >> 20} MiB; give smaller inputs")
+    if file.stat().st_size > MAX_BYTES:
+        raise ImportRefused(f"TRY: {file} has more than {MAX_BYTES >> 20} MiB; give smaller inputs")
     return file.read_bytes()
 
 
@@ -69,6 +69,6 @@ def table(file: Path) -> list[Input]:
         rows = list(csv.DictReader(io.StringIO(content(file).decode("utf-8-sig"), newline="")))
     except (ValueError, csv.Error) as error:
         raise ImportRefused(f"TRY={file}: no CSV in UTF-8 ({error}); give the columns text,label") from None
-    if not rows or "text" not in rows[0] or len(rows) > MOST_INPUTS:
-        raise ImportRefused(f"TRY={file}: a CSV has the columns text,label and 1 to {MOST_INPUTS:,} rows")
+    if not rows or "text" not in rows[0] or len(rows) > MAX_INPUTS:
+        raise ImportRefused(f"TRY={file}: a CSV has the columns text,label and 1 to {MAX_INPUTS:,} rows")
     return [Input(f"{index}.txt", (row["text"] or "").encode(), row.get("label")) for index, row in enumerate(rows)]

@@ -9,7 +9,7 @@ from model_defs.inert_pickle import Inert
 
 FILES = ("classes.txt", "labels.txt", "index_to_name.json")  # looked for next to FROM
 KEYS = ("classes", "class_names", "labels", "id2label", "idx_to_class", "label2id", "class_to_idx")  # of a checkpoint
-MOST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 FEW = 6  # labels in a line for people
 WAY_OUT = "LABELS=classes.txt, one label per line in the order of the outputs"
 
@@ -59,8 +59,8 @@ def candidates(question: Question, extras: dict, torchvisions: list[str] | None,
 def read(file: Path) -> list[str]:
     """The labels of a text file or of a JSON file; for the errors see `find`."""
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ImportRefused(f"{file}: more than {MOST_BYTES >> 20} MiB is no list of labels; give {WAY_OUT}")
+        if file.stat().st_size > MAX_BYTES:
+            raise ImportRefused(f"{file}: more than {MAX_BYTES >> 20} MiB is no list of labels; give {WAY_OUT}")
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix != ".json":
             return [line.strip() for line in text.splitlines() if line.strip()]
@@ -80,7 +80,7 @@ def read_numbered(file: Path) -> dict[int, str]:
         ImportRefused: another form.
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
+        if file.stat().st_size > MAX_BYTES:
             raise ValueError("too long")
         given = json.loads(file.read_text(encoding="utf-8-sig"))
         named = {int(number): name[-1] if isinstance(name, list) and name else name for number, name in given.items()}

@@ -21,9 +21,9 @@ from model_defs import postprocess
 
 ZIP = b"PK\x03\x04"
 MANIFEST = "MAR-INF/MANIFEST.json"
-MOST_JSON = 4 << 20
-MOST_RATIO = 1000  # of an entry's bytes to its compressed bytes: deflate's own limit is near 1,030
-MOST_BYTES = 16 << 30
+MAX_JSON = 4 << 20
+MAX_RATIO = 1000  # of an entry's bytes to its compressed bytes: deflate's own limit is near 1,030
+MAX_BYTES = 16 << 30
 NAMES = "index_to_name.json"
 TORCHSERVE = "torchserve"  # --answer-as
 
@@ -105,7 +105,7 @@ def is_archive(source: Path) -> bool:
 
 def manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     """The model's section of the manifest."""
-    if archive.getinfo(MANIFEST).file_size > MOST_JSON:
+    if archive.getinfo(MANIFEST).file_size > MAX_JSON:
         raise ValueError("its manifest is too long")
     try:
         model = json.loads(archive.read(MANIFEST))["model"]
@@ -121,7 +121,7 @@ def extract(archive: zipfile.ZipFile, name: Any, folder: Path) -> None:
     if not isinstance(name, str) or Path(name).name not in archive.namelist():
         return
     info = archive.getinfo(Path(name).name)
-    if info.file_size > min(MOST_BYTES, MOST_RATIO * info.compress_size + MOST_JSON):
+    if info.file_size > min(MAX_BYTES, MAX_RATIO * info.compress_size + MAX_JSON):
         raise ValueError(f"{info.filename} would take {info.file_size:,} bytes")
     with archive.open(info) as source, (folder / info.filename).open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)

@@ -23,7 +23,7 @@ from model_defs.postprocess import top
 
 SUFFIX = ".onnx"
 SECONDS = 120  # to read it
-MOST_BYTES = 2 << 30  # protobuf's own limit
+MAX_BYTES = 2 << 30  # protobuf's own limit
 USUAL_CROP = 0.875  # 224 of 256
 UNNORMALIZED = {"mean": [0.0], "std": [1.0]}
 PROJECT = Path(__file__).parents[1]
@@ -68,8 +68,8 @@ def probe(file: Path) -> dict[str, Any]:
     Raises:
         ImportRefused: it cannot be read, or takes too long.
     """
-    if file.stat().st_size > MOST_BYTES:
-        raise ImportRefused(f"{file}: more than {MOST_BYTES >> 30} GiB, which no ONNX file can have")
+    if file.stat().st_size > MAX_BYTES:
+        raise ImportRefused(f"{file}: more than {MAX_BYTES >> 30} GiB, which no ONNX file can have")
     command = [sys.executable, "-m", "importers.onnx_probe", str(file.resolve())]
     try:
         done = subprocess.run(

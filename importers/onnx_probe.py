@@ -13,7 +13,7 @@ ADDRESSES = 24 << 30  # bytes of address space that reading may take, in additio
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 SEMANTIC = ("Identity", "Cast", "Reshape", "Squeeze", "Flatten")  # operations after a softmax that keep its values
 EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
-MOST_NODES, MOST_BACK = 200_000, 5
+MAX_NODES, MAX_BACK = 200_000, 5
 
 
 def probe(file: Path) -> dict:
@@ -28,8 +28,8 @@ def probe(file: Path) -> dict:
     graph = model.graph
     if not graph.node or not graph.output:
         raise ValueError("no ONNX file, or one without operations")
-    if len(graph.node) > MOST_NODES:
-        raise ValueError(f"{len(graph.node):,} operations; {MOST_NODES:,} at most")
+    if len(graph.node) > MAX_NODES:
+        raise ValueError(f"{len(graph.node):,} operations; {MAX_NODES:,} at most")
     if any(tensor.data_location == EXTERNAL for tensor in graph.initializer):
         raise ValueError("its weights lie in other files; save it as one: onnx.save(onnx.load(file), 'model.onnx')")
     if strange := {node.domain for node in graph.node} - {*DOMAINS}:
@@ -49,7 +49,7 @@ def probe(file: Path) -> dict:
 def ends_in_softmax(graph) -> bool:
     made_by = {name: node for node in graph.node for name in node.output}
     name = graph.output[0].name
-    for _ in range(MOST_BACK):
+    for _ in range(MAX_BACK):
         node = made_by.get(name)
         if node is None or node.op_type not in SEMANTIC:
             return node is not None and node.op_type == "Softmax"

@@ -25,7 +25,7 @@ from model_defs.errors import where
 from model_defs.imports import distributions, imports, third_party
 from model_defs.postprocess import top
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 PACKAGE = "model_defs.own"
 EXAMPLE = "ARGS='--network my_net.py:MyNet(n_classes=4)'"
 UNNORMALIZED = {"mean": [0.0], "std": [1.0]}  # of a grey picture, whose usual mean nobody knows
@@ -68,8 +68,8 @@ def read(file: Path) -> bytes:
         ImportRefused: no such file, no Python, or one that imports what an archive cannot bring.
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES >> 20} MiB")
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES >> 20} MiB")
         code = file.read_bytes()
         names = imports(code)
     except (OSError, SyntaxError, ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from model_defs.transform import Transform
 from model_defs.vision import IMAGENET
 
 CLASS_PATH = "model_defs.exact_image.ExactImageTransform"
-MOST_SIDE = 4096  # pixels
+MAX_SIDE = 4096  # pixels
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def chosen(flags: Namespace, usual: dict[str, Any]) -> Preprocessing:
     changed |= {name: tuple(getattr(flags, name)) for name in ("mean", "std") if getattr(flags, name)}
     seen = replace(seen, **changed, upright=bool(flags.upright), mode="L" if flags.grey else "RGB")
     sides = [*(seen.resize if isinstance(seen.resize, tuple) else [seen.resize]), seen.crop or 1]
-    if not all(1 <= side <= MOST_SIDE for side in sides):
-        raise ImportRefused(f"a picture of {max(sides)} pixels: give --resize, --crop and --squash from 1 to {MOST_SIDE}")
+    if not all(1 <= side <= MAX_SIDE for side in sides):
+        raise ImportRefused(f"a picture of {max(sides)} pixels: give --resize, --crop and --squash from 1 to {MAX_SIDE}")
     if seen.interpolation not in INTERPOLATIONS:
         raise ImportRefused(f"--interpolation {seen.interpolation}: take one of {', '.join(INTERPOLATIONS)}")
     channels = CHANNELS[seen.mode]

@@ -18,7 +18,7 @@ from model_defs.timm_network import network_of
 from model_defs.vision import IMAGENET
 
 PREFIX = "timm/"
-MOST_OPTION = 100_000  # the largest number in a network's options
+MAX_OPTION = 100_000  # the largest number in a network's options
 CROPS = ("center", "squash")
 USUAL = {"mean": IMAGENET[0], "std": IMAGENET[1]}
 UNCHANGED = dict.fromkeys(("squash", "resize", "crop", "interpolation", "mean", "std", "upright"))  # flags
@@ -106,7 +106,7 @@ def check_options(folder: Folder, options: dict[str, Any]) -> None:
         ImportRefused: a number with which the network would be far larger than its weights.
     """
     for key, value in hugging_face_folder.settings(options):
-        if value > MOST_OPTION or (hugging_face_folder.DEPTHS.search(key) and value > max(64, len(folder.tensors))):
+        if value > MAX_OPTION or (hugging_face_folder.DEPTHS.search(key) and value > max(64, len(folder.tensors))):
             raise ImportRefused(f"{folder.path}: {key} is {value:,}, and the weights are {len(folder.tensors)} tensors")
 
 

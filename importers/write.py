@@ -22,7 +22,7 @@ from model_defs.metrics import measure
 ARTIFACTS, CONFIGS, RECIPES = Path("artifacts"), Path("train/configs"), Path("archive/recipes")
 DEFAULT = "default.yaml"  # where the recipes have one, a recipe says only what differs
 SOURCE = "imported"
-MOST_SAMPLES, MOST_CALIBRATION = 8, 256
+MAX_SAMPLES, MAX_CALIBRATION = 8, 256
 FEW = 8  # so few inputs with a label are both the test set and the calibration
 CALIBRATION_SHARE = 4  # of more of them, every fourth is for the calibration
 SETTINGS = """minWorkers: 1
@@ -134,7 +134,7 @@ def write_artifact(
     files.write_samples(folder / files.SAMPLES, samples(answered))
     if test:
         files.write_test_set(folder / files.TEST, test)
-        kept = calibration[:: math.ceil(len(calibration) / MOST_CALIBRATION)]
+        kept = calibration[:: math.ceil(len(calibration) / MAX_CALIBRATION)]
         files.write_calibration(folder / files.CALIBRATION, [(each.file, payload) for each, payload in kept])
 
 
@@ -143,7 +143,7 @@ def samples(answered: list[tuple[Sample, bytes]]) -> list[tuple[Sample, bytes]]:
     first: dict[Any, tuple[Sample, bytes]] = {}
     for sample, payload in answered:
         first.setdefault(sample.file if sample.truth is None else sample.truth, (sample, payload))
-    return sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES]
+    return sorted(first.values(), key=lambda pair: pair[0].file)[:MAX_SAMPLES]
 
 
 def digest(source: Path) -> str:

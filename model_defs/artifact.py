@@ -33,7 +33,7 @@ from model_defs.transform import Transform
 
 TEST, CALIBRATION, REPORT = "test.zip", "calibration.zip", "report"  # not archived
 BACKGROUNDS = "backgrounds"  # a folder that only the archive has: a few inputs of calibration.zip
-MOST_BACKGROUNDS, MOST_BACKGROUND_BYTES = 8, 64 << 10  # how many, and how large each may be
+MAX_BACKGROUNDS, MAX_BACKGROUND_BYTES = 8, 64 << 10  # how many, and how large each may be
 RECORDED = ("torch", "torchvision", "torchaudio", "numpy", "pillow", "soundfile", "soxr", "safetensors")
 RECORDED_IF_USED = ("torchtext",)
 NAMED = 3  # tensors that an error about the weights names
@@ -160,8 +160,8 @@ class Artifact(msgspec.Struct):
         if not file.exists():
             return {}
         with zipfile.ZipFile(file) as inputs:
-            small = [entry for entry in inputs.infolist() if entry.file_size <= MOST_BACKGROUND_BYTES]
-            chosen = small[:: max(1, len(small) // MOST_BACKGROUNDS)][:MOST_BACKGROUNDS]
+            small = [entry for entry in inputs.infolist() if entry.file_size <= MAX_BACKGROUND_BYTES]
+            chosen = small[:: max(1, len(small) // MAX_BACKGROUNDS)][:MAX_BACKGROUNDS]
             return {entry.filename: inputs.read(entry) for entry in chosen}
 
     def calibration(self) -> list[bytes]:

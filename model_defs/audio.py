@@ -46,7 +46,7 @@ class AudioTransform(Transform):
         """
         Raises:
             Unreadable: not a sound, a corrupt one, or one without samples.
-            TooLarge: with one window, more than `MOST_DECODED` samples must be decoded to find the middle; with several, the
+            TooLarge: with one window, more than `MAX_DECODED` samples must be decoded to find the middle; with several, the
                 sound is longer than they reach.
             WrongKind: a MIDI sample dump.
             WrongValue: the sample rate is outside `SAMPLE_RATES`, or a sample is NaN or infinite.

@@ -14,7 +14,7 @@ from typing import Any
 from model_defs.errors import BundleError, OwnCodeError, where
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # *args, **kwargs
-MOST_CHARS = 100  # of a word that is compared with the known ones; the comparison is quadratic
+MAX_CHARS = 100  # of a word that is compared with the known ones; the comparison is quadratic
 RENAMED = {  # class paths that artifacts and recipes had before version 0.2.0
     "handlers.fusion.PictureTextClassifier": "handlers.image_text.ImageTextClassifier",
     "model_defs.audio.Sound": "model_defs.audio.AudioTransform",
@@ -41,7 +41,7 @@ class SpecError(BundleError, ValueError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'precision'?"`, or the list of known words if none is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(word)[:MOST_CHARS], known, n=1)
+    near = difflib.get_close_matches(str(word)[:MAX_CHARS], known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
 
 

@@ -26,7 +26,7 @@ CODE = ("handlers", "model_defs")  # the folders with Python files, the entry ap
 
 SUMS = "SHA256SUMS"  # next to the archives
 SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")  # as `sha256sum` writes it
-MOST_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
+MAX_SUMS = 1 << 20  # bytes of `SHA256SUMS`: some ten thousand archives
 
 MODEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")  # fits into file names, URLs, archive names and make's variables
 # TorchServe's management API looks for "/token" anywhere in a request, and takes /models/tokens for a request about its tokens.
@@ -69,11 +69,11 @@ def read_sums(file: Path) -> dict[str, str]:
     """
     try:
         with file.open("rb") as opened:
-            text = opened.read(MOST_SUMS + 1)
+            text = opened.read(MAX_SUMS + 1)
     except FileNotFoundError:
         return {}
-    if len(text) > MOST_SUMS:
-        raise SumsError(f"{file} is longer than {MOST_SUMS >> 20} MiB; remove it and build the archives anew: make archive")
+    if len(text) > MAX_SUMS:
+        raise SumsError(f"{file} is longer than {MAX_SUMS >> 20} MiB; remove it and build the archives anew: make archive")
     known: dict[str, str] = {}
     for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
         match = SUMS_LINE.fullmatch(line)

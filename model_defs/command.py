@@ -11,7 +11,7 @@ from pathlib import Path
 from model_defs.errors import BundleError
 
 FOLDER = Path("runs/errors")
-MOST_LINES = 20  # of a message on the screen
+MAX_LINES = 20  # of a message on the screen
 
 
 @contextmanager
@@ -41,10 +41,10 @@ def reported(command: str, folder: Path = FOLDER) -> Iterator[None]:
 def shortened(message: str, command: str, folder: Path) -> str:
     """The message; if it is long, its first lines, and the name of a file with all of it."""
     lines = message.splitlines()
-    if len(lines) <= MOST_LINES:
+    if len(lines) <= MAX_LINES:
         return message
-    more = len(lines) - MOST_LINES
-    return "\n".join([*lines[:MOST_LINES], f"  and {more:,} more: {kept(message, command, folder)} has them all"])
+    more = len(lines) - MAX_LINES
+    return "\n".join([*lines[:MAX_LINES], f"  and {more:,} more: {kept(message, command, folder)} has them all"])
 
 
 def kept(text: str, command: str, folder: Path) -> str:

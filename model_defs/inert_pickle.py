@@ -12,7 +12,7 @@ from typing import Any
 
 from model_defs.errors import BundleError
 
-MOST_BYTES = 16 << 20  # of a pickle; that of a network of a thousand tensors is 0.2 MiB. The interpreter reads 1 MiB in 2 s.
+MAX_BYTES = 16 << 20  # of a pickle; that of a network of a thousand tensors is 0.2 MiB. The interpreter reads 1 MiB in 2 s.
 SCALARS = (str, int, float, bool, bytes, type(None))  # what a dict's key may be: a nested tuple can take for ever to hash
 MARK = object()
 BROKEN = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, struct.error)
@@ -56,10 +56,10 @@ def loads(
         persistent: what a persistent id becomes; without it, one is an error.
 
     Raises:
-        PickleError: not a pickle, a damaged one, one of more than `MOST_BYTES`, or one that needs an extension registry.
+        PickleError: not a pickle, a damaged one, one of more than `MAX_BYTES`, or one that needs an extension registry.
     """
-    if len(data) > MOST_BYTES:
-        raise PickleError(f"a pickle of {len(data):,} bytes; {MOST_BYTES:,} at most are read")
+    if len(data) > MAX_BYTES:
+        raise PickleError(f"a pickle of {len(data):,} bytes; {MAX_BYTES:,} at most are read")
     machine = Machine(rebuild or {}, persistent)
     try:
         for opcode, argument, _ in pickletools.genops(data):

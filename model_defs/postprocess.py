@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOP_K = 5
 THRESHOLD = 0.5  # of a detection's score
-MOST_DETECTIONS = 100
+MAX_DETECTIONS = 100
 SCORES = {"softmax": lambda logits: logits.softmax(-1), "sigmoid": torch.sigmoid, "none": lambda logits: logits}
 NOT_FINITE = "the model gave scores that are not finite numbers"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -72,7 +72,7 @@ def forecast(output: Tensor, horizon: int | None = None) -> dict[str, list[float
 
 
 def boxes(
-    found: Tensor, sample: "ImageSample", labels: list[str], threshold: float = THRESHOLD, max_detections: int = MOST_DETECTIONS
+    found: Tensor, sample: "ImageSample", labels: list[str], threshold: float = THRESHOLD, max_detections: int = MAX_DETECTIONS
 ) -> list[dict]:
     """A detector's output -> `[{"label", "score", "box": {"xmin", "ymin", "xmax", "ymax"}}, ...]`, best first.
 
@@ -106,7 +106,7 @@ def corners_by_label(answer: list[dict]) -> list[dict]:
 
 
 def instances(
-    found: Tensor, sample: "ImageSample", labels: list[str], threshold: float = THRESHOLD, max_detections: int = MOST_DETECTIONS
+    found: Tensor, sample: "ImageSample", labels: list[str], threshold: float = THRESHOLD, max_detections: int = MAX_DETECTIONS
 ) -> list[dict]:
     """An instance segmenter's output -> `[{"label", "score", "mask"}, ...]`, best first.
 

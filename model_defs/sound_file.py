@@ -16,7 +16,7 @@ from model_defs.mpeg_audio import first_frame
 from model_defs.sound_container import container_of, to_wav
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a header with another rate is wrong, and resampling would take very long
-MOST_DECODED = 20_000_000  # samples in all channels: 40 minutes of GSM telephone sound, which take 2 to 4 s to decode
+MAX_DECODED = 20_000_000  # samples in all channels: 40 minutes of GSM telephone sound, which take 2 to 4 s to decode
 BLOCK = 1 << 16  # frames to decode at once
 SDS = b"\xf0\x7e"  # the first two bytes of a MIDI sample dump
 
@@ -57,7 +57,7 @@ def from_first_frame(payload: bytes, read: Callable[[bytes], tuple[np.ndarray, i
         return read(payload)
     except soundfile.SoundFileError:
         if container_of(payload):
-            payload = to_wav(payload, MOST_DECODED)
+            payload = to_wav(payload, MAX_DECODED)
         elif start := first_frame(payload):
             payload = payload[start:]
         else:
@@ -98,15 +98,15 @@ def decode(payload: bytes, seconds: float = math.inf) -> tuple[np.ndarray, int]:
 
     Raises:
         soundfile.SoundFileError: libsndfile cannot read it.
-        TooLarge: it has more than `MOST_DECODED` samples or more than `seconds`. The header's length does not count.
+        TooLarge: it has more than `MAX_DECODED` samples or more than `seconds`. The header's length does not count.
     """
     blocks: list[np.ndarray] = []
     with Stream(io.BytesIO(payload)) as file:
         rate, heard = checked_rate(file.samplerate), 0
         while not blocks or len(blocks[-1]):
-            if len(blocks) * BLOCK * file.channels > MOST_DECODED:
+            if len(blocks) * BLOCK * file.channels > MAX_DECODED:
                 raise TooLarge(
-                    f"more than {MOST_DECODED:,} samples of sound, in a file that says no length or cannot be sought; "
+                    f"more than {MAX_DECODED:,} samples of sound, in a file that says no length or cannot be sought; "
                     "send the part that matters"
                 )
             blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))

@@ -13,7 +13,7 @@ from model_defs.transformer import network_of
 from model_defs.transformers_image import ProcessedImageTransform
 from model_defs.vision import ImageSample, Normalize
 
-MOST = 100  # detections of a picture, as transformers gives them
+MAX_DETECTIONS = 100  # detections of a picture, as transformers gives them
 
 
 class ProcessedWholeTransform(ProcessedImageTransform):
@@ -69,7 +69,7 @@ class TransformersDetector(nn.Module):
         else:
             classes = found.logits.shape[-1]
             flat = found.logits.sigmoid().flatten(1)
-            scores, order = flat.topk(min(MOST, flat.shape[1]), dim=1)
+            scores, order = flat.topk(min(MAX_DETECTIONS, flat.shape[1]), dim=1)
             order, class_ids = order // classes, order % classes
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
         return torch.cat([boxes, scores[..., None], class_ids[..., None].to(scores.dtype)], dim=-1)

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from model_defs.errors import BundleError
-from model_defs.inert_pickle import BROKEN, MOST_BYTES, Inert, Named, PickleError, loads
+from model_defs.inert_pickle import BROKEN, MAX_BYTES, Inert, Named, PickleError, loads
 
 ZIP = b"PK\x03\x04"
 PICKLES = "data.pkl"
-MOST_TENSORS, MOST_DEPTH = 50_000, 64
-MOST_DIMENSIONS, MOST_NUMBER = 16, 1 << 48
+MAX_TENSORS, MAX_DEPTH = 50_000, 64
+MAX_DIMENSIONS, MAX_NUMBER = 16, 1 << 48
 SAVE_AGAIN = 'save it once more with a current torch: torch.save(model.state_dict(), "model.pth")'
 DTYPES = {
     f"torch.{name}Storage": dtype
@@ -183,8 +183,8 @@ def tensors_of(found: Any, prefix: str = "", depth: int = 0, count: list[int] | 
     state = (found.state or found.items) if isinstance(found, Inert) else found
     if not isinstance(state, dict):
         return
-    if depth > MOST_DEPTH or count[0] > MOST_TENSORS:
-        raise WeightsError(f"more than {MOST_DEPTH} levels or {MOST_TENSORS:,} parts; {SAVE_AGAIN}")
+    if depth > MAX_DEPTH or count[0] > MAX_TENSORS:
+        raise WeightsError(f"more than {MAX_DEPTH} levels or {MAX_TENSORS:,} parts; {SAVE_AGAIN}")
     if isinstance(state.get("_modules"), dict):  # a pickled nn.Module
         groups = [state.get(name) for name in ("_parameters", "_buffers", "_modules")]
         hidden = state.get("_non_persistent_buffers_set") or []
@@ -218,9 +218,9 @@ class Storages:
             raise WeightsError(f"{archive.filename} has its numbers in the byte order of another machine; {SAVE_AGAIN}")
 
     def read(self, name: str) -> bytes:
-        """One part; a pickle may be compressed, as TorchScript's is, up to `MOST_BYTES`."""
+        """One part; a pickle may be compressed, as TorchScript's is, up to `MAX_BYTES`."""
         info = self.archive.getinfo(f"{self.root}{name}")
-        if info.compress_type != zipfile.ZIP_STORED and info.file_size > MOST_BYTES:
+        if info.compress_type != zipfile.ZIP_STORED and info.file_size > MAX_BYTES:
             raise WeightsError(f"{self.archive.filename}: {info.filename} would take {info.file_size:,} bytes; {SAVE_AGAIN}")
         return self.archive.read(info)  # which reads no more than file_size
 
@@ -245,9 +245,9 @@ def tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> Te
         PickleError: it reaches beyond its storage, or has more numbers than that.
     """
     numbers = (offset, *size, *stride)
-    if not isinstance(storage, Tensor) or not all(isinstance(number, int) and 0 <= number < MOST_NUMBER for number in numbers):
+    if not isinstance(storage, Tensor) or not all(isinstance(number, int) and 0 <= number < MAX_NUMBER for number in numbers):
         raise PickleError("a tensor without a storage, or with a shape that no tensor has")
-    if len(size) > MOST_DIMENSIONS:
+    if len(size) > MAX_DIMENSIONS:
         raise PickleError(f"a tensor of {len(size):,} dimensions")
     reach, count = offset + 1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True)), 1
     for length in size:

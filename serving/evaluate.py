@@ -24,7 +24,7 @@ from serving.client import BYTES, TYPES, Client
 from serving.errors import ServerError
 from serving.state import StateDir
 
-MOST_LISTED = 5
+MAX_LISTED = 5
 
 
 class Figures(msgspec.Struct):
@@ -50,7 +50,7 @@ class Figures(msgspec.Struct):
     p99_ms: float
 
     def __str__(self) -> str:
-        listed = "".join(f"\n  {line}" for line in self.disagreements[:MOST_LISTED])
+        listed = "".join(f"\n  {line}" for line in self.disagreements[:MAX_LISTED])
         failed = f" ({self.failures:,} got no answer)" if self.failures else ""
         return (
             f"{self.metric} over HTTP {self.value:.4f}, offline {self.offline:.4f}; "

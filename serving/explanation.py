@@ -18,7 +18,7 @@ from serving.state import StateDir
 PARAMETERS = ("method", "target", "baseline", "steps", "samples", "noise", "over", "layer")
 NUMBERS = {"steps": int, "samples": int, "noise": float}
 BAR = 24  # characters of the longest bar
-MOST_ROWS = 20  # of a table; the strongest ones
+MAX_ROWS = 20  # of a table; the strongest ones
 RED, BLUE = (214, 39, 40), (31, 119, 180)
 LISTS = ("columns", "moments", "bands", "stretches", "parts", "edges")  # what is shown as bars
 
@@ -96,8 +96,8 @@ def coloured(words: list[dict[str, Any]]) -> Text:
 def bars(name: str, entries: list[dict[str, Any]]) -> Table:
     """A table of the entries with a bar for each weight. Of a long list, only the strongest."""
     strongest = max(abs(entry["weight"]) for entry in entries) or 1
-    if len(entries) > MOST_ROWS:
-        entries = sorted(entries, key=lambda entry: -abs(entry["weight"]))[:MOST_ROWS]
+    if len(entries) > MAX_ROWS:
+        entries = sorted(entries, key=lambda entry: -abs(entry["weight"]))[:MAX_ROWS]
     table = Table(name, "weight", "")
     for entry in entries:
         said = [str(value) for key, value in entry.items() if key != "weight"]

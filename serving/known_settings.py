@@ -41,7 +41,7 @@ TEXTS = {
 }  # fmt: skip
 KNOWN = FLAGS | COUNTS | SIZES | AMOUNTS | {*CHOICES} | TEXTS
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
-MOST = (1 << 31) - 1  # Java's largest int
+MAX_INT = (1 << 31) - 1  # Java's largest int
 
 
 def check(key: str, value: str) -> None:
@@ -59,7 +59,7 @@ def check(key: str, value: str) -> None:
         raise ServerError(f"{key}={value} is not one of {', '.join(CHOICES[key])}")
     if key in COUNTS | SIZES:
         least = 1 if key in SIZES else 0
-        if not (value.isascii() and value.isdecimal() and least <= int(value) <= MOST):
-            raise ServerError(f"{key}={value} is no whole number from {least} to {MOST:,}")
+        if not (value.isascii() and value.isdecimal() and least <= int(value) <= MAX_INT):
+            raise ServerError(f"{key}={value} is no whole number from {least} to {MAX_INT:,}")
     if key in AMOUNTS and not (NUMBER.fullmatch(value) and float(value) > 0):
         raise ServerError(f"{key}={value} is no number above 0")

@@ -13,8 +13,8 @@ import yaml
 from model_defs.bundle_format import BILL, CODE, MANIFEST, MODEL, SAMPLES, SAMPLES_FILE, SCHEMA, fault_of_name
 from serving.errors import UnsafeArchive
 
-MOST_JSON, MOST_RECIPE = 16 << 20, 8 << 10  # bytes; the YAML reader needs minutes for 50 KB of brackets
-MOST_ALIASES = 16  # in a recipe's YAML: each alias can double the size of what it stands for
+MAX_JSON, MAX_RECIPE = 16 << 20, 8 << 10  # bytes; the YAML reader needs minutes for 50 KB of brackets
+MAX_ALIASES = 16  # in a recipe's YAML: each alias can double the size of what it stands for
 
 
 class ManifestModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -127,7 +127,7 @@ def read_json(archive: zipfile.ZipFile, name: str, kind: Any) -> Any:
         UnsafeArchive: there is no such file, it is too long, or it is of another type.
     """
     try:
-        return msgspec.json.decode(read_bytes(archive, name, MOST_JSON), type=kind)
+        return msgspec.json.decode(read_bytes(archive, name, MAX_JSON), type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnsafeArchive(f"{name}: {error}") from None
 
@@ -170,11 +170,11 @@ def read_recipe(archive: zipfile.ZipFile, name: str) -> Any:
     Raises:
         UnsafeArchive: there is no such file, it is too long, or it is not YAML.
     """
-    text = read_bytes(archive, name, MOST_RECIPE)
+    text = read_bytes(archive, name, MAX_RECIPE)
     try:
         aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
-        if aliases > MOST_ALIASES:
-            raise UnsafeArchive(f"{name}: more than {MOST_ALIASES} aliases")
+        if aliases > MAX_ALIASES:
+            raise UnsafeArchive(f"{name}: more than {MAX_ALIASES} aliases")
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UnsafeArchive(f"{name}: not YAML: {error}") from None

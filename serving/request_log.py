@@ -29,7 +29,7 @@ ASKED = re.compile(  # the addresses at which a model is asked
 )
 # Seconds, from a tenth of a millisecond to half a minute.
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-MOST = 1 << 22  # bytes that are read at once
+MAX_READ = 1 << 22  # bytes that are read at once
 
 
 class Histogram:
@@ -93,10 +93,10 @@ class RequestLog:
             if not self.file.exists():
                 return b""
             self.opened = self.file.open("rb")
-        if piece := self.opened.read(MOST):
+        if piece := self.opened.read(MAX_READ):
             return piece
         if is_renamed(self.opened, self.file):
-            piece = self.opened.read(MOST)  # the last lines of the old one
+            piece = self.opened.read(MAX_READ)  # the last lines of the old one
             self.opened.close()
             self.opened = None
             return piece or self.piece()

@@ -21,8 +21,8 @@ from typing import BinaryIO
 from serving.errors import UnsafeArchive
 
 CHUNK = 1 << 20  # bytes that are read at once
-MOST_ENTRIES, MOST_LIST = 10_000, 4 << 20  # entries; bytes of their list, which zipfile reads into memory
-MOST_HEADER = 16 << 20  # bytes of a safetensors header
+MAX_ENTRIES, MAX_LIST = 10_000, 4 << 20  # entries; bytes of their list, which zipfile reads into memory
+MAX_HEADER = 16 << 20  # bytes of a safetensors header
 
 NAMES = re.compile(
     r"""MAR-INF/MANIFEST\.json
@@ -39,7 +39,7 @@ PACKED = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|\x
 PICKLED = re.compile(rb"\x80[\x02-\x05]")  # how a pickle of protocol 2 and above begins
 # What a pickle of any protocol that calls something is made of, and more operations than a text can look like by chance.
 CALLS, ARGUMENTS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}, {"MARK", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
-MOST_OPERATIONS = 10_000
+MAX_OPERATIONS = 10_000
 
 END = struct.Struct("<4s4H2IH")  # a zip's last record, without a comment
 UTF8 = 0x800  # the flag of a name in UTF-8
@@ -57,8 +57,8 @@ def check(file: BinaryIO) -> dict[str, str]:
         signature, _, _, _, count, length, _, _ = END.unpack(file.read())
         if signature != b"PK\5\6":
             raise UnsafeArchive("no archive: it does not end with a list of its entries")
-        if count > MOST_ENTRIES or length > MOST_LIST:
-            raise UnsafeArchive(f"more than {MOST_ENTRIES:,} entries, or a list of them of more than {MOST_LIST >> 20} MiB")
+        if count > MAX_ENTRIES or length > MAX_LIST:
+            raise UnsafeArchive(f"more than {MAX_ENTRIES:,} entries, or a list of them of more than {MAX_LIST >> 20} MiB")
         with zipfile.ZipFile(file) as archive:
             check_layout(file, archive)
             check_names(archive.namelist())
@@ -150,7 +150,7 @@ def calls_something(head: bytes) -> bool:
     try:
         for count, (operation, _, _) in enumerate(pickletools.genops(head)):
             seen.add(operation.name)
-            if count > MOST_OPERATIONS or (operation.name in CALLS and seen & ARGUMENTS):
+            if count > MAX_OPERATIONS or (operation.name in CALLS and seen & ARGUMENTS):
                 return True
     except (ValueError, IndexError, OverflowError):
         return False
@@ -161,7 +161,7 @@ def is_safetensors(stream: BinaryIO, size: int) -> bool:
     """Whether the tensors of the file's header fill the rest of its `size` bytes, each byte once."""
     length = int.from_bytes(stream.read(8), "little")
     try:
-        header = json.loads(stream.read(min(length, MOST_HEADER)))
+        header = json.loads(stream.read(min(length, MAX_HEADER)))
         spans = sorted(tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__")
         borders = [0, *itertools.chain(*spans), size - 8 - length]  # each tensor begins where the one before it ends
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -9,7 +9,7 @@ from model_defs.build import SpecError, did_you_mean, find_class
 from model_defs.cpus import usable_cpus
 from model_defs.errors import BundleError
 
-MOST_SEED = 2**32 - 1  # numpy's
+MAX_SEED = 2**32 - 1  # numpy's
 
 
 class ConfigError(BundleError):
@@ -39,7 +39,7 @@ WITHOUT_TRIAL = Limit(
 )
 
 LIMITS = {
-    "seed_everything": Limit(lambda value: isinstance(value, bool) or 0 <= value <= MOST_SEED, f"0 to {MOST_SEED}"),
+    "seed_everything": Limit(lambda value: isinstance(value, bool) or 0 <= value <= MAX_SEED, f"0 to {MAX_SEED}"),
     "trainer.max_epochs": ENDLESS_OR_1,
     "trainer.max_steps": ENDLESS_OR_1,
     "trainer.limit_train_batches": MORE_THAN_0,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model_defs.build import build
 
-MOST_LISTED = 5  # labels in a message
+MAX_LISTED = 5  # labels in a message
 
 
 class Rows(NamedTuple):
@@ -69,5 +69,5 @@ def rows_by_label(own: Tensor, given: Tensor, first: int, labels: list[str], giv
 
 def listed(labels: list[str]) -> str:
     """The first labels, and how many more there are."""
-    more = f" and {len(labels) - MOST_LISTED} more" if len(labels) > MOST_LISTED else ""
-    return ", ".join(labels[:MOST_LISTED]) + more
+    more = f" and {len(labels) - MAX_LISTED} more" if len(labels) > MAX_LISTED else ""
+    return ", ".join(labels[:MAX_LISTED]) + more

@@ -20,9 +20,9 @@ from model_defs.transform import Transform
 
 matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # a label may hold dollar signs
-MOST_EXAMPLES = 40
-MOST_MARKED = 12
-MOST_NAMED = 40  # labels on the axes of a confusion matrix; more cannot be read
+MAX_EXAMPLES = 40
+MAX_MARKED = 12
+MAX_NAMED = 40  # labels on the axes of a confusion matrix; more cannot be read
 
 
 def save_figures(folder: Path, figures: dict[str, Figure | None]) -> None:
@@ -69,7 +69,7 @@ def confusion(labels: list[str], samples: list[Sample]) -> Figure:
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(title="confusion matrix (test set)", xlabel="answer", ylabel="label")
-    if len(labels) <= MOST_NAMED:
+    if len(labels) <= MAX_NAMED:
         axes.set_xticks(range(len(labels)), labels, rotation=90)
         axes.set_yticks(range(len(labels)), labels)
         for row, column in zip(*counts.nonzero(), strict=True):
@@ -81,7 +81,7 @@ def confusion(labels: list[str], samples: list[Sample]) -> Figure:
 def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure | None:
     """One input per label; None if the transform cannot draw."""
     first = {sample.truth: payload for sample, payload in reversed(answered)}
-    drawn = [(label, transform.draw(transform(payload))) for label, payload in sorted(first.items())[:MOST_EXAMPLES]]
+    drawn = [(label, transform.draw(transform(payload))) for label, payload in sorted(first.items())[:MAX_EXAMPLES]]
     drawn = [(label, image) for label, image in drawn if image is not None]
     if not drawn:
         return None
@@ -98,7 +98,7 @@ def examples(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figu
 
 def marked(transform: Transform, answered: list[tuple[Sample, bytes]]) -> Figure:
     """Some test pictures with the boxes and masks that were found in them."""
-    shown = answered[:MOST_MARKED]
+    shown = answered[:MAX_MARKED]
     figure = Figure(figsize=(12, 3.1 * -(-len(shown) // 4)))
     for axes in figure.subplots(-(-len(shown) // 4), 4, squeeze=False).flat:
         axes.set_axis_off()

@@ -17,8 +17,8 @@ from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.task import Task
 
-MOST_SAMPLES = 8
-MOST_CALIBRATION = 256  # training inputs for an int8 export
+MAX_SAMPLES = 8
+MAX_CALIBRATION = 256  # training inputs for an int8 export
 BATCH_SIZE = 16
 NOT_KEPT = ("--data.root", "--resume")  # model.json says of the data which it was
 
@@ -91,12 +91,12 @@ def chosen(task: Task, answered: list[tuple[Sample, bytes]]) -> list[tuple[Sampl
     correct, the first input with any answer."""
     first = {task.group(sample): (sample, payload) for sample, payload in reversed(answered) if task.is_correct(sample)}
     return (
-        sorted(first.values(), key=lambda pair: pair[0].file)[:MOST_SAMPLES]
+        sorted(first.values(), key=lambda pair: pair[0].file)[:MAX_SAMPLES]
         or sorted(answered, key=lambda pair: not pair[0].answer)[:1]
     )
 
 
 def spread(examples: list[Example]) -> list[tuple[str, bytes]]:
     """(name, input) for every n-th training example, so that each label has its share."""
-    chosen = examples[:: math.ceil(len(examples) / MOST_CALIBRATION)]
+    chosen = examples[:: math.ceil(len(examples) / MAX_CALIBRATION)]
     return [(f"{index:03}{example.suffix}", example.read()) for index, example in enumerate(chosen)]

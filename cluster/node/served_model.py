@@ -26,7 +26,7 @@ QUEUE = 100  # requests that may wait, unless the recipe says jobQueueSize
 LAST_WORDS = 0.2  # seconds until a replica ends, for its last answers to leave
 MANIFEST = "MAR-INF/MANIFEST.json"
 ID_HEADER, JSON_LENGTH = "x-request-id", "inference-header-content-length"
-MOST_DIGITS = 12  # of a length in bytes
+MAX_DIGITS = 12  # of a length in bytes
 
 
 class Asked(NamedTuple):
@@ -166,4 +166,4 @@ def whole_number(text: str | None) -> int | None:
     """The number in a header; -1, which no length is, if it is not a number."""
     if text is None:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else -1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_DIGITS else -1

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from handlers.explain.render import BLUE, GREY, RED
 
 WIDTH, ROW, NAMES = 760, 26, 260  # pixels: of a chart, of a row, of its names
-MOST_ROWS = 14  # the weakest columns share one row
+MAX_ROWS = 14  # the weakest columns share one row
 FONT_SIZE = 13
 TITLE = "from {:.4g} to {:.4g}"
 
@@ -36,9 +36,9 @@ def strongest_of(weights: Sequence[float]) -> float:
 def waterfall(bars: list[tuple[str, float]], start: float, end: float) -> Image.Image:
     """Bars from the baseline's score to the input's, the strongest first; the weakest share the last bar."""
     bars = sorted(bars, key=lambda bar: -abs(bar[1]))
-    if len(bars) > MOST_ROWS:
-        rest = bars[MOST_ROWS - 1 :]
-        bars = [*bars[: MOST_ROWS - 1], (f"{len(rest)} others", sum(weight for _, weight in rest))]
+    if len(bars) > MAX_ROWS:
+        rest = bars[MAX_ROWS - 1 :]
+        bars = [*bars[: MAX_ROWS - 1], (f"{len(rest)} others", sum(weight for _, weight in rest))]
     ends = [start]
     for _, weight in bars:
         ends.append(ends[-1] + weight)

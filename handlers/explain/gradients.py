@@ -11,7 +11,7 @@ from handlers.explain.rules import rule_by_rule
 from handlers.explain.views import PER_RUN, Dense
 
 STEPS = 24  # points on the path of integrated gradients
-MOST_STEPS = 192  # that a request gets which names none: the number doubles until the attributions add up
+MAX_STEPS = 192  # that a request gets which names none: the number doubles until the attributions add up
 SAMPLES = 24
 NOISY = 8  # samples of a noise tunnel
 
@@ -43,7 +43,7 @@ def in_steps(view: Dense, options: Options, attribute: Callable[[int], Tensor]) 
     while True:
         values = attribute(steps) / len(view.inputs)
         is_near = completeness_error(float(values.sum()), score, baseline) <= BOUND
-        if is_near or options.steps or steps >= MOST_STEPS:
+        if is_near or options.steps or steps >= MAX_STEPS:
             return values
         steps *= 2
 

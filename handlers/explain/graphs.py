@@ -11,7 +11,7 @@ from handlers.explain.views import Parts, part_scores
 from model_defs.errors import TooLarge
 from model_defs.graph import GraphSample
 
-MOST_PARTS = 1_000  # nodes and edges of a graph
+MAX_PARTS = 1_000  # nodes and edges of a graph
 BASELINES = ("mean",)  # a node with mean features, and no edge
 
 
@@ -24,13 +24,13 @@ class GraphSubject(Subject):
         """(edges, 2): each edge once.
 
         Raises:
-            TooLarge: more nodes and edges than `MOST_PARTS`.
+            TooLarge: more nodes and edges than `MAX_PARTS`.
         """
         pairs = self.sample.edges.T
         pairs = pairs[pairs[:, 0] <= pairs[:, 1]]
-        if len(self.sample.features) + len(pairs) > MOST_PARTS:
+        if len(self.sample.features) + len(pairs) > MAX_PARTS:
             count = f"{len(self.sample.features):,} nodes and {len(pairs):,} edges"
-            raise TooLarge(f"{count}; an explanation takes {MOST_PARTS:,} together at most: send a smaller graph")
+            raise TooLarge(f"{count}; an explanation takes {MAX_PARTS:,} together at most: send a smaller graph")
         return pairs
 
     def parts(self) -> Parts:

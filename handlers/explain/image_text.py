@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from handlers.explain import charts, render
 from handlers.explain.method import Found, rounded
 from handlers.explain.subject import Subject
-from handlers.explain.texts import MOST_WORDS
+from handlers.explain.texts import MAX_WORDS
 from handlers.explain.views import Parts, part_scores
 from model_defs.errors import TooLarge
 from model_defs.image_text import PARTS, ImageTextSample
@@ -28,11 +28,11 @@ class ImageTextSubject(Subject):
     def words(self) -> list:
         """
         Raises:
-            TooLarge: more than `MOST_WORDS`.
+            TooLarge: more than `MAX_WORDS`.
         """
         words = self.transform.words.words_at(self.request.payload["text"])
-        if len(words) > MOST_WORDS:
-            raise TooLarge(f"{len(words):,} words; an explanation takes {MOST_WORDS:,} at most: send a shorter text")
+        if len(words) > MAX_WORDS:
+            raise TooLarge(f"{len(words):,} words; an explanation takes {MAX_WORDS:,} at most: send a shorter text")
         return words
 
     def parts(self) -> Parts:

@@ -91,7 +91,7 @@ class PictureSubject(Subject):
     def picture(self, found: Found) -> dict:
         """`picture`: a PNG of the map over the picture that was sent."""
         opened = self.transform.open(self.payload())
-        opened.draft(None, (render.MOST_PIXELS, render.MOST_PIXELS))
+        opened.draft(None, (render.MAX_PIXELS, render.MAX_PIXELS))
         opened.load()
         if self.transform.is_upright:
             turn_upright(opened)

@@ -7,7 +7,7 @@ from model_defs.postprocess import png_base64
 
 CLIPPED = 98  # the percentile of the absolute values from which on a colour is full
 RED, BLUE, GREY = (214, 39, 40), (31, 119, 180), (127, 127, 127)
-MOST_PIXELS = 640  # the longer side of an overlay
+MAX_PIXELS = 640  # the longer side of an overlay
 
 
 def full(values: np.ndarray) -> float:
@@ -40,7 +40,7 @@ def overlay(picture: Image.Image, values: np.ndarray, region: tuple[int, int, in
         values: (height, width), of the region.
         region: left, upper, right and lower edge in the picture's pixels. It may reach beyond the picture.
     """
-    scale = min(1.0, MOST_PIXELS / max(picture.size)) if max(picture.size) > MOST_PIXELS else max(1, 224 // max(picture.size))
+    scale = min(1.0, MAX_PIXELS / max(picture.size)) if max(picture.size) > MAX_PIXELS else max(1, 224 // max(picture.size))
     size = tuple(max(1, round(side * scale)) for side in picture.size)
     left, upper, right, lower = (round(edge * scale) for edge in region)
     ground = picture.convert("L").resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)

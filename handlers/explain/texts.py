@@ -12,7 +12,7 @@ from handlers.explain.views import Dense, Parts, Rest, Scored, part_scores
 from model_defs.errors import TooLarge
 from model_defs.text import Word
 
-MOST_WORDS = 500  # for an explanation, whose cost grows with the square of their number
+MAX_WORDS = 500  # for an explanation, whose cost grows with the square of their number
 BASELINES = ("without", "zero")  # words left out; for methods with gradients, embeddings of zeros in any case
 
 
@@ -24,11 +24,11 @@ class TextSubject(Subject):
     def words(self) -> list[Word]:
         """
         Raises:
-            TooLarge: more than `MOST_WORDS`.
+            TooLarge: more than `MAX_WORDS`.
         """
         words = self.transform.words_at(self.text())
-        if len(words) > MOST_WORDS:
-            raise TooLarge(f"{len(words):,} words; an explanation takes {MOST_WORDS:,} at most: send a shorter text")
+        if len(words) > MAX_WORDS:
+            raise TooLarge(f"{len(words):,} words; an explanation takes {MAX_WORDS:,} at most: send a shorter text")
         return words
 
     def text(self) -> bytes | str:

@@ -20,7 +20,7 @@ from PIL import Image
 from model_defs.image_file import EPS
 from model_defs.mpeg_audio import first_frame
 from model_defs.sound_container import container_of
-from model_defs.sound_file import MOST_DECODED, SAMPLE_RATES, SDS
+from model_defs.sound_file import MAX_DECODED, SAMPLE_RATES, SDS
 from tests.sounds import ffmpeg_hears, sound_file
 
 ODD_FILES = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -92,7 +92,7 @@ def statuses_of_stream(payload: bytes, seconds: float) -> frozenset[int]:
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 frames += len(block)
                 is_finite = is_finite and bool(np.isfinite(block).all())
-                if frames * channels > MOST_DECODED:
+                if frames * channels > MAX_DECODED:
                     return frozenset({200} if has_window(payload, seconds) else {TOO_LARGE})
     except soundfile.SoundFileError:
         return frozenset({200, UNREADABLE} if has_window(payload, seconds) else {UNREADABLE})
@@ -171,7 +171,7 @@ def wide_images() -> list[bytes]:
 
 def sound_bombs() -> list[bytes]:
     """Silence: kilobytes that decode to more samples than the limit, with a header that does not say how many."""
-    silence = bytearray(sound_file(np.zeros(MOST_DECODED + BLOCK, np.float32), 655_350, "FLAC"))
+    silence = bytearray(sound_file(np.zeros(MAX_DECODED + BLOCK, np.float32), 655_350, "FLAC"))
     silence[21] &= 0xF0
     silence[22:26] = bytes(4)
     return [bytes(silence)]

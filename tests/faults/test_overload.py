@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 MODEL = "digits"
 SECONDS = 6  # of a measurement of the capacity; the overload lasts twice as long
 CALLERS = 16  # in a measurement of the capacity
-MOST_OPEN = 300  # requests at the same time: three times the length of the queue
+MAX_OPEN = 300  # requests at the same time: three times the length of the queue
 QUEUE = 100  # config.properties: job_queue_size
 BATCH = 8  # the recipe's
 LEAST_SHARE = 0.5  # of the lower of the capacities before and after; the figures in docs/operations.md are 0.9 and more
@@ -58,7 +58,7 @@ def capacity(ask: Caller) -> float:
 def overload(ask: Caller, rate: float) -> list[Outcome]:
     """Send `rate` requests per second, whether or not the earlier ones are answered."""
     started = time.monotonic()
-    with ThreadPoolExecutor(MOST_OPEN) as threads:
+    with ThreadPoolExecutor(MAX_OPEN) as threads:
         asked = []
         for index in count():
             due = started + index / rate

@@ -17,9 +17,9 @@ INVALID_SHARE = {True: 0.02, False: 0.2}  # of a long run, of a short one
 LARGEST = 1 << 20  # bytes of a body. Larger ones take what depends on how many meet, and Java keeps it: docs/operations.md
 REQUESTS_PER_ROUND = 400
 WARM_UP, ROUNDS = 2, 5  # of the same requests each: another large picture in the last round would look like a leak
-MOST_ROUNDS = 15  # of a run without --requests, which goes on until the memory stands still
+MAX_ROUNDS = 15  # of a run without --requests, which goes on until the memory stands still
 STEADY = 0.01  # growth of resident memory in one round, below which it stands still
-MOST_GROWTH = 0.02  # of resident memory in a run with --requests, after its warm-up
+MAX_GROWTH = 0.02  # of resident memory in a run with --requests, after its warm-up
 
 
 def test_memory_files_and_threads_stay_as_they_are(production, request, figures_folder, capfd):
@@ -44,7 +44,7 @@ def test_memory_files_and_threads_stay_as_they_are(production, request, figures_
     assert not faults, f"{len(faults)} of {figures['requests']}:\n" + "\n".join(faults[:40])
     assert processes(production) == before, "a worker was started again"
     if count:
-        assert all(share < MOST_GROWTH for share in growth(start, end).values()), growth(start, end)
+        assert all(share < MAX_GROWTH for share in growth(start, end).values()), growth(start, end)
     else:
         assert is_steady(history), [growth(*pair) for pair in itertools.pairwise(history)]
     for name, held in end.items():
@@ -58,7 +58,7 @@ def rounds(history: list[dict[str, Usage]], is_long: bool) -> Iterator[int]:
     Java's heap grows to its working size in the first thousands of requests, so a short run cannot tell a fixed growth from
     a leak. A leak never stands still.
     """
-    for number in range(1, (ROUNDS if is_long else MOST_ROUNDS) + 1):
+    for number in range(1, (ROUNDS if is_long else MAX_ROUNDS) + 1):
         if not is_long and is_steady(history):
             return
         yield number

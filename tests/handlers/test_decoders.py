@@ -11,7 +11,7 @@ import pytest
 
 from handlers.batch import Refusal, each
 from handlers.deadline import Deadline
-from handlers.decoders import Decoders
+from handlers.decoders import DecoderPool
 from handlers.request import refuse
 
 SOON = 0.3  # seconds
@@ -39,7 +39,7 @@ def decoder_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("decoder")]
 
 
-def batch(decoders: Decoders, step, values: list, seconds: float | None = SOON) -> list:
+def batch(decoders: DecoderPool, step, values: list, seconds: float | None = SOON) -> list:
     with Deadline(seconds, len(values)) as deadline:
         over = lambda function, *columns: decoders.map(function, *columns, deadline=deadline)  # noqa: E731
         results = each(deadline.limit(step), values, refuse=refuse, over=over)
@@ -55,35 +55,35 @@ def wait_until(condition, seconds: float = 20) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_rows_are_decoded_in_their_order(size):
-    assert Decoders(size).map(lambda one, other: one + other, [1, 2, 3], [10, 20, 30]) == [11, 22, 33]
+    assert DecoderPool(size).map(lambda one, other: one + other, [1, 2, 3], [10, 20, 30]) == [11, 22, 33]
 
 
 def test_rows_are_decoded_at_the_same_time():
     both = threading.Barrier(2, timeout=20)
-    assert len(Decoders(2).map(lambda _: both.wait(), [1, 2])) == 2
+    assert len(DecoderPool(2).map(lambda _: both.wait(), [1, 2])) == 2
 
 
 def test_with_one_decoder_or_one_row_the_calling_thread_decodes():
-    assert Decoders(1).map(lambda _: threading.get_ident(), [1, 2]) == [threading.get_ident()] * 2
-    assert Decoders(2).map(lambda _: threading.get_ident(), [1]) == [threading.get_ident()]
+    assert DecoderPool(1).map(lambda _: threading.get_ident(), [1, 2]) == [threading.get_ident()] * 2
+    assert DecoderPool(2).map(lambda _: threading.get_ident(), [1]) == [threading.get_ident()]
 
 
 def test_an_error_of_the_step_comes_out():
     with pytest.raises(ZeroDivisionError):
-        Decoders(2).map(lambda value: 1 / value, [1, 0])
+        DecoderPool(2).map(lambda value: 1 / value, [1, 0])
 
 
 def test_only_the_row_that_hangs_is_refused(decode):
-    assert batch(Decoders(2), decode, ["a", "hangs", "b", "c"]) == ["a decoded", 504, "b decoded", "c decoded"]
+    assert batch(DecoderPool(2), decode, ["a", "hangs", "b", "c"]) == ["a decoded", 504, "b decoded", "c decoded"]
 
 
 def test_rows_behind_as_many_hanging_rows_as_threads_are_answered(decode):
     given = ["hangs", "hangs", "a", "b"]
-    assert batch(Decoders(2), decode, given) == [504, 504, "a decoded", "b decoded"]
+    assert batch(DecoderPool(2), decode, given) == [504, 504, "a decoded", "b decoded"]
 
 
 def test_the_next_batch_is_not_slowed_down_by_a_row_that_hangs(decode):
-    decoders = Decoders(2)
+    decoders = DecoderPool(2)
     batch(decoders, decode, ["hangs", "a"])
     started = time.monotonic()
     assert batch(decoders, decode, ["b", "c"], seconds=30) == ["b decoded", "c decoded"]
@@ -93,7 +93,7 @@ def test_the_next_batch_is_not_slowed_down_by_a_row_that_hangs(decode):
 def test_after_many_hanging_rows_the_number_of_threads_is_bounded(decode, released):
     gc.collect()
     wait_until(lambda: not decoder_threads())
-    decoders = Decoders(2)
+    decoders = DecoderPool(2)
     for _ in range(6):
         assert batch(decoders, decode, ["hangs", "hangs"], seconds=0.1)[:1] == [504]
         assert batch(decoders, decode, ["a", "b"]) == ["a decoded", "b decoded"]
@@ -117,7 +117,7 @@ def test_a_row_that_no_thread_had_begun_is_decoded_once(released):
             released.wait(60)
         return value
 
-    decoders = Decoders(2)
+    decoders = DecoderPool(2)
     assert batch(decoders, decode, ["hangs", "hangs", "a"]) == [504, 504, "a"]
     released.set()
     wait_until(lambda: all(future.done() for future in decoders.given_up))
@@ -126,14 +126,14 @@ def test_a_row_that_no_thread_had_begun_is_decoded_once(released):
 
 
 def test_without_a_limit_a_batch_waits_for_its_slowest_row():
-    decoders = Decoders(2)
+    decoders = DecoderPool(2)
     assert batch(decoders, lambda seconds: time.sleep(seconds) or seconds, [0.5, 0.0], seconds=None) == [0.5, 0.0]
 
 
 def test_the_threads_end_with_their_decoders():
     gc.collect()
     wait_until(lambda: not decoder_threads())
-    decoders = Decoders(3)
+    decoders = DecoderPool(3)
     assert len(decoder_threads()) == 3
     del decoders
     gc.collect()

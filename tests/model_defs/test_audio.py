@@ -11,7 +11,7 @@ from model_defs.audio import MFCC, AudioTransform, LogMel, MelCNN, centred
 from model_defs.build import SpecError
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 from model_defs.sound_container import container_of
-from model_defs.sound_file import BLOCK, MOST_DECODED, SAMPLE_RATES
+from model_defs.sound_file import BLOCK, MAX_DECODED, SAMPLE_RATES
 from tests.sounds import ffmpeg_hears, sound_file
 
 CODINGS = [  # format, subtype, the largest error of its compression for a tone
@@ -151,7 +151,7 @@ def test_a_wav_file_that_was_written_to_a_pipe_is_decoded(size):
 
 @pytest.mark.parametrize("channels", [1, 8])
 def test_too_many_samples_without_a_length_are_refused(channels):
-    payload = flac_saying(0, sound_file(np.zeros((MOST_DECODED // channels + BLOCK, channels), np.float32), 1_000, "FLAC"))
+    payload = flac_saying(0, sound_file(np.zeros((MAX_DECODED // channels + BLOCK, channels), np.float32), 1_000, "FLAC"))
     with pytest.raises(TooLarge, match="more than 20,000,000 samples of sound, in a file that says no length"):
         AudioTransform(1_000)(payload)
 

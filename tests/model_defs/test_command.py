@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_defs.command import MOST_LINES, reported
+from model_defs.command import MAX_LINES, reported
 from model_defs.errors import BundleError, OwnCodeError, where
 
 
@@ -42,7 +42,7 @@ def test_the_traceback_of_the_users_own_code_is_in_a_file_too(tmp_path):
 def test_a_long_message_is_shortened_and_whole_in_a_file(tmp_path):
     whole = "\n".join(f"line {index}" for index in range(100))
     lines = said(BundleError(whole), tmp_path).splitlines()
-    assert len(lines) == MOST_LINES + 1 and lines[-1].startswith("  and 80 more: ")
+    assert len(lines) == MAX_LINES + 1 and lines[-1].startswith("  and 80 more: ")
     (file,) = tmp_path.iterdir()
     assert str(file) in lines[-1] and file.read_text() == whole
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from model_defs.bundle_format import MOST_SUMS
+from model_defs.bundle_format import MAX_SUMS
 from serving.errors import ServerError
 from serving.verify import SUMS, archives_of, sums, verify
 from tests.serving.conftest import archive, sign
@@ -71,7 +71,7 @@ def test_a_folder_is_no_archive(echo):
         (f"{'0' * 64}  ../a-1.0.mar\n", "SHA256SUMS:1: no SHA-256"),
         (f"{'0' * 64}  a-1.0.mar\n{'1' * 64}  a-1.0.mar\n", r"SHA256SUMS:2: 'a-1\.0\.mar' stands there twice"),
         ("\udcff\udcfe", "SHA256SUMS:1: no SHA-256"),
-        ("0" * (MOST_SUMS + 1), "longer than 1 MiB; remove it and build the archives anew"),
+        ("0" * (MAX_SUMS + 1), "longer than 1 MiB; remove it and build the archives anew"),
     ],
 )
 def test_malformed_sums_name_the_line(tmp_path, text, said):

@@ -9,7 +9,7 @@ from train.data.notes import first_few, tell_left_out
 from train.data.splits import Splits, split_folders
 
 LITTER = {"thumbs.db", "desktop.ini"}  # that systems put into folders; nobody misses them
-MOST_KINDS = 12  # suffixes in a message
+MAX_KINDS = 12  # suffixes in a message
 
 
 def has_class_folders(root: Path, suffixes: set[str]) -> bool:
@@ -70,7 +70,7 @@ def in_classes(folder: Path, root: Path, suffixes: set[str], left_out: list[str]
         examples = [file for file in files if file.suffix.lower() in suffixes]
         others = counted(file for file in files if file not in {*examples})
         if not examples:
-            kinds = " ".join(sorted(suffixes)[:MOST_KINDS])
+            kinds = " ".join(sorted(suffixes)[:MAX_KINDS])
             has = f"; it has {first_few(others)}" if others else ""
             raise DataError(f"{each}: no file of a kind that this model reads ({kinds} ...){has}; remove the folder or fill it")
         left_out += [f"{other} in {each.relative_to(root)}" for other in others]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from lightning.pytorch.utilities import rank_zero_only
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 @rank_zero_only
@@ -19,6 +19,6 @@ def tell_left_out(parts: Iterable[str]) -> None:
         tell(f"left out: {first_few(parts)}")
 
 
-def first_few(parts: Sequence[str], most: int = MOST_NAMED) -> str:
+def first_few(parts: Sequence[str], most: int = MAX_NAMED) -> str:
     more = f" and {len(parts) - most:,} more" if len(parts) > most else ""
     return ", ".join(parts[:most]) + more

@@ -50,7 +50,7 @@ def test_a_region_may_reach_beyond_the_picture():
 @pytest.mark.parametrize("bars", [1, 3, 40])
 def test_a_waterfall_has_a_row_per_column_and_one_for_the_weakest(bars):
     picture = charts.waterfall([(f"column {index}", 0.1 * (-1) ** index) for index in range(bars)], 0.2, 0.3)
-    assert picture.height == charts.ROW * (min(bars, charts.MOST_ROWS) + 2)
+    assert picture.height == charts.ROW * (min(bars, charts.MAX_ROWS) + 2)
     assert charts.RED in {colour for _, colour in picture.getcolors(1 << 16)}
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.base import load
-from handlers.explain.texts import MOST_WORDS
+from handlers.explain.texts import MAX_WORDS
 from model_defs.text import tokenize, words_of
 from tests.handlers.explain.asking import explained, good, is_additive, refused
 
@@ -68,7 +68,7 @@ def test_show_colours_the_words(bag):
 
 
 def test_a_text_too_long_to_explain_is_still_classified(bag):
-    code, body = explained(bag, "round " * (MOST_WORDS + 1))
+    code, body = explained(bag, "round " * (MAX_WORDS + 1))
     assert code == 413 and "501 words; an explanation takes 500 at most" in body["message"]
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 SIDES = (96, 160)  # width and height of a picture, from and to, pixels
 RADII = (10, 26)  # of a shape, from and to, pixels
-MOST = 4  # shapes per picture
+MAX_SHAPES = 4  # shapes per picture
 LEAST_VISIBLE = 0.7  # of each shape: a new one that would hide more of another is not drawn
 Generator = np.random.Generator
 Points = list[tuple[float, float]]
@@ -40,7 +40,7 @@ def scene(seed: int) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
     width, height = (int(side) for side in random.integers(*SIDES, 2, endpoint=True))
     picture = background(width, height, random)
     shapes: list[tuple[str, np.ndarray]] = []
-    for _ in range(random.integers(1, MOST, endpoint=True)):
+    for _ in range(random.integers(1, MAX_SHAPES, endpoint=True)):
         name, radius = str(random.choice(list(SHAPES))), random.uniform(*RADII)
         x, y = random.uniform(radius, width - radius), random.uniform(radius, height - radius)
         outline = [(x + radius * px, y + radius * py) for px, py in SHAPES[name](random.uniform(0, 2 * math.pi))]
