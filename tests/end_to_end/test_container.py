@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import pytest
 import requests
 
 from archive.build import build
+from serving import processes
 from serving.config import free_ports
 from tests.bundle import wait_for
 from tests.serving.conftest import echo_store  # noqa: F401
@@ -37,9 +37,7 @@ class Container:
     """The process, and where it listens."""
 
     def __init__(self, image: Path, store: Path, folder: Path, *verb: str, **variables: str):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = processes.free_ports(1)
         self.output = folder / "out"
         settings = [part for one in free_ports() for part in ("--set", one)]
         self.process = subprocess.Popen(
