@@ -92,7 +92,7 @@ def read(question: Question, name: str, options: dict[str, Any], count: int) -> 
     if name in AUXILIARY and not question.flags.transform_input:
         lines.append("nor transform_input: taken as off; --transform-input for a network made from torchvision's own weights")
     if weights.named:
-        lines.append(f"the file names {len(weights.named)} classes and functions; none was loaded")
+        lines.append(f"the file refers to {len(weights.named)} classes and functions of Python; none of them was loaded or run")
     spec = {
         "class_path": "model_defs.vision.TorchvisionClassifier",
         "init_args": {"num_classes": count, "name": name, "options": options},
