@@ -164,7 +164,7 @@ def test_every_setting_of_a_recipe_is_documented():
 
 # --- the docs
 
-SUFFIXES = (".py", ".md", ".yaml", ".csv", ".txt")  # of file names such as train.csv, which are no modules
+SUFFIXES = (".py", ".md", ".yaml", ".csv", ".txt", ".nft")  # of file names such as train.csv, which are no modules
 TEST = re.compile(r"def (test_\w+)")
 
 
