@@ -44,6 +44,10 @@ class GraphSubject(Subject):
 
         return Parts(part_scores(self.outputs, self.score, kept), (nodes + len(pairs),))
 
+    def names(self) -> list[str]:
+        nodes = [f"node {index}" for index in range(len(self.sample.features))]
+        return nodes + [f"edge {one} to {other}" for one, other in self.pairs().tolist()]
+
     def fields(self, found: Found) -> dict:
         """`nodes`: the weights in the order in which they were sent; `edges`: each with its two nodes."""
         nodes, weights = len(self.sample.features), [rounded(weight) for weight in found.values.tolist()]
