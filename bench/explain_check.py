@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import explain_gallery, explain_shap, faithfulness
-from bench.explain_subjects import loaded, subject_of
+from bench.explain_subjects import loaded, spread, subject_of
 from handlers.base import Handler
 from handlers.explain.method import Options, Unsuitable, find
 from handlers.explain.subject import Subject
@@ -81,7 +81,8 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
     """
     if handler.ExplanationParameters is None:
         raise BundleError(f"{type(handler).__name__} gives no explanations")
-    subjects = [subject for _, payload in handler.artifact.test_set()[:most] if (subject := subject_of(handler, payload))]
+    inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
+    subjects = [subject for payload in inputs if (subject := subject_of(handler, payload))]
     known = [*methods_of(handler), UNSIGNED]
     for name in chosen or ():
         if name not in known:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.explain_subjects import subject_of
+from bench.explain_subjects import spread, subject_of
 from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.explain.pictures import PictureSubject
@@ -43,16 +43,17 @@ def write(handler: Handler, file: Path) -> str:
 
     # One label for all rows, because a beeswarm lays them over each other.
     target = {"target": 0} if handler.labels and isinstance(handler, Classifier) else {}
-    found = [one for _, payload in handler.artifact.test_set()[:BEES] if (one := subject_of(handler, payload, **target))]
+    inputs = [payload for _, payload in spread(handler.artifact.test_set(), BEES)]
+    found = [one for payload in inputs if (one := subject_of(handler, payload, **target))]
     kind = found[0] if found else None
     if isinstance(kind, RowSubject):
         beeswarm(shap, found)
     elif isinstance(kind, PictureSubject | SoundSubject):
         if not has_maps(handler, kind):
             return UNSUITED
-        maps(shap, found[:ROWS])
+        maps(shap, found[:: -(-len(found) // ROWS)])
     elif kind:
-        shap.plots.waterfall(explanation(shap, subject_of(handler, handler.artifact.test_set()[0][1])), show=False)
+        shap.plots.waterfall(explanation(shap, subject_of(handler, inputs[0])), show=False)
     else:
         return UNSUITED
     pyplot.savefig(file, dpi=100, bbox_inches="tight")
