@@ -18,7 +18,7 @@ BASELINES = ("mean",)  # a node with mean features, and no edge
 class GraphSubject(Subject):
     """A label of a graph. Without a node, its features are the training data's mean; its edges are parts of their own."""
 
-    usual: ClassVar[tuple[str, ...]] = ("kernel_shap",)
+    usual: ClassVar[tuple[str, ...]] = ("shapley_values",)
 
     def pairs(self) -> torch.Tensor:
         """(edges, 2): each edge once.
