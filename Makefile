@@ -7,7 +7,7 @@
 #   NAME=name       the name of a new model, TASK=task its kind: train/tasks.yaml lists the kinds
 #   FROM=model.pth  a model that you have, for `make import`; LABELS=, TRY= and EXPECT= are files: docs/import.md
 #   ENGINE=ray      status, predict, explain, evaluate, deploy, undeploy, promote, rollback and scale act on the cluster
-#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, timm, graphs, media, ray, torchtext, clients
+#   EXTRAS="..."    what `make setup` also installs: onnxruntime, openvino, ncnn, transformers, timm, graphs, media, shap, ray, torchtext, clients
 #   BASE=torchtext  train with torchtext, in its own environment
 #   ARGS="..."      goes to the command behind the target; ARGS=--help prints its options
 
@@ -81,7 +81,7 @@ docs: ## write this list to docs/targets.md
 # --- the server and its models
 
 setup: $(VENV)/.train $(patsubst %,$(VENV)/.%,$(filter-out $(APART),$(EXTRAS))) $(foreach name,$(filter $(APART),$(EXTRAS)),.venv-$(name)/.$(name))
-setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers timm graphs media ray torchtext clients"
+setup: ## make .venv and install everything into it from the hashed locks; EXTRAS="onnxruntime openvino ncnn transformers timm graphs media shap ray torchtext clients"
 
 artifacts: $(MODEL:%=artifacts/%/model.json)
 

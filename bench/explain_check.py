@@ -6,12 +6,10 @@ It prints a table, and leaves the figures and the curves in the artifact's `repo
 """
 
 import argparse
-import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,13 +18,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from archive import recipe as recipes
-from bench import explain_gallery, faithfulness
-from handlers import base
+from bench import explain_gallery, explain_shap, faithfulness
+from bench.explain_subjects import loaded, spread, subject_of
 from handlers.base import Handler
 from handlers.explain.method import Options, Unsuitable, find
 from handlers.explain.subject import Subject
-from handlers.request import RawRequest
 from model_defs.artifact import REPORT
 from model_defs.command import reported
 from model_defs.errors import BundleError
@@ -74,14 +70,7 @@ def main() -> None:
         if arguments.gallery and pictures:
             arguments.gallery.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(pictures[0], arguments.gallery / f"{arguments.model}.png")
-        print(folder / "explanations.png", *pictures, sep="\n")
-
-
-def loaded(folder: Path) -> Handler:
-    """The artifact's handler as its recipe says, on the eager network."""
-    recipe = recipes.read(Path("archive/recipes") / f"{folder.name}.yaml")
-    section = {"class_path": recipe.handler.class_path, "init_args": recipe.handler.init_args, "threads": 1}
-    return base.load(folder, section)
+        print(folder / "explanations.png", *pictures, explain_shap.write(handler, folder / "shap.png"), sep="\n")
 
 
 def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[Row], dict[str, faithfulness.Curves]]:
@@ -92,7 +81,8 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
     """
     if handler.ExplanationParameters is None:
         raise BundleError(f"{type(handler).__name__} gives no explanations")
-    subjects = [subject for _, payload in handler.artifact.test_set()[:most] if (subject := subject_of(handler, payload))]
+    inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
+    subjects = [subject for payload in inputs if (subject := subject_of(handler, payload))]
     known = [*methods_of(handler), UNSIGNED]
     for name in chosen or ():
         if name not in known:
@@ -111,18 +101,6 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
 def methods_of(handler: Handler) -> list[str]:
     properties = next(iter(msgspec.json.schema(handler.ExplanationParameters)["$defs"].values()))["properties"]
     return next(one["enum"] for one in properties["method"]["anyOf"] if "enum" in one)
-
-
-def subject_of(handler: Handler, payload: bytes, **parameters: Any) -> Subject | None:
-    """What is explained of an input; None if there is nothing, such as a picture without objects."""
-    row = RawRequest({"body": payload, **({"parameters": json.dumps(parameters)} if parameters else {})}, explain=True)
-    request = handler.read(row)
-    sample = handler.preprocess(request)
-    (output,) = handler.inference([sample])
-    try:
-        return handler.subject(output, sample, request)
-    except BundleError:
-        return None
 
 
 def measured(

@@ -4,22 +4,28 @@ import base64
 import json
 from pathlib import Path
 
+from bench.explain_subjects import spread
 from handlers.base import Handler
 from handlers.request import RawRequest
 
 
 def write(handler: Handler, folder: Path, most: int) -> list[Path]:
-    """Explain the first inputs of the test set that can be explained, and write a picture of each. Returns the files."""
+    """Explain some inputs from all over the test set, and write a picture of each. Returns the files.
+
+    An input that cannot be explained, such as a picture without objects, is replaced by the next one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for sample, payload in handler.artifact.test_set():
+    test_set, written = handler.artifact.test_set(), dict[str, Path]()
+    for sample, payload in [*spread(test_set, most), *test_set]:
         if len(written) == most:
             break
+        if sample.file in written:
+            continue
         (answer,) = handler.answer([shown(payload, Path(sample.file).suffix)]).answers
         if answer.code == 200:
-            written.append(folder / f"{Path(sample.file).stem}.png")
-            written[-1].write_bytes(base64.b64decode(json.loads(answer.body)["picture"]))
-    return written
+            written[sample.file] = folder / f"{Path(sample.file).stem}.png"
+            written[sample.file].write_bytes(base64.b64decode(json.loads(answer.body)["picture"]))
+    return list(written.values())
 
 
 def shown(payload: bytes, suffix: str) -> RawRequest:

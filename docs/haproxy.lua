@@ -20,15 +20,21 @@ end
 -- Explanations have workers of their own, which TorchServe hosts as MODEL.explain. The file lists these models.
 local explained = os.getenv("DOOR_EXPLAINED")
 
+-- What stands before the model, the model, and the rest: the bundle's own address, KServe's first protocol, its second.
+local asking = { "^(/explanations/)([^/]+)(.*)$", "^(/v1/models/)([^/:]+)(:explain)$", "^(/v2/models/)([^/]+)(/explain)$" }
+
 core.register_action("to_explainer", { "http-req" }, function(txn)
-  local model, rest = txn.sf:path():match("^/explanations/([^/]+)(.*)$")
   local opened = io.open(explained)
   if not opened then
     return
   end
-  for line in opened:lines() do
-    if line == model then
-      txn.http:req_set_path("/explanations/" .. model .. ".explain" .. rest)
+  for _, pattern in ipairs(asking) do
+    local before, model, rest = txn.sf:path():match(pattern)
+    opened:seek("set")
+    for line in opened:lines() do
+      if line == model then
+        txn.http:req_set_path(before .. model .. ".explain" .. rest)
+      end
     end
   end
   opened:close()

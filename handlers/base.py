@@ -83,6 +83,7 @@ class Handler:
     Parameters: type[msgspec.Struct]
     Prediction: Any = Any  # the type of an answer, for the description
     ExplanationParameters: type[msgspec.Struct] | None = None  # None: it gives no explanations
+    unexplained = ""  # why it gives none, and what can be explained instead
     takes_backgrounds = False  # whether a method of explanation needs training inputs in the archive
 
     def __init__(
@@ -152,15 +153,16 @@ class Handler:
     # --- what every handler does
 
     def no_explanations(self) -> Refusal:
-        return Refusal(501, f"{type(self).__name__} gives no explanations; send this to /predictions")
+        return Refusal(501, f"{self.unexplained or f'{type(self).__name__} gives no explanations'}; send this to /predictions")
 
     def answer(self, rows: list[RawRequest], explainer: str = "") -> Answered:
-        """One Answer per row, whatever the rows contain. `explainer`: where callers get explanations; "" for here."""
-        is_sent_on = [bool(explainer) and row.explain and not row.protocol for row in rows]
+        """One Answer per row, whatever the rows contain. `explainer`: see `protocols.sent_on`; "" if this process explains."""
+        is_sent_on = [bool(explainer) and row.explain for row in rows]
         if any(is_sent_on):
             predicted = self.answer([row for row, is_elsewhere in zip(rows, is_sent_on, strict=True) if not is_elsewhere])
             left = iter(predicted.answers)
-            whole = [self.sent_on(explainer) if is_elsewhere else next(left) for is_elsewhere in is_sent_on]
+            both = zip(rows, is_sent_on, strict=True)
+            whole = [protocols.sent_on(explainer, row) if is_elsewhere else next(left) for row, is_elsewhere in both]
             return Answered(whole, predicted.seconds, predicted.is_lost)
         stopwatch = Stopwatch()
         deadline = Deadline(self.seconds, len(rows))
@@ -191,12 +193,6 @@ class Handler:
         name, version = description.identity(self.artifact)
         outputs = outputs_of(self.Prediction)
         return Model(name, version, self.accepts, self.Parameters, self.ExplanationParameters, outputs, self.settings.max_inputs)
-
-    def sent_on(self, explainer: str) -> Answer:
-        """The answer to a caller who is to ask other workers for an explanation. Most clients do that by themselves."""
-        location = f"/explanations/{explainer}"
-        said = {"code": 307, "type": "TemporaryRedirect", "message": f"explanations are at {location}; let curl follow: -L"}
-        return Answer(self.encode(said), 307, headers={"Location": location})
 
     def description(self) -> bytes:
         """What the model takes and gives, as JSON: the archive's description, or the same of an artifact."""

@@ -43,7 +43,18 @@ class Classifier(Handler):
         """The answer begins with the best `{"label", "score"}`. The target is that label, or the request's."""
         if self.explains is None:
             raise self.no_explanations()
-        (best,) = postprocess.top(output, self.labels, 1)
-        target = class_id(request.parameters.target, self.labels, self.labels.index(best["label"]))
-        score, head = probability(target), best | {"target": self.labels[target]}
-        return self.explains(self, sample, request, score, head, float(score(output).mean()))
+        return explained_label(self.explains, self, self.labels, output, sample, request)
+
+
+def explained_label(
+    kind: type[Subject], handler: Handler, labels: list[str], output: Tensor, sample: Any, request: Request
+) -> Subject:
+    """The probability of the label that the request names, or else of the best one.
+
+    Args:
+        labels: of the output's last axis.
+    """
+    (best,) = postprocess.top(output, labels, 1)
+    target = class_id(request.parameters.target, labels, labels.index(best["label"]))
+    score, head = probability(target), best | {"target": labels[target]}
+    return kind(handler, sample, request, score, head, float(score(output).mean()))

@@ -29,6 +29,10 @@ class CustomHandler(Handler):
     accepts = ANYTHING
     Parameters = CustomParameters
     Prediction: Any = Any
+    unexplained = (
+        "the code of this model's owner answers, so no score is known that could be explained; its network alone, imported with"
+        " its labels, gives explanations (docs/import.md)"
+    )
 
     def __init__(
         self, artifact: Artifact, settings: Settings, device: str = "cpu", workers: int = 1, seconds: float | None = None

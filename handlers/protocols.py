@@ -55,10 +55,12 @@ class Protocol(msgspec.Struct, frozen=True):
     Args:
         read: a raw request -> the request of its one input, or `Several`. Raises an `InputError` if the body is malformed.
         refusal: from a refusal in the native form to the protocol's form.
+        explanations: the path for explanations: `{whole}` is the model with its version, `{name}` the model alone.
     """
 
     read: Callable[[RawRequest, Model], Request | Several]
     refusal: Callable[[Answer], Answer]
+    explanations: str = "/v1/models/{name}:explain"  # this path takes the bodies of v1, of v2 and of the bundle
 
 
 def read(raw: RawRequest, model: Model) -> Request | Several:
@@ -69,6 +71,17 @@ def read(raw: RawRequest, model: Model) -> Request | Several:
 def refusal(answer: Answer, raw: RawRequest) -> Answer:
     """The refusal of a whole request, in the form of its protocol."""
     return PROTOCOLS[raw.protocol].refusal(answer)
+
+
+def sent_on(explainer: str, raw: RawRequest) -> Answer:
+    """The answer to a caller who is to ask other workers for an explanation. Most clients do that by themselves.
+
+    Args:
+        explainer: the name under which these workers are hosted, and the version: "digits.explain/1.0".
+    """
+    location = PROTOCOLS[raw.protocol].explanations.format(name=explainer.partition("/")[0], whole=explainer)
+    said = {"code": 307, "type": "TemporaryRedirect", "message": f"explanations are at {location}; let curl follow: -L"}
+    return refusal(Answer(msgspec.json.encode(said), 307, headers={"Location": location}), raw)
 
 
 def read_alone(raw: RawRequest, model: Model) -> Request:
@@ -235,7 +248,7 @@ def body_of(fields: Any) -> Any:
 
 
 PROTOCOLS = {
-    "": Protocol(read_native, unchanged),
+    "": Protocol(read_native, unchanged, "/explanations/{whole}"),
     "v1": Protocol(read_v1, as_error),
     "v2": Protocol(read_v2, as_error),
     "kserve": Protocol(read_kserve, as_error),

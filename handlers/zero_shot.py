@@ -7,6 +7,11 @@ from msgspec import Meta
 from torch import Tensor
 
 from handlers.base import Handler
+from handlers.classifier import TARGET, explained_label
+from handlers.explain.methods import FORWARDS, METHODS
+from handlers.explain.parameters import parameters
+from handlers.explain.pictures import BASELINES, LabelledPicture
+from handlers.explain.subject import Subject
 from handlers.predictions import Label
 from handlers.request import Request
 from handlers.vision import PICTURE
@@ -46,6 +51,11 @@ class ZeroShotImageClassifier(Handler):
     accepts = PICTURE
     Parameters = ZeroShotParameters
     Prediction: Any = list[Label]
+    ExplanationParameters = parameters("ZeroShotImageClassifier", FORWARDS, METHODS, BASELINES, TARGET, also=ZeroShotParameters)
 
     def postprocess(self, output: Tensor, sample: LabelledSample, request: Request) -> list[dict]:
         return postprocess.top(output, sample.labels, top_k=None)
+
+    def subject(self, output: Tensor, sample: LabelledSample, request: Request) -> Subject:
+        """The answer begins with the best `{"label", "score"}`. The target is that label, or another one of the request."""
+        return explained_label(LabelledPicture, self, sample.labels, output, sample, request)

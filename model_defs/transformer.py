@@ -198,7 +198,30 @@ def network_of(config: dict[str, Any], num_classes: int, auto_class: str) -> nn.
         raise SpecError(f"no transformer can be made of config {without_own(config)}: {reason}") from error
 
 
-class TransformersClassifier(nn.Module):
+class TokenNetwork(nn.Module):
+    """The base of networks for texts: (B, tokens) int64 token ids and (B, tokens) int64 attention mask -> the first output.
+
+    Args:
+        network: of `transformers`.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        return self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]
+
+    def embed(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        """(B, tokens) -> (B, tokens, dim). Explanations begin after it."""
+        return self.network.get_input_embeddings()(token_ids)
+
+    def from_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        return self.network(inputs_embeds=embedded, attention_mask=mask, return_dict=False)[0]
+
+
+class TransformersClassifier(TokenNetwork):
     """Any network of `transformers` for sequence classification, with random weights.
 
     (B, tokens) int64 token ids and (B, tokens) int64 attention mask -> (B, num_classes) logits.
@@ -212,17 +235,5 @@ class TransformersClassifier(nn.Module):
     """
 
     def __init__(self, num_classes: int, vocab_size: int | None = None, pad: int = 0, config: dict[str, Any] | None = None):
-        super().__init__()
         given = {"vocab_size": vocab_size or 1, "pad_token_id": pad} | (config or SMALL)
-        self.network = network_of(given, num_classes, "AutoModelForSequenceClassification")
-
-    def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
-        return self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]
-
-    def embed(self, token_ids: Tensor, mask: Tensor) -> Tensor:
-        """(B, tokens) -> (B, tokens, dim). Explanations begin after it."""
-        return self.network.get_input_embeddings()(token_ids)
-
-    def from_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """The rest of `forward`."""
-        return self.network(inputs_embeds=embedded, attention_mask=mask, return_dict=False)[0]
+        super().__init__(network_of(given, num_classes, "AutoModelForSequenceClassification"))

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_defs.transformer import network_of
+from model_defs.transformer import TokenNetwork, network_of
 
 POOLINGS = ("mean", "cls", "max")
 
 
-class TransformersEmbedding(nn.Module):
+class TransformersEmbedding(TokenNetwork):
     """Any network of `transformers` without a head, with random weights, and the pooling over a text's tokens.
 
     (B, tokens) int64 token ids and (B, tokens) int64 attention mask -> (B, size).
@@ -26,14 +26,20 @@ class TransformersEmbedding(nn.Module):
     """
 
     def __init__(self, config: dict[str, Any], pooling: str = "mean", normalize: bool = False):
-        super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
+        super().__init__(network_of(config, 2, "AutoModel"))
         self.pooling, self.is_normalized = pooling, normalize
-        self.network = network_of(config, 2, "AutoModel")
 
     def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
-        hidden = self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]  # (B, tokens, size)
+        return self.pooled(super().forward(token_ids, mask), mask)
+
+    def from_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """The rest of `forward`."""
+        return self.pooled(super().from_embedded(embedded, mask), mask)
+
+    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """(B, tokens, size) -> (B, size)."""
         is_token = mask[:, :, None].to(hidden.dtype)
         if self.pooling == "cls":
             pooled = hidden[:, 0]

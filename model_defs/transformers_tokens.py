@@ -3,17 +3,18 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_defs.postprocess import check_finite
 from model_defs.text import decode_text
-from model_defs.transformer import SubwordTransform, network_of
+from model_defs.transformer import SubwordTransform, TokenNetwork, network_of
 
 IGNORED = ("O",)  # the label of a token that is part of nothing
+HIDING = ("[MASK]", "<mask>")  # BERT's and RoBERTa's name of the token in the place of a hidden one
 
 
 @dataclass
@@ -58,12 +59,25 @@ class TokenTransform(SubwordTransform):
         given = super().outputs(network, samples)
         return [output[: len(sample)] for output, sample in zip(given, samples, strict=True)]
 
+    def hidden(self, sample: TokenSample, places: list[int]) -> TokenSample:
+        """The sample with some tokens hidden. The others keep their places, so that their labels can be compared."""
+        token_ids = sample.token_ids.clone()
+        token_ids[places] = self.hiding
+        return replace(sample, token_ids=token_ids)
+
+    @property
+    def hiding(self) -> int:
+        """The id of the token that hides another: the mask's, or that of an unknown word, or the padding's."""
+        names = (*HIDING, getattr(self.tokenizer.model, "unk_token", None))
+        found = (self.tokenizer.token_to_id(name) for name in names if name)
+        return next((token_id for token_id in found if token_id is not None), self.pad)
+
     def joined(self, words: list[str]) -> str:
         """Some tokens that follow each other, as text."""
         return self.tokenizer.decoder.decode(words) if self.tokenizer.decoder else " ".join(words)
 
 
-class TransformersTokenClassifier(nn.Module):
+class TransformersTokenClassifier(TokenNetwork):
     """Any network of `transformers` for token classification, with random weights.
 
     (B, tokens) int64 token ids and (B, tokens) int64 attention mask -> (B, tokens, num_classes) logits.
@@ -76,11 +90,7 @@ class TransformersTokenClassifier(nn.Module):
     """
 
     def __init__(self, num_classes: int, config: dict[str, Any]):
-        super().__init__()
-        self.network = network_of(config, num_classes, "AutoModelForTokenClassification")
-
-    def forward(self, token_ids: Tensor, mask: Tensor) -> Tensor:
-        return self.network(input_ids=token_ids, attention_mask=mask, return_dict=False)[0]
+        super().__init__(network_of(config, num_classes, "AutoModelForTokenClassification"))
 
 
 def entities(logits: Tensor, sample: TokenSample, labels: list[str], joined: Callable[[list[str]], str] | None) -> list[dict]:
@@ -94,22 +104,32 @@ def entities(logits: Tensor, sample: TokenSample, labels: list[str], joined: Cal
     Raises:
         OutputError: a number is NaN or infinite.
     """
+    tokens = labelled(logits, sample, labels)
+    if joined is None:
+        return [token for token in tokens if token["entity"] not in IGNORED]
+    return [together(group, joined) for group in groups(tokens)]
+
+
+def labelled(logits: Tensor, sample: TokenSample, labels: list[str]) -> list[dict]:
+    """Each token of the text with its best label. For the error see `entities`."""
     check_finite(logits)
     scores, class_ids = logits.softmax(-1).max(-1)
-    tokens = [
+    return [
         {"entity": labels[class_id], "score": score, "index": index, "word": word, "start": span[0], "end": span[1]}
         for index, (class_id, score, word, span, is_special) in enumerate(
             zip(class_ids.tolist(), scores.tolist(), sample.words, sample.spans, sample.are_special, strict=True)
         )
         if not is_special
     ]
-    if joined is None:
-        return [token for token in tokens if token["entity"] not in IGNORED]
-    groups: list[list[dict]] = []
+
+
+def groups(tokens: list[dict]) -> list[list[dict]]:
+    """The tokens of each entity."""
+    found: list[list[dict]] = []
     for token in tokens:
-        is_same = groups and tag(token["entity"]) == tag(groups[-1][-1]["entity"]) and not token["entity"].startswith("B-")
-        groups[-1].append(token) if is_same else groups.append([token])
-    return [entity for entity in (together(group, joined) for group in groups) if entity["entity_group"] not in IGNORED]
+        is_same = found and tag(token["entity"]) == tag(found[-1][-1]["entity"]) and not token["entity"].startswith("B-")
+        found[-1].append(token) if is_same else found.append([token])
+    return [group for group in found if kind(group[0]["entity"]) not in IGNORED]
 
 
 def tag(label: str) -> str:
@@ -117,9 +137,14 @@ def tag(label: str) -> str:
     return label[2:] if label.startswith(("B-", "I-")) else label
 
 
+def kind(label: str) -> str:
+    """ "B-PER" -> "PER": what an entity with this label is called."""
+    return label.split("-", 1)[-1]
+
+
 def together(group: list[dict], joined: Callable[[list[str]], str]) -> dict:
     return {
-        "entity_group": group[0]["entity"].split("-", 1)[-1],
+        "entity_group": kind(group[0]["entity"]),
         "score": sum(token["score"] for token in group) / len(group),
         "word": joined([token["word"] for token in group]),
         "start": group[0]["start"],

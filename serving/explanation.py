@@ -20,6 +20,7 @@ NUMBERS = {"steps": int, "samples": int, "noise": float}
 BAR = 24  # characters of the longest bar
 MAX_ROWS = 20  # of a table; the strongest ones
 RED, BLUE = (214, 39, 40), (31, 119, 180)
+SAID = ("label", "word", "entity_group", "value")  # the fields of an answer that say what was predicted
 LISTS = ("columns", "moments", "bands", "stretches", "parts", "edges")  # what is shown as bars
 
 
@@ -73,7 +74,7 @@ def show(model: str, answer: dict[str, Any], written: list[Path]) -> None:
 
 def headline(model: str, answer: dict[str, Any]) -> str:
     """What is explained, how, and how exactly."""
-    said = answer.get("label", answer.get("value", ""))
+    said = next((answer[name] for name in SAID if name in answer), "")
     target = answer.get("target")
     about = f", why {target!r}" if target not in (None, said) else ""
     error = "" if answer["error"] is None else f", error {answer['error']:.1%}"

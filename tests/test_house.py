@@ -33,7 +33,7 @@ COMPARED_WITH = {
     "model_defs.errors",
     "model_defs.metrics",
 }  # all that serving may import of it: no torch comes along
-TRAINING_ONLY = {"lightning", "torchmetrics", "torchtext", "torchdata", "matplotlib", "sklearn", "tensorboard", "pickle"}
+TRAINING_ONLY = {"lightning", "torchmetrics", "torchtext", "torchdata", "matplotlib", "sklearn", "tensorboard", "pickle", "shap"}
 OWN = Path("model_defs/own")  # networks that `make import` took in, as their owners wrote them
 README = Path("README.md")
 PAGES = [README, Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *sorted(Path("docs").glob("*.md"))]

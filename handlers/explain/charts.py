@@ -81,7 +81,7 @@ def graph(nodes: list[float], edges: list[dict]) -> Image.Image:
     angles = [2 * math.pi * index / max(1, len(nodes)) for index in range(len(nodes))]
     places = [(centre + 200 * math.sin(angle), centre - 200 * math.cos(angle)) for angle in angles]
     strongest = strongest_of([edge["weight"] for edge in edges])
-    for edge in edges:
+    for edge in sorted(edges, key=lambda edge: abs(edge["weight"])):  # the strong ones above
         one, other = edge["nodes"]
         share = abs(edge["weight"]) / strongest
         draw.line([places[one], places[other]], fill=tint(edge["weight"], strongest), width=1 + round(5 * share))

@@ -18,7 +18,7 @@ BASELINES = ("mean",)  # a node with mean features, and no edge
 class GraphSubject(Subject):
     """A label of a graph. Without a node, its features are the training data's mean; its edges are parts of their own."""
 
-    usual: ClassVar[tuple[str, ...]] = ("kernel_shap",)
+    usual: ClassVar[tuple[str, ...]] = ("shapley_values",)
 
     def pairs(self) -> torch.Tensor:
         """(edges, 2): each edge once.
@@ -43,6 +43,10 @@ class GraphSubject(Subject):
             return GraphSample(self.sample.features * stay[:nodes, None], both)
 
         return Parts(part_scores(self.outputs, self.score, kept), (nodes + len(pairs),))
+
+    def names(self) -> list[str]:
+        nodes = [f"node {index}" for index in range(len(self.sample.features))]
+        return nodes + [f"edge {one} to {other}" for one, other in self.pairs().tolist()]
 
     def fields(self, found: Found) -> dict:
         """`nodes`: the weights in the order in which they were sent; `edges`: each with its two nodes."""

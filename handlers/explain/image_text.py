@@ -48,6 +48,10 @@ class ImageTextSubject(Subject):
 
         return Parts(part_scores(self.outputs, self.score, kept), (CELLS**2 + len(words),))
 
+    def names(self) -> list[str]:
+        squares = [f"row {1 + index // CELLS}, column {1 + index % CELLS}" for index in range(CELLS**2)]
+        return squares + [word.text for word in self.words()]
+
     def regions(self, found: Found) -> Tensor:
         """(height, width): each pixel's weight."""
         height, width = self.sample.pixels.shape[1:]

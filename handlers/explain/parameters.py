@@ -22,7 +22,12 @@ OPTIONS = (  # name, type and meaning of the parameters that only some methods t
 
 
 def parameters(
-    kind: str, methods: Sequence[str], known: dict[str, Method], baselines: Sequence[str], target: str
+    kind: str,
+    methods: Sequence[str],
+    known: dict[str, Method],
+    baselines: Sequence[str],
+    target: str,
+    also: type[msgspec.Struct] | None = None,
 ) -> type[msgspec.Struct]:
     """The type of the explanation parameters of one kind of model.
 
@@ -31,6 +36,7 @@ def parameters(
         methods: that the kind has, by name.
         baselines: what may stand for an input that says nothing; the first is the default.
         target: what the parameter of that name means; "" if there is nothing to choose.
+        also: parameters of a prediction without which the input cannot be read.
     """
     fields: list[tuple[str, Any, Any]] = [
         ("method", limited(Literal[tuple(methods)], "how; null: the first of the usual ones that is exact enough"), None),
@@ -41,7 +47,8 @@ def parameters(
         fields.insert(1, ("target", limited(int | str, target), None))
     taken = {name for method in methods for name in known[method].takes}
     fields += [(name, limited(kind_of, meaning), None) for name, kind_of, meaning in OPTIONS if name in taken]
-    return msgspec.defstruct(f"{kind}Explanation", fields, forbid_unknown_fields=True, module=__name__)
+    bases = (also,) if also else None
+    return msgspec.defstruct(f"{kind}Explanation", fields, bases=bases, forbid_unknown_fields=True, module=__name__)
 
 
 def limited(kind: Any, description: str) -> Any:

@@ -60,9 +60,13 @@ class PictureSubject(Subject):
             whole = torch.ones(len(masks), 1, *inputs.shape[-2:], device=inputs.device)
             whole[..., : seen[0], : seen[1]] = stretched
             masked = baseline + whole * (inputs - baseline)
-            return self.score(self.network((masked.to(kind) if self.is_in_a_file else masked,))).float().cpu()
+            return self.scores(masked.to(kind) if self.is_in_a_file else masked).float().cpu()
 
         return Parts(in_runs(score, PER_RUN), shape)
+
+    def scores(self, pictures: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N,)."""
+        return self.score(self.network((pictures,)))
 
     def units(self) -> Parts:
         return self.masked(self.seen())
@@ -108,6 +112,16 @@ class PictureSubject(Subject):
 
     def payload(self) -> bytes:
         return self.request.payload
+
+
+class LabelledPicture(PictureSubject):
+    """One of the labels with which a picture is compared. They are texts of the request, which stay as they are."""
+
+    usual: ClassVar[tuple[str, ...]] = ("occlusion",)
+
+    def scores(self, pictures: Tensor) -> Tensor:
+        outputs = self.outputs([self.sample._replace(pixels=pixels) for pixels in pictures])
+        return self.score(torch.cat(outputs))
 
 
 def blurred(inputs: Tensor) -> Tensor:

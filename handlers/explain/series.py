@@ -48,6 +48,10 @@ class SeriesSubject(Subject):
 
         return Parts(part_scores(self.outputs, self.score, kept), (len(edges) - 1,))
 
+    def names(self) -> list[str]:
+        unread = len(self.request.payload) - len(self.sample)
+        return [f"{unread + start} to {unread + end - 1}" for start, end in itertools.pairwise(self.edges())]
+
     def unit_weights(self, found: Found) -> Tensor:
         edges, values = self.edges(), found.values.flatten()
         if found.method.needs == "forwards":

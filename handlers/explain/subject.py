@@ -49,6 +49,10 @@ class Subject:
         """The sample as parts that can be left out."""
         raise NotImplementedError
 
+    def names(self) -> list[str]:
+        """What each part is called in a chart, where the parts are in a list."""
+        raise NotImplementedError
+
     def fields(self, found: Found) -> dict:
         """The attributions, as the answer has them."""
         raise NotImplementedError

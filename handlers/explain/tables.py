@@ -36,6 +36,9 @@ class RowSubject(Subject):
 
         return Parts(part_scores(self.outputs, self.score, kept), (len(self.transform.columns),))
 
+    def names(self) -> list[str]:
+        return [f"{name} = {self.request.payload[name]}" for name in self.transform.columns]
+
     def weights(self, found: Found) -> list[float]:
         values = found.values.flatten()
         numbers = len(self.transform.numbers)
@@ -58,6 +61,5 @@ class RowSubject(Subject):
 
     def picture(self, found: Found) -> dict:
         """`picture`: a waterfall from the baseline's score to the row's."""
-        columns = self.fields(found)["columns"]
-        bars = [(f"{one['column']} = {one['value']}", one["weight"]) for one in columns]
+        bars = list(zip(self.names(), self.weights(found), strict=True))
         return {"picture": render.as_png(charts.waterfall(bars, found.baseline, found.score))}

@@ -51,6 +51,9 @@ class TextSubject(Subject):
 
         return Parts(part_scores(self.outputs, self.score, kept), (len(words),))
 
+    def names(self) -> list[str]:
+        return [word.text for word in self.words()]
+
     def weights(self, found: Found) -> list[float]:
         """Each word's weight. A token's is shared by the words that it covers."""
         words = self.words()

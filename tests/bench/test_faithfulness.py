@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bench import explain_check, faithfulness
+from bench.explain_subjects import spread
 from handlers.base import load
 from handlers.explain.views import Parts
 from model_defs.errors import BundleError
@@ -61,6 +62,10 @@ def test_a_check_measures_each_method_beside_a_random_map(pictures_handler, tmp_
     assert (tmp_path / "curves.png").stat().st_size > 1_000
     with pytest.raises(BundleError, match="no method 'x' for pictures; it has deep_lift"):
         explain_check.check(pictures_handler, 1, ["x"])
+
+
+def test_the_inputs_come_from_all_over_the_test_set_which_may_be_sorted():
+    assert spread(list(range(10)), 3) == [0, 3, 6] and spread([1, 2], 5) == [1, 2] and spread(list(range(4)), 4) == [0, 1, 2, 3]
 
 
 def test_a_map_like_the_random_one_is_not_called_faithful():

@@ -1,11 +1,13 @@
 """Explanations have workers of their own: who is sent where, and that predictions do not wait."""
 
+import base64
 import json
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from archive.build import build
 from serving import server
@@ -44,12 +46,47 @@ def test_a_caller_is_sent_to_the_workers_that_explain(explained, payload):
     assert explained.predict("digits", payload).json()[0]["label"] == answer.json()["label"]
 
 
-def test_a_prediction_does_not_wait_for_an_explanation(explained, payload):
+def kserve(explained, path: str, body: dict, **options) -> requests.Response:
+    url = f"{explained.client.server.inference}{path}"
+    return requests.post(url, json=body, headers=explained.client.token("inference"), timeout=30, **options)
+
+
+def instances(payload: bytes, **parameters) -> dict:
+    return {"instances": [{"b64": base64.b64encode(payload).decode()}], "parameters": parameters}
+
+
+def tensor(payload: bytes) -> dict:
+    data = [base64.b64encode(payload).decode()]
+    return {"inputs": [{"name": "inputs", "datatype": "BYTES", "shape": [1], "data": data}]}
+
+
+@pytest.mark.parametrize("path", ["/v1/models/digits:explain", "/v2/models/digits/explain"])
+def test_kserves_addresses_send_on_every_body_that_they_take(explained, payload, path):
+    for body in (instances(payload), tensor(payload), {"inputs": base64.b64encode(payload).decode()}):
+        sent_on = kserve(explained, path, body, allow_redirects=False)
+        assert sent_on.status_code == 307 and sent_on.headers["Location"] == "/v1/models/digits.explain:explain"
+        assert "explanations are at /v1/models/digits.explain:explain" in sent_on.json()["error"]
+        answer = kserve(explained, path, body)
+        assert answer.status_code == 200 and answer.history and "heatmap" in answer.text
+    refused = kserve(explained, path, instances(payload, top_k=1))
+    assert refused.status_code == 422 and refused.history and "top_k" in refused.json()["error"]
+
+
+def in_a_form(explained, payload: bytes) -> requests.Response:
+    return explained.post("digits", "explanations", files={"data": payload}, data=LONG)
+
+
+def as_an_instance(explained, payload: bytes) -> requests.Response:
+    return kserve(explained, "/v1/models/digits:explain", instances(payload, **json.loads(LONG["parameters"])))
+
+
+@pytest.mark.parametrize("asked", [in_a_form, as_an_instance])
+def test_a_prediction_does_not_wait_for_an_explanation(explained, payload, asked):
     took: list[float] = []
 
     def explain() -> None:
         start = time.monotonic()
-        assert explained.post("digits", "explanations", files={"data": payload}, data=LONG).status_code == 200
+        assert asked(explained, payload).status_code == 200
         took.append(time.monotonic() - start)
 
     asking = threading.Thread(target=explain)

@@ -89,13 +89,18 @@ def test_callers_with_a_key_are_answered(door):
 
 
 def test_explanations_go_to_the_workers_that_explain(door):
-    assert door.ask("/explanations/echo").status_code == 200  # the echo has none
+    paths = ("/explanations/echo", "/explanations/echo/1.0", "/v1/models/echo:explain", "/v2/models/echo/explain")
+    asked = {path: door.ask(path) for path in paths}
+    assert all(answer.status_code == 200 for answer in asked.values()), asked  # the echo has none
     door.home.explained.write_text("other\necho\n")
     try:
-        answer = door.ask("/explanations/echo/1.0")
+        asked = {path: door.ask(path) for path in paths}
+        predicted = [door.ask(path) for path in ("/predictions/echo", "/v1/models/echo:predict", "/v2/models/echo/infer")]
     finally:
         door.home.explained.unlink()
-    assert answer.status_code == 404 and "echo.explain" in answer.json()["message"]
+    for path, answer in asked.items():
+        assert answer.status_code == 404 and "echo.explain" in answer.json()["message"], path
+    assert all(answer.status_code == 200 for answer in predicted)
 
 
 def test_parameters_in_the_url_are_refused_and_not_dropped(door):

@@ -1,10 +1,15 @@
 """One bad request of a batch gets its own 4xx, and its neighbours do not notice. Real server, real files, one batch."""
 
+import io
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from threading import Barrier
 
 import pytest
+from PIL import Image
+
+from tests.bundle import differ
 
 pytestmark = pytest.mark.server
 BATCH = 8
@@ -17,47 +22,83 @@ BAD = {
 }
 
 
+def in_one_batch(bundle, model: str, asks: list) -> list:
+    """Send requests at once until they are in one batch, which the delay of these archives makes likely; their answers."""
+    start, before = Barrier(len(asks)), bundle.full_batches(model, BATCH)
+
+    def send(ask):
+        start.wait()
+        return ask()
+
+    for _ in range(10):
+        with ThreadPoolExecutor(len(asks)) as clients:
+            answers = list(clients.map(send, asks))
+        if bundle.full_batches(model, BATCH) > before:
+            return answers
+    return pytest.fail(f"the requests were never in one batch of {BATCH}")
+
+
 @pytest.mark.parametrize("model", BAD)
 def test_seven_good_and_one_bad_at_once_in_one_batch(bundle, model):
     spoil, status, reason = BAD[model]
     samples = bundle.samples(model)
     good = [samples[index % len(samples)] for index in range(BATCH - 1)]
     bodies = [payload for _, payload in good[:3]] + [spoil(good[0][1])] + [payload for _, payload in good[3:]]
-    start = Barrier(BATCH)
-    batches_before = bundle.full_batches(model, BATCH)
-
-    def send(body: bytes):
-        start.wait()
-        return bundle.predict(model, body)
-
-    for _ in range(10):  # until the eight are in one batch; the delay of these archives makes that likely
-        with ThreadPoolExecutor(BATCH) as clients:
-            answers = list(clients.map(send, bodies))
-        bad = answers.pop(3)
-        assert bad.status_code == status and reason in bad.json()["message"], bad.text
-        assert bad.json()["code"] == status
-        for (sample, _), answer in zip(good, answers, strict=True):
-            assert answer.status_code == 200, answer.text
-            assert answer.json()[0]["label"] == sample["answer"][0]["label"]
-            assert answer.json()[0]["score"] == pytest.approx(sample["answer"][0]["score"], abs=1e-3)
-        if bundle.full_batches(model, BATCH) > batches_before:
-            return
-    pytest.fail(f"the eight requests were never in one batch of {BATCH}")
+    answers = in_one_batch(bundle, model, [partial(bundle.predict, model, body) for body in bodies])
+    bad = answers.pop(3)
+    assert bad.status_code == status and reason in bad.json()["message"], bad.text
+    assert bad.json()["code"] == status
+    for (sample, _), answer in zip(good, answers, strict=True):
+        assert answer.status_code == 200, answer.text
+        assert answer.json()[0]["label"] == sample["answer"][0]["label"]
+        assert answer.json()[0]["score"] == pytest.approx(sample["answer"][0]["score"], abs=1e-3)
 
 
-def test_predictions_and_explanations_share_a_batch_and_do_not_mix(bundle):
+def explanation(bundle, payload: bytes, **parameters):
+    return partial(bundle.post, "digits", "explanations", files={"data": payload}, data=parameters)
+
+
+def test_eight_explanations_of_one_batch_are_those_of_each_alone(bundle):
+    samples = bundle.samples("digits")
+    payloads = [samples[index % len(samples)][1] for index in range(BATCH)]
+    targets = [str(index % 10) for index in range(BATCH)]
+    asks = [explanation(bundle, payload, target=target) for payload, target in zip(payloads, targets, strict=True)]
+    for ask, answer, target in zip(asks, in_one_batch(bundle, "digits", asks), targets, strict=True):
+        assert answer.status_code == 200 and answer.json()["target"] == target, answer.text
+        assert not differ(answer.json(), ask().json())
+
+
+def huge(side: int = 20_000) -> bytes:
+    """A PNG of some 50 KB that unpacks to 400 million pixels."""
+    file = io.BytesIO()
+    Image.new("1", (side, side)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_explanations_predictions_and_bad_requests_of_one_batch_are_each_answered_alone(bundle):
     (sample, payload), *_ = bundle.samples("digits")
-    start = Barrier(BATCH)
+    label = sample["answer"][0]["label"]
+    cases = [
+        (explanation(bundle, payload), 200, '"heatmap"'),
+        (partial(bundle.predict, "digits", payload), 200, f'"{label}"'),
+        (explanation(bundle, payload, method="deeplift"), 422, "deep_lift"),
+        (explanation(bundle, payload, method="deep_lift", steps="8"), 422, "steps means nothing to deep_lift"),
+        (explanation(bundle, huge()), 413, "pixels"),
+        (explanation(bundle, payload[: len(payload) // 2]), 400, "not a picture"),
+        (partial(bundle.predict, "digits", b"x"), 400, "not a picture"),
+        (explanation(bundle, payload, target="7", show="true"), 200, '"picture"'),
+    ]
+    for (_, status, said), answer in zip(cases, in_one_batch(bundle, "digits", [ask for ask, *_ in cases]), strict=True):
+        assert answer.status_code == status and said in answer.text, answer.text
 
-    def send(index: int):
-        start.wait()
-        return (bundle.explain if index % 2 else bundle.predict)("digits", payload)
 
-    with ThreadPoolExecutor(BATCH) as clients:
-        answers = list(clients.map(send, range(BATCH)))
-    assert all(answer.status_code == 200 for answer in answers)
-    assert all(answer.json()[0]["label"] == sample["answer"][0]["label"] for answer in answers[::2])
-    assert all(answer.json()["label"] == sample["answer"][0]["label"] and answer.json()["heatmap"] for answer in answers[1::2])
+def test_a_text_too_long_to_explain_is_refused_next_to_its_prediction(bundle):
+    long, short = b"wake me " * 400, b"wake me at seven"
+    bodies, asked = [long] * 4 + [short] * 4, [bundle.predict, bundle.explain] * 4
+    answers = in_one_batch(bundle, "intents", [partial(ask, "intents", body) for ask, body in zip(asked, bodies, strict=True)])
+    assert [answer.status_code for answer in answers] == [200, 413, 200, 413] + [200] * 4
+    assert "800 words; an explanation takes 500 at most" in answers[1].json()["message"]
+    assert answers[5].json()["words"] and answers[4].json()[0]["label"] == answers[5].json()["label"]
 
 
 def test_a_describe_header_changes_nothing(bundle):

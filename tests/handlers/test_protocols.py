@@ -75,6 +75,19 @@ def test_a_refused_instance_has_its_error_at_its_place(texts):
     assert answer["predictions"][1]["error"]["code"] == 422 and "empty" in answer["predictions"][1]["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "location"),
+    [("", "/explanations/texts.explain/1.0"), *((name, "/v1/models/texts.explain:explain") for name in ("v1", "v2", "kserve"))],
+)
+def test_who_wants_an_explanation_is_sent_on_and_the_neighbour_is_answered(texts, protocol, location):
+    rows = [RawRequest({"body": TEXTS[0].encode()}, "text/plain", explain=is_one, protocol=protocol) for is_one in (True, False)]
+    rows[1].protocol = ""
+    sent_on, predicted = texts.answer(rows, "texts.explain/1.0").answers
+    assert sent_on.code == 307 and sent_on.headers == {"Location": location}
+    assert location in json.loads(sent_on.body)["error" if protocol else "message"]
+    assert said(predicted) == (200, [pytest.approx(entry, abs=1e-6) for entry in native(texts, TEXTS[0])])
+
+
 def test_explanations_are_named_so(texts):
     code, answer = said(send(texts, "v1", {"instances": ["a round thing"]}, explain=True))
     assert code == 200 and answer.keys() == {"explanations"} and answer["explanations"][0]["words"]

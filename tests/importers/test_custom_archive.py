@@ -160,6 +160,15 @@ def test_nothing_runs_without_the_digest(imported, packed, owner, project):
     assert not (owner / "mark").exists() and not (project / "artifacts").exists()
 
 
+def test_an_explanation_is_refused_with_what_gives_one(imported, packed, owner):
+    source, digest = packed()
+    handler = base.load(imported(source, "--trust", digest), CLASS)
+    payload = (owner / "photos" / "0.png").read_bytes()
+    explanation, prediction = handler.answer([RawRequest({"body": payload}, explain=True), RawRequest({"body": payload})]).answers
+    assert explanation.code == 501 and prediction.code == 200
+    assert "its network alone, imported with its labels, gives explanations" in json.loads(explanation.body)["message"]
+
+
 @pytest.mark.parametrize("code", [HANDLER, WHOLE], ids=["methods", "handle"])
 def test_answers_are_those_of_torchserves_loader(imported, packed, owner, tmp_path, code):
     source, digest = packed(code)

@@ -15,6 +15,7 @@ from importers.__main__ import parser, run
 from importers.found import ImportRefused
 from model_defs.answer_diff import difference
 from model_defs.artifact import Artifact
+from tests.handlers.explain.asking import explained, good, is_additive, opened, refused
 
 pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
 SCRIPT = Path(__file__).with_name("hugging_face_tasks_owner.py")
@@ -172,3 +173,77 @@ def test_zero_shot_needs_labels_to_be_tried_with(owners, tmp_path):
 
 def test_labels_for_numbers_that_are_not_used_get_their_number(imported):
     assert imported("yolos").labels == ["N/A 0", "cat", "N/A 2", "dog"]
+
+
+# --- explanations
+
+
+@pytest.fixture
+def handler(imported):
+    return lambda name: base.load(imported(name).folder, {"class_path": HANDLERS[name], "threads": 1})
+
+
+def weights(answer: dict) -> list[float]:
+    return [word["weight"] for word in answer["words"]]
+
+
+@pytest.mark.parametrize("method", [None, "integrated_gradients", "shapley_values", "feature_ablation"])
+def test_an_entity_is_explained_by_the_words_of_its_text(handler, owners, method):
+    tokens, text = handler("tokens"), (owners / "texts" / "0.txt").read_text()
+    entities = own(owners, "tokens")["0.txt"]
+    best = max(range(len(entities)), key=lambda index: entities[index]["score"])
+    answer = good(tokens, text, **({"method": method} if method else {}))
+    assert difference({name: answer[name] for name in entities[best]}, entities[best], 1e-4) is None and answer["target"] == best
+    assert answer["target_score"] == pytest.approx(entities[best]["score"], abs=1e-4)
+    assert [text[word["start"] : word["end"]] for word in answer["words"]] == text.split()
+    if method != "feature_ablation":
+        assert is_additive(answer, weights(answer), within=0.05 * abs(answer["target_score"]))
+
+
+def test_each_entity_and_each_label_can_be_the_target(handler, owners):
+    tokens, text = handler("tokens"), (owners / "texts" / "0.txt").read_text()
+    entities = own(owners, "tokens")["0.txt"]
+    last = good(tokens, text, target=len(entities) - 1)
+    assert last["score"] == pytest.approx(entities[-1]["score"], abs=1e-4) and last["target"] == len(entities) - 1
+    for label in ("PER", "LOC", "B-PER"):
+        answer = good(tokens, text, target=label, method="shapley_values")
+        assert answer["entity_group"] in label and is_additive(answer, weights(answer))
+    assert "is not a label; did you mean 'LOC'" in refused(tokens, text, target="LOK")
+    assert "or the index of an entity; found were: " in refused(tokens, text, target=99)
+    assert "no parameter 'aggregation_strategy'" in refused(tokens, text, aggregation_strategy="none")
+    assert "<span style=" in good(tokens, text, show=True)["html"]
+
+
+@pytest.mark.parametrize("method", [None, "feature_ablation", "kernel_shap"])
+def test_a_label_of_the_request_is_explained_on_the_picture(handler, owners, method):
+    photo = (owners / "photos" / "plain.png").read_bytes()
+    labels = {"candidate_labels": ["a", "some words", "z z z z"], "hypothesis_template": "so {}"}
+    expected = {entry["label"]: entry["score"] for entry in own(owners, "clip_others")["plain.png"]}
+    asked = {"show": True} | ({"method": method} if method else {})
+    best, other = (good(handler("clip"), photo, **labels, **asked, **target) for target in ({}, {"target": "some words"}))
+    assert best["label"] == other["label"] == best["target"] == max(expected, key=expected.get)
+    assert other["target"] == "some words" and other["target_score"] == pytest.approx(expected["some words"], abs=1e-4)
+    assert opened(best["picture"]).size and best["scale"] > 0
+
+
+def test_a_zero_shot_explanation_is_refused_for_what_it_does_not_know(handler, owners):
+    clip, photo = handler("clip"), (owners / "photos" / "plain.png").read_bytes()
+    assert "target 'a cow' is not a label" in refused(clip, photo, target="a cow")
+    assert "candidate_labels" in refused(clip, photo, candidate_labels=[])
+    assert "'occlusion'" in refused(clip, photo, method="deep_lift")
+
+
+@pytest.mark.parametrize("method", [None, "integrated_gradients", "shapley_values", "feature_ablation"])
+def test_the_similarity_of_two_texts_is_explained_by_the_words_of_the_first(handler, owners, method):
+    embeddings, text = handler("embeddings"), (owners / "texts" / "0.txt").read_text()
+    asked = {"method": method} if method else {}
+    same, other = (good(embeddings, text, target=target, **asked) for target in (text, "and in paris"))
+    assert same["similarity"] == pytest.approx(1, abs=1e-5) and other["similarity"] < 0.999 and other["target"] == "and in paris"
+    assert [word["word"] for word in other["words"]] == text.split() and any(weights(other))
+    if method != "feature_ablation":
+        assert is_additive(other, weights(other), within=0.05)
+
+
+def test_a_vector_alone_has_nothing_to_explain_and_says_what_has(handler):
+    code, body = explained(handler("embeddings"), "anna lives")
+    assert code == 422 and "the similarity of two texts can be: send the other as 'target'" in body["message"]

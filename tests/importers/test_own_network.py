@@ -18,6 +18,7 @@ from handlers.request import RawRequest
 from importers.__main__ import parser, run
 from importers.found import ImportRefused
 from model_defs.artifact import Artifact
+from tests.handlers.explain.asking import good, signed
 from tests.importers.conftest import LABELS
 
 MY_NET = """
@@ -88,6 +89,16 @@ def test_answers_are_those_of_the_owners_own_code(imported, own, project, capsys
     assert artifact.labels == LABELS and artifact.data["compared"].startswith("with predict.py:answer: 3 of 3 inputs")
     assert "MyNet(n_classes=3); its 28 lines run now, and on the server" in capsys.readouterr().out
     assert (project / "model_defs/own/pets.py").read_text() == MY_NET
+
+
+@pytest.mark.parametrize("method", [None, "deep_lift", "integrated_gradients", "grad_cam", "occlusion"])
+def test_an_owners_network_is_explained(imported, own, method):
+    folder = imported("own.pth", "--network", f"{own}/my_net.py:MyNet(n_classes=3)", *FLAGS)
+    handler = base.load(folder, {"class_path": "handlers.vision.ImageClassifier", "threads": 1})
+    (sample, payload), *_ = Artifact.read(folder).samples()
+    answer = good(handler, payload, **({"method": method} if method else {}))
+    assert answer["label"] == sample.answer[0]["label"] and answer["method"] == (method or "deep_lift")
+    assert signed(answer).shape == (32, 32) and answer["scale"] > 0
 
 
 def test_the_archive_holds_the_file_and_no_other_code_of_theirs(imported, own, project):

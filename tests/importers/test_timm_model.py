@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from handlers import base
 from importers.__main__ import parser, run
 from importers.found import ImportRefused
 from model_defs.artifact import Artifact
 from model_defs.build import SpecError
+from tests.handlers.explain.asking import good, signed
 from tests.importers.conftest import LABELS, picture
 
 timm = pytest.importorskip("timm", reason="make setup EXTRAS=timm")
@@ -72,6 +74,15 @@ def test_pixels_and_answers_are_timms_own(imported, saved, tmp_path, kind, capsy
     built = artifact.build_network()
     theirs = own(Image.open(tmp_path / "photos" / "1.png").convert("RGB"))
     assert torch.allclose(built.normalize(artifact.build_transform()(payload)[None])[0], theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "method"), [("test_vit", "integrated_gradients"), ("test_resnet", "deep_lift")])
+def test_a_network_of_timm_is_explained_by_the_first_method_that_adds_up(imported, saved, name, method):
+    folder, _ = saved(name)
+    handler = base.load(imported(folder).folder, {"class_path": "handlers.vision.ImageClassifier", "threads": 1})
+    answer = good(handler, picture(1, 230, 190), show=True)
+    assert answer["method"] == method and answer["error"] < 0.05
+    assert signed(answer).std() > 0 and answer["picture"]
 
 
 def test_a_file_of_weights_needs_the_networks_name(imported, saved, tmp_path):
