@@ -92,9 +92,9 @@ def test_a_model_says_what_it_takes_and_whether_it_is_ready(ray):
         return requests.get(ray.client.server.inference + path, headers=headers, timeout=30)
 
     key = ray.client.token("inference")
-    assert get("/v2/models/digits", **key).json()["platform"] == "pytorch_torchserve"
+    assert get("/v2/models/digits", **key).json()["versions"] == ["1.0"]
     described = get("/models/digits", **key).json()
-    assert described["model"] == "digits" and described["input"]
+    assert described["name"] == "digits" and described["input"]["schema"]
     assert get("/v2/models/digits/ready").json()["ready"] is True and get("/ready").json()["ready"] is True
     assert get("/v2/models/nobody/ready").status_code == 404
     assert get("/v2/models/digits").json()["type"] == "InvalidKeyException"
@@ -110,14 +110,16 @@ def test_sagemakers_address_asks_the_model_that_the_header_names(ray):
 
 
 def test_prometheus_finds_torchserves_metrics_on_the_node(ray):
-    assert ray.predict("digits", ray.samples("digits")[0][1]).status_code == 200
+    payload = ray.samples("digits")[0][1]
+    assert ray.predict("digits", payload).status_code == 200 and ray.predict("digits", payload[:50]).status_code == 400
     discovered = json.loads((local.folder_of(ray.home, "session") / "prom_metrics_service_discovery.json").read_text())
     targets = [target for group in discovered for target in group["targets"]]
 
     def scraped() -> str:
         return "".join(requests.get(f"http://{target}/metrics", timeout=30).text for target in targets)
 
-    names = ("ray_PreprocessTime_count", "ray_InferenceTime_count", "ray_PostprocessTime_count", "ray_BatchSize_count")
+    names = [f"ray_{name.lower()}_count" for name in ("PreprocessTime", "InferenceTime", "PostprocessTime", "BatchSize")]
+    names.append("ray_refusedrequests_total")
     wait_for(lambda: all(re.search(rf'^{name}{{.*ModelName="digits"', scraped(), re.MULTILINE) for name in names), 60)
 
 
