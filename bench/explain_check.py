@@ -55,11 +55,12 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="their folder (default: %(default)s)")
     parser.add_argument("--inputs", type=int, default=INPUTS, help="of the test set (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="such as cuda:0 (default: %(default)s)")
     parser.add_argument("--gallery", type=Path, help="copy the first picture into this folder, as <model>.png")
     parser.add_argument("--methods", nargs="*", help="all of the model's, if left out")
     arguments = parser.parse_args()
     with reported("bench.explain_check"):
-        handler = loaded(arguments.artifacts / arguments.model)
+        handler = loaded(arguments.artifacts / arguments.model, arguments.device)
         rows, drawn = check(handler, arguments.inputs, arguments.methods)
         folder = handler.artifact.folder / REPORT
         folder.mkdir(exist_ok=True)

@@ -13,11 +13,15 @@ from model_defs.artifact import Sample
 from model_defs.errors import BundleError
 
 
-def loaded(folder: Path) -> Handler:
-    """The artifact's handler as its recipe says, on the eager network."""
+def loaded(folder: Path, device: str = "cpu") -> Handler:
+    """The artifact's handler as its recipe says, on the eager network.
+
+    Args:
+        device: such as "cuda:0".
+    """
     recipe = recipes.read(Path("archive/recipes") / f"{folder.name}.yaml")
     section = {"class_path": recipe.handler.class_path, "init_args": recipe.handler.init_args, "threads": 1}
-    return base.load(folder, section)
+    return base.load(folder, section, device)
 
 
 def spread(test_set: list[tuple[Sample, bytes]], most: int) -> list[tuple[Sample, bytes]]:

@@ -34,7 +34,7 @@ class CallersDir(StateDir):
 @pytest.fixture(scope="module")
 def nodes(artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nodes")
-    store = archives(artifacts, folder, {"intents": ["1.0", "2.0"]}, minWorkers=2, maxWorkers=2)
+    store = archives(artifacts, folder, {"intents": ["1.0", "2.0"]}, minWorkers=2, maxWorkers=2, deviceType="cpu")
     archives(artifacts, folder, {"digits": ["1.0"]}, minWorkers=2, maxWorkers=2, deviceType="gpu")
     [port] = free_ports(1)
     with pytest.MonkeyPatch.context() as patch, redis_server(folder / "redis", port) as redis:
