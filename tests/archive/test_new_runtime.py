@@ -60,6 +60,7 @@ def archive(project, picture_artifact):
     return run
 
 
+@pytest.mark.slow
 def test_a_runtime_of_two_new_files_is_archived_and_served(archive, project, tmp_path):
     said, status = archive('("cpu",)', f"deviceType: cpu\n{RECIPE}")
     assert status == 0, said

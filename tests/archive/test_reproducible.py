@@ -40,6 +40,7 @@ def serving_python(tmp_path) -> Path:
     return tmp_path / "venv" / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_what_else_is_installed_does_not_change_an_archive(picture_artifact, text_artifact, tmp_path, serving_python):
     seen = f"import importlib.util; print([name for name in {EXTRAS} if importlib.util.find_spec(name)])"
     assert subprocess.run([serving_python, "-c", seen], capture_output=True, text=True).stdout == "[]\n"
@@ -50,6 +51,7 @@ def test_what_else_is_installed_does_not_change_an_archive(picture_artifact, tex
     assert built(Path.cwd(), tmp_path / "small", artifacts, serving_python) == whole
 
 
+@pytest.mark.slow
 def test_only_its_own_code_changes_an_archive(picture_artifact, text_artifact, tmp_path, project):
     artifacts = {"digits": picture_artifact, "intents": text_artifact}
     before = built(project, tmp_path / "before", artifacts)

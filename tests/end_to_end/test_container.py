@@ -136,13 +136,15 @@ def test_sigterm_answers_what_was_taken_in_and_ends_with_0(image, echo_store, tm
     lines = (echo_store / "SHA256SUMS").read_text().splitlines(keepends=True)
     (store / "SHA256SUMS").write_text("".join(line for line in lines if "echo-1.0.mar" in line or "echo-1.9.mar" in line))
     there, answers = Container(image, store, tmp_path), []
-    wait_for(there.is_healthy, STARTING)
-    assert "echo 1.9 is ready" in there.output.read_text()
-    asked = threading.Thread(target=lambda: answers.append(there.post("/invocations", b"busy for 3 seconds", "text/plain")))
-    asked.start()
-    time.sleep(1)
-    there.process.send_signal(signal.SIGTERM)
-    assert there.process.wait(60) == 0, there.output.read_text()
+    try:
+        wait_for(there.is_healthy, STARTING)
+        wait_for(lambda: "echo 1.9 is ready" in there.output.read_text())
+        asked = threading.Thread(target=lambda: answers.append(there.post("/invocations", b"busy for 3 seconds", "text/plain")))
+        asked.start()
+        time.sleep(1)
+    finally:
+        there.process.send_signal(signal.SIGTERM)
+        assert there.process.wait(60) == 0, there.output.read_text()
     asked.join(30)
     assert answers[0].status_code == 200
     assert "Traceback" not in there.output.read_text()

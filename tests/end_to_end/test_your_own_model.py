@@ -55,6 +55,7 @@ def run(folder: Path, command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_from_an_empty_file_to_an_answer(project):
     said = {command: run(project, command) for command in COMMANDS}
     trained, served, predicted, evaluated, refused = said.values()

@@ -18,6 +18,7 @@ def detector():
     return torchvision.models.get_model("ssd300_vgg16", weights=None, weights_backbone=None, num_classes=4).eval()
 
 
+@pytest.mark.slow
 def test_boxes_are_the_owners_own_for_pictures_of_any_size(imported, owner, detector):
     torch.save(detector.state_dict(), owner / "ssd.pth")
     artifact = Artifact.read(imported("ssd.pth"))

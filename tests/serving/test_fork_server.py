@@ -164,6 +164,7 @@ def test_what_is_no_request_does_not_end_the_server(frontend, script):
     assert worker.communicate("", timeout=60)[0] == "well\n"
 
 
+@pytest.mark.slow
 def test_fifty_workers_that_start_at_once_all_start(frontend, script):
     file = script("import os; print(os.getpid())")
     workers = [frontend.worker(file) for _ in range(50)]

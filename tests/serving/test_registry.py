@@ -231,6 +231,7 @@ def test_what_cannot_be_hosted_again_is_named_and_the_rest_is_hosted(own):
     assert Registry(home).hosted_versions("echo") == {"1.0", "1.9"} and Registry(home).default_version("echo") == "1.0"
 
 
+@pytest.mark.slow
 def test_the_workers_of_make_scale_are_back_after_a_restart(own):
     home, settings = own
     command = [sys.executable, "-m", "serving", "scale", "--home", home.folder, "echo", "--workers"]
