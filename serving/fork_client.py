@@ -22,7 +22,7 @@ SOCKET = "fork.sock"  # in the server's temporary folder
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fork_server.py")
 IS_POSSIBLE = hasattr(os, "pidfd_open")  # on Linux
 STARTING = 120  # seconds that the fork server may take for its imports
-REPORTING = 1  # seconds between a worker's end and the fork server's word on it
+REPORTING = 10  # seconds between the end of a worker and the word on it of the fork server, which may be forking others
 LINE = 1 << 16  # bytes of an answer at most
 
 
