@@ -164,7 +164,6 @@ def test_what_is_no_request_does_not_end_the_server(frontend, script):
     assert worker.communicate("", timeout=60)[0] == "well\n"
 
 
-@pytest.mark.slow
 def test_fifty_workers_that_start_at_once_all_start(frontend, script):
     file = script("import os; print(os.getpid())")
     workers = [frontend.worker(file) for _ in range(50)]
@@ -198,8 +197,9 @@ def test_two_hundred_workers_leave_nothing_in_the_server(frontend, script):
         return server.memory_full_info().uss, server.num_fds()
 
     memory, descriptors = start(5)
-    after, still_open = start(200)
-    assert after < memory + (2 << 20) and still_open == descriptors
+    after, _ = start(200)
+    assert after < memory + (2 << 20)
+    until(lambda: server.num_fds() <= descriptors, 5)  # it closes a connection after the worker has gone
 
 
 def test_the_server_ends_with_the_frontend(other_frontend):
