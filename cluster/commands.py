@@ -19,7 +19,7 @@ from serving import commands, explanation
 from serving.client import Client
 from serving.errors import ServerError
 from serving.evaluate import evaluate as evaluate_test_set
-from serving.proof import Proof, tolerance_of
+from serving.proof import tolerance_of
 
 PROBING = 10  # seconds for an answer, to find out whether a model is ready
 
@@ -138,9 +138,8 @@ def fault_of(fleet: Fleet, name: str, application: dict[str, Any], args: dict[st
     if application["status"] != "RUNNING":
         return f"{name} is {application['status']}: {application['message'].strip().splitlines()[-1:] or 'no reason given'}"
     client = Client.of(fleet.home, patience=PROBING, retrying=0)
-    version = "" if name == args["model"] else args["version"]
     try:
-        Proof.of(fleet.archive(args["model"], args["version"]), args["model"], version).check(client)
+        fleet.proof(name, args).check(client)
     except (OSError, ServerError) as error:
         return f"{name}: {error}"
     return None

@@ -57,9 +57,13 @@ class Fleet:
 
     def ask_sample(self, application: str, args: dict[str, Any]) -> None:
         """Send a sample until it is answered: HAProxy learns of new replicas a moment after Serve says that they run."""
-        archive, version = self.archive(args["model"], args["version"]), "" if application == args["model"] else args["version"]
         with contextlib.suppress(NoSamples):
-            Proof.of(archive, args["model"], version).check(Client.of(self.home), 1)
+            self.proof(application, args).check(Client.of(self.home), 1)
+
+    def proof(self, application: str, args: dict[str, Any]) -> Proof:
+        """The samples of an application, to be sent to the address at which it answers. For the errors see `Proof.of`."""
+        version = "" if application == args["model"] else args["version"]
+        return Proof.of(self.archive(args["model"], args["version"]), args["model"], version)
 
     def promote(self, model: str, version: str) -> str | None:
         """Make a version the default: its replicas start, answer their samples, and only then the old ones end.
