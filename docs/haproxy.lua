@@ -21,7 +21,11 @@ end
 local explained = os.getenv("DOOR_EXPLAINED")
 
 -- What stands before the model, the model, and the rest: the bundle's own address, KServe's first protocol, its second.
-local asking = { "^(/explanations/)([^/]+)(.*)$", "^(/v1/models/)([^/:]+)(:explain)$", "^(/v2/models/)([^/]+)(/explain)$" }
+local asking = {
+  "^(/explanations/)([^/]+)(.*)$",
+  "^(/v1/models/)([^/:]+)(:explain)$",
+  "^(/v2/models/)([^/]+)(/explain)$",
+}
 
 core.register_action("to_explainer", { "http-req" }, function(txn)
   local opened = io.open(explained)

@@ -73,7 +73,7 @@ def read_sums(file: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     if len(text) > MAX_SUMS:
-        raise SumsError(f"{file} is longer than {MAX_SUMS >> 20} MiB; remove it and build the archives anew: make archive")
+        raise SumsError(f"{file} is longer than {MAX_SUMS >> 20} MiB; remove it and build the archives again: make archive")
     known: dict[str, str] = {}
     for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
         match = SUMS_LINE.fullmatch(line)

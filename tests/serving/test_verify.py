@@ -71,7 +71,7 @@ def test_a_folder_is_no_archive(echo):
         (f"{'0' * 64}  ../a-1.0.mar\n", "SHA256SUMS:1: no SHA-256"),
         (f"{'0' * 64}  a-1.0.mar\n{'1' * 64}  a-1.0.mar\n", r"SHA256SUMS:2: 'a-1\.0\.mar' stands there twice"),
         ("\udcff\udcfe", "SHA256SUMS:1: no SHA-256"),
-        ("0" * (MAX_SUMS + 1), "longer than 1 MiB; remove it and build the archives anew"),
+        ("0" * (MAX_SUMS + 1), "longer than 1 MiB; remove it and build the archives again"),
     ],
 )
 def test_malformed_sums_name_the_line(tmp_path, text, said):
