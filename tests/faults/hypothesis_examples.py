@@ -1,4 +1,7 @@
-"""Examples of a Hypothesis strategy, from a fixed seed: the same ones in each run."""
+"""Examples of a Hypothesis strategy, from a fixed seed.
+
+Hypothesis also takes constants from the modules that are loaded, so another selection of tests may get other examples.
+"""
 
 from typing import TypeVar
 

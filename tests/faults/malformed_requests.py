@@ -21,7 +21,8 @@ UNDECODED = frozenset({400, 415, 422, 500})
 URL_ENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.lists(st.text(), max_size=3)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats()
+VALUES = SCALARS | st.lists(st.text(), max_size=3)
 OBJECTS = st.dictionaries(st.text(min_size=1), st.integers(), max_size=3)
 BROKEN_JSON = st.binary(max_size=300).map(lambda rest: b"{" + rest)
 HUGE_JSON = [
@@ -33,6 +34,7 @@ HUGE_JSON = [
     json.dumps({f"key {index}": index for index in range(50_000)}),
 ]
 NOT_BASE64 = ["!!", "YQ", "a b c", "-_-_", "é", "YQ===", "data:image/png;base64,?", "https://example.org/picture.png", "\ud800"]
+BLANK = ["", " ", "\t\n", "\u00ab"]
 TOP_K = ["-1", "0", '"x"', "1e9", "1001", "true", "2.5", "[]", '{"a": 1}', "NaN", "Infinity", "9" * 400, '"\\ud800"']
 TOP_K_IN_FORM = ["-1", "0", "x", "1e9", "", "NaN", "9" * 400]
 HEADERS = [
@@ -69,8 +71,12 @@ class MalformedRequests(msgspec.Struct):
         )
 
     def json_cases(self, each: int) -> Iterator[RequestCase]:
-        for value in examples(VALUES | OBJECTS, each):
+        # A list with a string in it is several inputs.
+        for value in examples(SCALARS | OBJECTS | st.lists(SCALARS, max_size=3), each):
             yield self.case("wrong type in JSON", json.dumps({"inputs": value}), WRONG_VALUE, JSON, "'inputs' is")
+        several, statuses = (BLANK, WRONG_VALUE) if self.model.is_text else (NOT_BASE64, UNREADABLE)
+        for values in examples(st.lists(st.sampled_from(several), min_size=1), each):
+            yield self.case("several inputs, all wrong", json.dumps({"inputs": values}), statuses, JSON)
         for value in examples(VALUES, each):
             yield self.case("JSON that is no request", json.dumps(value), WRONG_VALUE, JSON, "JSON body")
         for body in examples(BROKEN_JSON, each):
