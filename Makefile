@@ -181,7 +181,7 @@ bench-peers: $(VENV)/.bench $(PEERS:%=.venv-bench/%/.installed) ## also measure 
 BOTH_WAYS = tests/end_to_end/test_isolation.py tests/end_to_end/test_operation.py tests/serving/test_guard.py
 
 # A process of pytest-xdist's that dies is not replaced: after that it may wait for ever.
-IN_TWO = $(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart=0
+IN_TWO = $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 test: $(VENV)/.dev ## run the tests in two processes, with real servers on free ports; ARGS="-k text"
 	@$(IN_TWO) -m "not slow" $(ARGS)

@@ -41,6 +41,11 @@ def pytest_addoption(parser):
     parser.addoption("--figures", type=Path, help="write the figures as JSON into this folder")
 
 
+def pytest_collection_modifyitems(items):
+    """Tests with a server come first: they take longest, and at the end they would leave the other process idle."""
+    items.sort(key=lambda item: item.get_closest_marker("server") is None)
+
+
 def path_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__name__}"
 

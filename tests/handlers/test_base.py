@@ -204,6 +204,7 @@ def test_after_a_row_that_was_slow_to_decode_the_next_batch_is_fast(hanging):
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_many_rows_that_hang_leave_few_threads_and_good_answers(hanging, monkeypatch):
     monkeypatch.setattr(deadline, "SPARE", 2)
     before = threading.active_count()

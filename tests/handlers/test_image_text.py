@@ -56,7 +56,7 @@ def test_an_explanation_weighs_the_picture_and_the_text(artifact):
     assert [entry["part"] for entry in json.loads(answer.body)["parts"]] == ["image", "text"]
 
 
-@pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime", ["torchscript", "onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_other_runtimes_give_the_same_answers(artifact, runtime):
     section = SECTION | {"runtime": runtime}
     export(Artifact.read(artifact), Settings(**section), artifact)

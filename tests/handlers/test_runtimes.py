@@ -218,6 +218,7 @@ signal.raise_signal(signal.SIGALRM)
 """
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_a_signal_does_not_kill_a_process_whose_openvino_networks_are_gone(picture_artifact):
     exported(picture_artifact, runtime="openvino")

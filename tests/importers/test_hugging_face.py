@@ -82,7 +82,10 @@ def test_the_handler_answers_so_in_any_batch(imported_folder, owners, name):
         assert given == pytest.approx(own[file], abs=1e-4)
 
 
-@pytest.mark.parametrize(("name", "evidence"), [("vit", "heatmap"), ("bert", "words"), ("wav2vec2", "moments")])
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [("vit", "heatmap"), ("bert", "words"), pytest.param("wav2vec2", "moments", marks=pytest.mark.slow)],
+)
 def test_an_explanation_needs_nothing_more(imported_folder, owners, name, evidence):
     handler = base.load(imported_folder(name).folder, {"class_path": HANDLERS[INPUTS[name]]})
     payload = next((owners / INPUTS[name]).iterdir()).read_bytes()

@@ -96,6 +96,7 @@ def test_an_answer_that_depends_on_its_neighbours_is_told(imported, project, cap
     assert yaml.safe_load((project / "archive/recipes/pets.yaml").read_text())["batchSize"] == 1
 
 
+@pytest.mark.slow
 def test_nothing_of_the_file_runs_in_the_whole_command(owner, tmp_path):
     mark = tmp_path / "mark"
 

@@ -104,6 +104,7 @@ def test_an_archive_needs_no_test_set_on_onnxruntime(imported, exported_model, p
     assert refused.code == 422 and b"take occlusion" in refused.body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runtime", "precision"), [("openvino", "fp32"), ("onnxruntime", "int8")])
 def test_class_folders_open_other_runtimes_and_precisions(imported, exported_model, owner, project, runtime, precision):
     pytest.importorskip(runtime, reason=f"make setup EXTRAS={runtime}")

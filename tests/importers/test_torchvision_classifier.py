@@ -20,6 +20,7 @@ def scores(answer: list[dict]) -> dict[str, float]:
     return {each["label"]: each["score"] for each in answer}
 
 
+@pytest.mark.slow
 def test_no_two_networks_have_the_same_tensors_and_each_tells_its_classes():
     known = {name: shapes_of(name, tuple(variants(name, {})[0].items())) for name in names()}
     assert len(known) >= 80

@@ -36,6 +36,7 @@ def test_boxes_are_the_owners_own_for_pictures_of_any_size(imported, owner, dete
         assert torch.equal(given[:count, 5].long() + 1, own["labels"][:count])
 
 
+@pytest.mark.slow
 def test_detectors_with_the_same_tensors_need_their_name(imported, owner):
     name = "fasterrcnn_mobilenet_v3_large_320_fpn"
     made = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=4)

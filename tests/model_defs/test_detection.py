@@ -15,7 +15,7 @@ NAMES = {  # of each family: frame in pixels
 OWN = {"small detector": SmallDetector, "small maskrcnn": SmallMaskRCNN}
 
 
-@pytest.mark.parametrize("name", [*NAMES, *OWN])
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in NAMES), *OWN])
 def test_a_batch_of_pictures_is_one_tensor_and_losses_have_gradients(name):
     torch.manual_seed(0)
     size = NAMES.get(name, 64)

@@ -121,6 +121,7 @@ def test_an_expired_token_is_refused_until_it_is_rotated(echo_store, tmp_path):
         assert all(ask(home, api, home.keys()[api]) for api in APIS for ask in (rest, remote_call))
 
 
+@pytest.mark.slow
 def test_without_tokens_there_is_nothing_to_rotate_and_a_proxy_stays_open(echo_store, tmp_path):
     with started(echo_store, tmp_path, "disable_token_authorization=true") as home:
         home.admit()

@@ -164,6 +164,7 @@ def test_what_is_no_request_does_not_end_the_server(frontend, script):
     assert worker.communicate("", timeout=60)[0] == "well\n"
 
 
+@pytest.mark.slow
 def test_fifty_workers_that_start_at_once_all_start(frontend, script):
     file = script("import os; print(os.getpid())")
     workers = [frontend.worker(file) for _ in range(50)]
@@ -216,6 +217,7 @@ def test_without_a_server_the_worker_starts_alone_and_says_so(other_frontend, sc
     assert said[-1] == "well" and said[0].startswith("this worker imports torch itself: there is no fork server")
 
 
+@pytest.mark.slow
 def test_workers_outlive_a_server_that_dies(other_frontend, script):
     worker = other_frontend.worker(script(SLEEPS))
     process = forked(worker)

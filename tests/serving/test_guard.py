@@ -264,6 +264,7 @@ def test_a_worker_does_not_come_back_to_code_that_was_changed(own):
     wait_for(lambda: "'echo.py' was changed since the archive was unpacked" in home.workers_log.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux ends them")
 @pytest.mark.parametrize("state", ["stopped", "back from a restart and stopped"])
 def test_a_hung_worker_ends_with_its_frontend(own, state):

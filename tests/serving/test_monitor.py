@@ -158,6 +158,7 @@ def test_a_start_lets_nothing_count_as_ready_before_all_its_models_are_hosted(ho
     Registry(hosted).drop("second", "1.0")
 
 
+@pytest.mark.slow
 def test_a_probe_costs_little(hosted):
     process = process_of(hosted)
     before, start = sum(process.cpu_times()[:2]), time.monotonic()

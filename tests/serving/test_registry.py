@@ -63,6 +63,7 @@ def kill_frontend(home: StateDir) -> None:
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.slow
 def test_swaps_under_load_lose_no_request_and_rollback_returns(own):
     home, _ = own
     registry, url = Registry(home), Client.of(home).url("echo")
@@ -190,6 +191,7 @@ def test_a_promotion_and_a_rollback_at_once_leave_one_version_that_answers(own):
 # --- after a crash
 
 
+@pytest.mark.slow
 def test_after_a_crash_the_promoted_version_is_back(own):
     home, settings = own
     Registry(home).promote("echo", "1.9")
@@ -200,6 +202,7 @@ def test_after_a_crash_the_promoted_version_is_back(own):
     assert home.registered()["echo"].previous == "1.0"
 
 
+@pytest.mark.slow
 def test_models_that_two_processes_registered_at_once_are_back_after_a_crash(own):
     home, settings = own
     command = [sys.executable, "-m", "serving"]
@@ -218,6 +221,7 @@ def test_models_that_two_processes_registered_at_once_are_back_after_a_crash(own
     assert all(Client.of(home).predict(model, b"x", version=version).ok for model, version in models.items())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_hosted_again_is_named_and_the_rest_is_hosted(own):
     home, settings = own
     Registry(home).host("echo", "1.9")
@@ -252,6 +256,7 @@ def test_the_workers_of_make_scale_are_back_after_a_restart(own):
     assert Registry(home).client.describe("echo", "1.9")[0]["minWorkers"] == 0
 
 
+@pytest.mark.slow
 def test_a_start_that_lost_a_model_fails_and_so_does_the_probe(own):
     home, settings = own
     known = home.registered()["echo"]

@@ -42,6 +42,7 @@ def processes_of(temporary: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_stopping_leaves_no_process_and_no_file_that_blocks_the_next_start(own):
     home, settings = own
     running = server.start(home, overrides=settings)
@@ -54,6 +55,7 @@ def test_stopping_leaves_no_process_and_no_file_that_blocks_the_next_start(own):
     assert server.start(home, overrides=settings).pid != running.pid
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_the_frontend_the_next_start_ends_its_orphans(own):
     home, settings = own
     killed = server.start(home, overrides=settings)
@@ -116,6 +118,7 @@ def test_a_process_that_reads_in_a_lost_servers_folder_is_not_ended(tmp_path):
         reader.wait()
 
 
+@pytest.mark.slow
 def test_a_start_that_was_killed_is_taken_up_by_the_next(own):
     home, settings = own
     changes = [part for setting in settings for part in ("--set", setting)]
@@ -129,6 +132,7 @@ def test_a_start_that_was_killed_is_taken_up_by_the_next(own):
     assert Client.of(home).is_up() and home.header("inference").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_any_more_is_stopped(own, monkeypatch):
     home, settings = own
     running = server.start(home, overrides=settings)
@@ -277,6 +281,7 @@ def noexec():
     folder.rmdir()
 
 
+@pytest.mark.slow
 def test_a_folder_where_no_program_may_be_started_gives_way_to_another(echo_store, noexec):
     home = StateDir(noexec / "home")
     home.make()

@@ -39,7 +39,7 @@ def test_a_sound_is_explained_in_time_and_pitch(sounds, method):
             assert is_additive(answer, [one["weight"] for one in entries], within=0.05)
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "kernel_shap"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", pytest.param("kernel_shap", marks=pytest.mark.slow)])
 def test_all_windows_of_a_long_sound_are_explained(long_sounds, method):
     answer = good(long_sounds, wav(0, length=12_000), method=method)
     assert answer["moments"][-1]["end"] == 1.5
