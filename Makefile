@@ -51,23 +51,35 @@ reads := setup:EXTRAS new:NAME,TASK import:NAME,FROM,LABELS,TRY,EXPECT,ARGS arti
   deploy:ENGINE,MODEL,VERSION,ARGS undeploy:ENGINE,MODEL,VERSION,ARGS promote:ENGINE,MODEL,VERSION,ARGS scale:ENGINE,MODEL,VERSION,ARGS \
   status:ENGINE,ARGS rollback:ENGINE,MODEL,ARGS register:MODEL,VERSION,ARGS unregister:MODEL,VERSION,ARGS \
   cluster-start:MODEL,VERSION,ARGS cluster-stop:ARGS rayservice:MODEL,VERSION,ARGS \
-  verify:ARGS rotate-tokens:ARGS tune:MODEL,GOAL,ARGS bench:MODEL,ARGS bench-peers:MODEL,ARGS test:ARGS test-fast:ARGS test-slow:ARGS \
+  verify:ARGS rotate-tokens:ARGS tune:MODEL,GOAL,ARGS bench:ARGS bench-peers:ARGS test:ARGS test-fast:ARGS test-slow:ARGS \
   test-all:ARGS test-torchtext:ARGS chaos:ARGS faults:ARGS soak:ARGS coverage:ARGS lint: fix: lock:EXTRAS clean: help: docs:
 comma := ,
 goals := $(or $(MAKECMDGOALS),help)
 are_known := $(if $(filter-out $(foreach target,$(reads),$(firstword $(subst :, ,$(target)))),$(goals)),,yes)
 read  := VENV PEERS $(subst $(comma), ,$(foreach goal,$(goals),$(patsubst $(goal):%,%,$(filter $(goal):%,$(reads)))))
-given := $(foreach name,$(filter-out -%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+# Of names with a dash in front, only those that make sets for itself: after `--`, `--trainer.max_epochs=3` is a variable, too.
+given := $(foreach name,$(filter-out -*-%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 unread := $(if $(and $(are_known),$(filter 0,$(MAKELEVEL))),$(filter-out $(read) MAKEFLAGS,$(given)))
 ifneq ($(unread),)
 $(error make $(goals) reads no $(firstword $(unread)); it reads $(or $(filter-out VENV PEERS,$(sort $(read))),no variables))
 endif
 
-# The recipes pass DATA through the environment, so that a path may hold spaces, quotes and dollar signs.
-ifneq ($(value DATA),)
-override DATA := $(value DATA)
-export DATA
+# An empty value is most often a shell's variable that is not set. Only the server and a node of a cluster start without a model.
+no_model := $(if $(filter-out serve cluster-start,$(goals)),,MODEL)
+can_be_empty := ARGS MAKEFLAGS $(no_model)
+empty := $(strip $(foreach name,$(filter-out $(can_be_empty),$(given)),$(if $(strip $(value $(name))),,$(name))))
+ifneq ($(empty),)
+$(error $(firstword $(empty))= is empty; give it a value, or leave it out)
 endif
+
+no_extra := $(if $(filter setup,$(goals)),$(filter-out $(LOCKED) serve train bench dev $(APART),$(EXTRAS)))
+ifneq ($(no_extra),)
+$(error EXTRAS=$(EXTRAS): no extra $(firstword $(no_extra)); there are $(sort $(LOCKED) $(APART)))
+endif
+
+# The recipes get these through the environment, so that a path may hold spaces, quotes and dollar signs.
+VERBATIM := DATA NAME TASK FROM LABELS TRY EXPECT GOAL
+$(foreach name,$(VERBATIM),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
 .PHONY: help docs setup new import artifacts train archive serve stop status predict explain explain-check evaluate describe openapi register unregister deploy undeploy promote rollback scale cluster-start cluster-stop rayservice verify rotate-tokens tune bench bench-peers test test-fast test-slow test-all test-torchtext coverage chaos faults soak lint fix lock clean FORCE

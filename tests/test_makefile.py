@@ -134,6 +134,16 @@ def test_data_may_hold_any_character(make, data):
     )
 
 
+def test_what_an_import_is_given_may_hold_any_character(make):
+    python = make.folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(exist_ok=True)
+    python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    python.chmod(0o755)
+    given = ["NAME=x", "FROM=my $m/a b.pth", "LABELS=$(pwd)", "TRY=a;b", 'EXPECT=say "a"']
+    said = make("-r", "import", *given, "ARGS=--resize 9", dry=False)
+    assert '-m|importers|x|my $m/a b.pth|--labels|$(pwd)|--try|a;b|--expect|say "a"|--resize|9|' in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -141,10 +151,32 @@ def test_data_may_hold_any_character(make, data):
         (["archive", "MODEL=x", "DATA=pictures"], "make archive reads no DATA; it reads MODEL VERSION"),
         (["rollback", "MODEL=x", "VERSION=1.0"], "make rollback reads no VERSION; it reads ARGS ENGINE MODEL"),
         (["clean", "MODEL=x"], "make clean reads no MODEL; it reads no variables"),
+        (["bench", "MODEL=x"], "make bench reads no MODEL; it reads ARGS"),
+        (["train", "MODEL=x", "--", "--trainer.max_epochs=3"], "make train reads no --trainer.max_epochs; it reads ARGS BASE"),
     ],
 )
 def test_a_variable_that_no_target_reads_is_refused(make, arguments, said):
     assert said in make(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "MODEL=x", "DATA="], ["promote", "MODEL=x", "VERSION= "], ["predict", "MODEL="], ["import", "NAME=x", "EXPECT="]],
+)
+def test_an_empty_value_is_no_value_left_out(make, arguments):
+    """It is what the shell makes of a variable that is not set: the example's own data would be trained on."""
+    assert f"*** {arguments[-1].partition('=')[0]}= is empty; give it a value, or leave it out" in make(*arguments)
+
+
+def test_a_server_and_a_node_start_without_a_model(make):
+    (make.folder / "requirements" / "ray.txt").touch()
+    assert make("serve", "MODEL=").split()[-3:] == ["-m", "serving", "start"]
+    assert make("cluster-start", "MODEL=").split()[-3:] == ["-m", "cluster", "start"]
+
+
+def test_an_extra_that_is_not_there_says_which_are(make):
+    (make.folder / "requirements" / "timm.txt").touch()
+    assert "EXTRAS=timn: no extra timn; there are clients timm torchtext" in make("setup", "EXTRAS=timn")
 
 
 def test_every_target_says_which_variables_it_reads():
