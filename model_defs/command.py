@@ -1,5 +1,6 @@
 """What every command does with an error: one line for the person who typed it, and the rest in a file that the line names."""
 
+import errno
 import os
 import sys
 import time
@@ -12,14 +13,32 @@ from model_defs.errors import BundleError
 
 FOLDER = Path("runs/errors")
 MAX_LINES = 20  # of a message on the screen
+FULL = "free some space, and run it again"
+IN_THE_WAY = "a file is where a folder should be, or a folder where a file should be; move it away"
+DENIED = "change its owner or its permissions, or run this as somebody who may"
+TO_DO = {  # what the system says of files -> what the person who typed the command can do
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
+    errno.EROFS: "work in a copy that can be written to",
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: "raise the limit on the size of a file: ulimit -f",
+    errno.EMFILE: "raise the limit on open files: ulimit -n",
+    errno.ELOOP: "a link leads to itself; remove it",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOTDIR: IN_THE_WAY,
+    errno.EISDIR: IN_THE_WAY,
+    errno.EEXIST: IN_THE_WAY,
+}
 
 
 @contextmanager
 def reported(command: str, folder: Path = FOLDER) -> Iterator[None]:
     """End the process with status 1 and a message on stderr where the block raises; with 130 after Ctrl-C.
 
-    An error of ours is its own message. Of any other one, the message is its kind and first line; its traceback goes to a
-    file. So does that of an error in the user's own code.
+    An error of ours is its own message. What the system says of a file, such as that it may not be read, comes with what to do.
+    Of any other error, the message is its kind and first line; its traceback goes to a file. So does that of an error in the
+    user's own code.
 
     Args:
         command: the first part of the file's name.
@@ -33,9 +52,22 @@ def reported(command: str, folder: Path = FOLDER) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if told := of_file(error):
+            sys.exit(f"error: {told}")
         said = next(iter(str(error).strip().splitlines()), "")
         file = kept(traceback.format_exc(), command, folder)
         sys.exit(f"error: {type(error).__name__}: {said or 'without a message'}; its traceback is in {file}")
+
+
+def of_file(error: Exception) -> str | None:
+    """What the system says of a file, and what to do; None if it is another error. Libraries that write files by themselves say
+    it in an error of their own."""
+    if isinstance(error, OSError) and error.errno in TO_DO and (error.filename is not None or TO_DO[error.errno] == FULL):
+        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{name}{error.strerror}; {TO_DO[error.errno]}"
+    if os.strerror(errno.ENOSPC) in str(error):
+        return f"{os.strerror(errno.ENOSPC)}; {FULL}"
+    return None
 
 
 def shortened(message: str, command: str, folder: Path) -> str:

@@ -1,5 +1,7 @@
 """model_defs/command.py: an error is one line, and its traceback is in a file that the line names."""
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -55,3 +57,20 @@ def test_where_no_file_can_be_written_the_traceback_is_printed(tmp_path, capsys)
     (tmp_path / "file").touch()
     assert said(ValueError("x"), tmp_path / "file").endswith("its traceback is in the lines above")
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "what_to_do"),
+    [(errno.EACCES, "change its owner"), (errno.EROFS, "work in a copy"), (errno.ENOTDIR, "move it away"), (errno.ELOOP, "a link")],
+)
+def test_what_the_system_says_of_a_file_comes_with_what_to_do(number, what_to_do, tmp_path):
+    line = said(OSError(number, os.strerror(number), "my runs/x"), tmp_path)
+    assert line.startswith(f"error: my runs/x: {os.strerror(number)}; ") and what_to_do in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("I/O error: No space left on device (os error 28)")]
+)
+def test_a_full_disk_is_told_whoever_finds_it(error, tmp_path):
+    assert said(error, tmp_path) == "error: No space left on device; free some space, and run it again"
