@@ -17,6 +17,7 @@ from handlers.runtimes.runtime import RuntimeUnavailable
 from handlers.settings import Settings
 from model_defs.build import did_you_mean
 from model_defs.errors import BundleError
+from model_defs.yaml_keys import RepeatedKey, lines_of
 
 DEFAULT = Path(__file__).with_name("recipes") / "default.yaml"  # what every model's own recipe changes or leaves
 
@@ -114,7 +115,10 @@ def parsed(path: Path) -> Source:
         raise RecipeError(f"{path}: not YAML: {error}") from None
     if not isinstance(tree, yaml.MappingNode):
         raise RecipeError(f"{path}:1: a recipe is keys and values, such as `batchSize: 8`")
-    return Source(path, values, lines_of(tree, path))
+    try:
+        return Source(path, values, lines_of(tree, path))
+    except RepeatedKey as error:
+        raise RecipeError(str(error)) from None
 
 
 def merged(shared: dict, own: dict) -> dict:
@@ -149,19 +153,6 @@ def check_runtime(recipe: Recipe, own: Source, shared: Source) -> None:
 def source_of(key: str, own: Source, shared: Source) -> Source:
     """The file that a user changes for this key: their own, unless only the default has it."""
     return shared if key in shared.lines and key not in own.lines else own
-
-
-def lines_of(tree: yaml.MappingNode, path: Path, at: str = "$") -> dict[str, int]:
-    """The line of each key by its path."""
-    lines = {at: tree.start_mark.line + 1}
-    for key, value in tree.value:
-        name, line = f"{at}.{key.value}", key.start_mark.line + 1
-        if name in lines:
-            raise RecipeError(f"{path}:{line}: {key.value!r} stands on line {lines[name]} already")
-        lines[name] = line
-        if isinstance(value, yaml.MappingNode):
-            lines |= lines_of(value, path, name) | {name: line}
-    return lines
 
 
 def explained(complaint: str, own: Source, shared: Source) -> str:

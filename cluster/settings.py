@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from model_defs.yaml_keys import check_keys
 from serving.errors import ServerError
 
 FILE = Path("cluster.yaml")
@@ -71,6 +72,7 @@ def read(file: Path = FILE, overrides: list[str] | None = None) -> Settings:
 
     Raises:
         ServerError: no such file, an unknown key, or a wrong value.
+        RepeatedKey: a key stands there twice.
     """
     try:
         values: Any = msgspec.yaml.decode(file.read_bytes())
@@ -78,6 +80,9 @@ def read(file: Path = FILE, overrides: list[str] | None = None) -> Settings:
         raise ServerError(f"{file}: no such file; name the cluster's settings: --config FILE") from None
     except msgspec.DecodeError as error:
         raise ServerError(f"{file}: not YAML: {error}") from None
+    check_keys(file)
+    if values is not None and not isinstance(values, dict):
+        raise ServerError(f"{file}: no keys and values; the bundle's own has them, such as `port: 8000`")
     for override in overrides or []:
         key, equals, value = override.partition("=")
         if not equals:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from cluster.settings import FILE, Kubernetes, Settings, read
+from model_defs.yaml_keys import RepeatedKey
 from serving.errors import ServerError
 
 
@@ -32,12 +33,20 @@ def test_a_key_is_changed_for_one_command():
         ("gpu_share: 2", "gpu_share"),
         ("port: [", "YAML"),
         ("kubernetes: {x: 1}", "x"),
+        ("[1, 2]", "no keys and values"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_key(tmp_path, text, said):
     file = tmp_path / "cluster.yaml"
     file.write_text(text)
     with pytest.raises(ServerError, match=said):
+        read(file)
+
+
+def test_a_key_that_stands_there_twice_is_refused(tmp_path):
+    file = tmp_path / "cluster.yaml"
+    file.write_text("port: 8000\ngpu_share: 0\nport: 9000\n")
+    with pytest.raises(RepeatedKey, match=r"cluster\.yaml:3: 'port' stands on line 1 already"):
         read(file)
 
 
