@@ -82,7 +82,10 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
     """
     if handler.ExplanationParameters is None:
         raise BundleError(f"{type(handler).__name__} gives no explanations")
-    inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
+    try:
+        inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
+    except FileNotFoundError as error:
+        raise BundleError(f"no test set, {error}: make train writes one, make import writes one of class folders in TRY") from None
     subjects = [subject for payload in inputs if (subject := subject_of(handler, payload))]
     known = [*methods_of(handler), UNSIGNED]
     for name in chosen or ():

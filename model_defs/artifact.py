@@ -15,6 +15,8 @@ import json
 import platform
 import sys
 import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from model_defs.build import build
-from model_defs.bundle_format import EXPECTED, MODEL, SAMPLES, WEIGHTS
+from model_defs.bundle_format import EXPECTED, MODEL, SAMPLES, SAMPLES_FILE, WEIGHTS
 from model_defs.errors import BundleError
 from model_defs.file_network import FileNetwork
 from model_defs.imports import distributions, imports, modules, third_party
@@ -126,16 +128,28 @@ class Artifact(msgspec.Struct):
         return network.eval()
 
     def build_transform(self) -> Transform:
-        """The transform with what it learned. For the error see `build_network`."""
+        """The transform with what it learned.
+
+        Raises:
+            SpecError: the transform's class is unknown, or does not take these arguments.
+            ArtifactError: a file of what it learned is missing or malformed.
+        """
         transform = build(self.transform)
-        transform.load(self.folder)
+        with readable(self.folder):
+            transform.load(self.folder)
         return transform
 
     def samples(self) -> list[tuple[Sample, bytes]]:
-        """The sample inputs, each with its bytes."""
+        """The sample inputs, each with its bytes.
+
+        Raises:
+            ArtifactError: one is missing, or `expected.json` is malformed.
+            msgspec.ValidationError: `expected.json` has another form.
+        """
         folder = self.folder / SAMPLES
-        samples = msgspec.json.decode((folder / EXPECTED).read_bytes(), type=list[Sample])
-        return [(sample, (folder / sample.file).read_bytes()) for sample in samples]
+        with readable(self.folder):
+            samples = msgspec.json.decode((folder / EXPECTED).read_bytes(), type=list[Sample])
+            return [(sample, (folder / sample.file).read_bytes()) for sample in samples]
 
     def example(self) -> tuple[Tensor, ...]:
         """All samples as the network's inputs, for tracing and export."""
@@ -147,8 +161,11 @@ class Artifact(msgspec.Struct):
 
         Raises:
             FileNotFoundError: the folder is an unpacked archive, or its training wrote no test set.
+            ArtifactError: it is damaged.
         """
-        with zipfile.ZipFile(self.folder / TEST) as file:
+        if not (self.folder / TEST).exists():
+            raise FileNotFoundError(self.folder / TEST)
+        with readable(self.folder), zipfile.ZipFile(self.folder / TEST) as file:
             samples = msgspec.json.decode(file.read(EXPECTED), type=list[Sample])
             return [(sample, file.read(sample.file)) for sample in samples]
 
@@ -165,9 +182,41 @@ class Artifact(msgspec.Struct):
             return {entry.filename: inputs.read(entry) for entry in chosen}
 
     def calibration(self) -> list[bytes]:
-        """Some training inputs. For the error see `test_set`."""
-        with zipfile.ZipFile(self.folder / CALIBRATION) as file:
+        """Some training inputs. For the errors see `test_set`."""
+        if not (self.folder / CALIBRATION).exists():
+            raise FileNotFoundError(self.folder / CALIBRATION)
+        with readable(self.folder), zipfile.ZipFile(self.folder / CALIBRATION) as file:
             return [file.read(name) for name in file.namelist()]
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Make a file of the artifact that is missing or damaged an ArtifactError."""
+    try:
+        yield
+    except (BundleError, msgspec.ValidationError):
+        raise
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{error.filename} is missing; train or import the model again") from None
+    except (ValueError, LookupError, msgspec.DecodeError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{folder} has a damaged file ({str(error)[:200]}); train or import the model again") from error
+
+
+def check_replaceable(folder: Path, used: Iterable[Path] = ()) -> None:
+    """Refuse to write an artifact where something of the user's would be lost.
+
+    Args:
+        used: the files and folders that the new artifact is made of.
+
+    Raises:
+        ArtifactError: the folder is none, or holds something else than an artifact; or something that is used lies in it.
+    """
+    is_artifact = (folder / MODEL).is_file() or (folder / SAMPLES_FILE).is_file()
+    if folder.exists() and not is_artifact and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{folder} is there and holds no artifact; one is to be written there: move away what it holds")
+    for path in used:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise ArtifactError(f"{path} lies in {folder}/, which is replaced as a whole: move it elsewhere first")
 
 
 def write_samples(folder: Path, samples: list[tuple[Sample, bytes]]) -> None:

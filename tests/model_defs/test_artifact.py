@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from model_defs.artifact import Artifact, ArtifactError, Sample, versions, write_samples, write_test_set
+from model_defs.artifact import Artifact, ArtifactError, Sample, check_replaceable, versions, write_samples, write_test_set
 from model_defs.build import SpecError
 from model_defs.text import BagOfWords, NgramTransform
 
@@ -195,3 +195,36 @@ def test_the_test_set_is_a_zip_laid_out_like_the_samples(tmp_path):
 def test_versions_name_what_can_change_an_answer():
     assert {"python", "torch", "torchvision", "torchaudio", "pillow", "soundfile", "soxr"} <= versions().keys()
     assert versions()["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+def test_only_an_artifact_may_be_replaced_and_not_what_the_new_one_is_made_of(artifact, network, transform, tmp_path):
+    check_replaceable(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match="holds no artifact"):
+        check_replaceable(tmp_path / "file")
+    artifact.write(network, transform)
+    check_replaceable(artifact.folder, [artifact.folder.parent / "model.pth"])
+    (artifact.folder.parent / "link").symlink_to(artifact.folder)
+    with pytest.raises(ArtifactError, match=r"link/model\.pth lies in .*, which is replaced as a whole: move it elsewhere"):
+        check_replaceable(artifact.folder, [artifact.folder.parent / "link" / "model.pth"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("vocabulary.txt", None, r"vocabulary\.txt is missing; train or import the model again"),
+        ("vocabulary.txt", b"\xff", "has a damaged file"),
+        ("samples/expected.json", None, r"expected\.json is missing"),
+        ("samples/expected.json", b"[", "has a damaged file"),
+        ("samples/1.txt", None, r"1\.txt is missing"),
+        ("test.zip", b"PK", "has a damaged file"),
+        ("calibration.zip", b"PK", "has a damaged file"),
+    ],
+)
+def test_a_part_that_is_missing_or_damaged_is_one_line(artifact, network, transform, name, content, said):
+    artifact.write(network, transform)
+    write_samples(artifact.folder / "samples", SAMPLES)
+    read = {"vocabulary.txt": artifact.build_transform, "test.zip": artifact.test_set, "calibration.zip": artifact.calibration}
+    (artifact.folder / name).write_bytes(content) if content else (artifact.folder / name).unlink()
+    with pytest.raises(ArtifactError, match=said):
+        read.get(name, artifact.samples)()
