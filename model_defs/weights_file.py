@@ -82,6 +82,7 @@ def read(file: Path, key: str | None = None) -> WeightsFile:
         if head.startswith(ZIP):
             return read_zip(file, key)
         if head[8:9] == b"{":
+            check_whole(file, "safetensors", key)
             return WeightsFile("safetensors", safetensors.torch.load_file(file))
     if head.startswith(b"\x80"):
         raise WeightsError(f"{file} is a pickle, or what torch.save wrote before torch 1.6; {SAVE_AGAIN}")
@@ -134,8 +135,10 @@ def read_zip(file: Path, key: str | None) -> WeightsFile:
     if is_script:
         if not (tensors := dict(tensors_of(root))):
             raise WeightsError(f"{file} is TorchScript without tensors by name; {SAVE_AGAIN}")
+        check_whole(file, "TorchScript", key)
         return WeightsFile("TorchScript", tensors)
     if isinstance(root, Inert) and (found := dict(tensors_of(root))):
+        check_whole(file, "a whole pickled module", key)
         return WeightsFile(f"a whole pickled {root.path}", found, {}, named)
     if not isinstance(root, dict):
         raise WeightsError(
@@ -150,6 +153,15 @@ def read_zip(file: Path, key: str | None) -> WeightsFile:
         {str(name): value for name, value in root.items() if name != key},
         named,
     )
+
+
+def check_whole(file: Path, kind: str, key: str | None) -> None:
+    """
+    Raises:
+        WeightsError: a part is asked for, and a file of this kind has none.
+    """
+    if key is not None:
+        raise WeightsError(f"{file} is {kind}, which has no parts such as {key!r}; leave --key out")
 
 
 def chosen(file: Path, root: dict, key: str | None) -> str:

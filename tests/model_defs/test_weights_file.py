@@ -235,3 +235,16 @@ def test_a_header_of_safetensors_that_lies_is_refused(tmp_path):
     (tmp_path / "x").write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
     with pytest.raises(WeightsError, match="damaged safetensors"):
         read(tmp_path / "x")
+
+
+@pytest.mark.parametrize(("form", "kind"), [("safetensors", "safetensors"), ("module", "a whole pickled module"), ("script", "TorchScript")])
+def test_a_part_of_a_file_without_parts_is_refused(tmp_path, form, kind):
+    network, file = torch.nn.Linear(2, 2), tmp_path / "x.pt"
+    if form == "safetensors":
+        safetensors.torch.save_file(network.state_dict(), file)
+    elif form == "module":
+        torch.save(network, file)
+    else:
+        torch.jit.script(network).save(file)
+    with pytest.raises(WeightsError, match=f"is {kind}, which has no parts such as 'ema'; leave --key out"):
+        read(file, "ema")
