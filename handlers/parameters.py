@@ -7,7 +7,8 @@ import msgspec
 
 from model_defs.build import did_you_mean
 from model_defs.errors import Unreadable, WrongValue
-from model_defs.json_input import described, without_duplicates
+from model_defs.json_input import described
+from model_defs.json_keys import without_duplicates
 
 INSTEAD = {"return_all_scores": "send top_k: null, which gives all labels"}  # what older pipelines of transformers take
 

@@ -8,11 +8,11 @@ import base64
 import binascii
 import json
 import math
-from collections import Counter
 from typing import Any
 
 from model_defs.build import did_you_mean
 from model_defs.errors import Unreadable, WrongValue
+from model_defs.json_keys import without_duplicates
 from model_defs.transform import Transform
 
 SUFFIX = ".json"
@@ -58,15 +58,6 @@ def parsed(given: Any) -> Any:
         return DECODE(given)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f'the body is not JSON ({error}); send {{"inputs": ..., "parameters": {{...}}}}') from None
-
-
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's pairs -> the object. For the error see `parsed`."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise WrongValue(f"the JSON has the key {twice!r} twice in one object; send it once")
-    return found
 
 
 DECODE = json.JSONDecoder(object_pairs_hook=without_duplicates).decode  # json.loads would make a decoder per call

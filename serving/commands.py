@@ -244,8 +244,11 @@ def chosen_input(arguments: argparse.Namespace) -> tuple[Path | str, str]:
     if arguments.input is None:
         return sample(arguments.artifacts, arguments.model)
     if os.path.isfile(arguments.input):  # Path.is_file() raises if a text is longer than a file name may be
-        return Path(arguments.input), TYPES.get(Path(arguments.input).suffix, BYTES)
-    if re.search(r"\.\w{2,4}$", arguments.input) and " " not in arguments.input:
+        return Path(arguments.input), TYPES.get(Path(arguments.input).suffix.lower(), BYTES)
+    if os.path.isdir(arguments.input):
+        raise ServerError(f"{arguments.input} is a folder; give one file, or a text")
+    is_path = "/" in arguments.input and os.path.isdir(os.path.dirname(arguments.input))
+    if (is_path or re.search(r"\.\w{2,4}$", arguments.input)) and " " not in arguments.input:
         raise ServerError(f"{arguments.input}: no such file")
     return arguments.input, TEXT
 

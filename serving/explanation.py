@@ -10,9 +10,13 @@ import requests
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from urllib3.filepost import encode_multipart_formdata
 
+from model_defs.errors import InputError
+from model_defs.json_keys import without_duplicates
 from serving.client import Client
-from serving.commands import JSON, TEXT, chosen_input
+from serving.commands import JSON, chosen_input
+from serving.errors import ServerError
 from serving.state import StateDir
 
 PARAMETERS = ("method", "target", "baseline", "steps", "samples", "noise", "over", "layer")
@@ -29,8 +33,8 @@ def explain(home: StateDir, arguments: argparse.Namespace) -> int | None:
     given, content_type = chosen_input(arguments)
     payload = given.read_bytes() if isinstance(given, Path) else given.encode()
     chosen = {name: getattr(arguments, name) for name in PARAMETERS if getattr(arguments, name) is not None}
-    body = json.dumps(as_json(payload, content_type, chosen | {"show": True})).encode()
-    answer = Client.of(home).predict(arguments.model, body, JSON, arguments.version, "explanations")
+    body, content_type = body_of(payload, content_type, chosen | {"show": True})
+    answer = Client.of(home).predict(arguments.model, body, content_type, arguments.version, "explanations")
     if answer.status_code != requests.codes.ok:
         print(answer.text)
         return 1
@@ -38,12 +42,22 @@ def explain(home: StateDir, arguments: argparse.Namespace) -> int | None:
     return None
 
 
-def as_json(payload: bytes, content_type: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """An input as the JSON body that has its parameters too."""
+def body_of(payload: bytes, content_type: str, parameters: dict[str, Any]) -> tuple[bytes, str]:
+    """An input with its parameters as one body, and the body's content type. A file that does not say what it is goes as a form's
+    field, which the model reads as it reads the file alone.
+
+    Raises:
+        ServerError: a file of JSON that is none, or not the body of a request.
+    """
     if content_type == JSON:
-        return json.loads(payload) | {"parameters": parameters}
-    inputs = payload.decode() if content_type == TEXT else base64.b64encode(payload).decode()
-    return {"inputs": inputs, "parameters": parameters}
+        try:
+            given = json.loads(payload, object_pairs_hook=without_duplicates)
+            both = given | {"parameters": (given.get("parameters") or {}) | parameters}
+        except (ValueError, InputError, TypeError, AttributeError) as error:
+            raise ServerError(f'the file is no body of a request, {{"inputs": ..., "parameters": {{...}}}}: {error}') from None
+        return json.dumps(both).encode(), JSON
+    fields = {name: json.dumps(value) if isinstance(value, bool) else str(value) for name, value in parameters.items()}
+    return encode_multipart_formdata({"data": ("input", payload, None), **fields})
 
 
 def write(folder: Path, model: str, answer: dict[str, Any]) -> list[Path]:

@@ -2,11 +2,20 @@
 
 import base64
 import json
+from email import message_from_bytes
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from handlers.request import RawRequest, parse_request
+from handlers.tables import ROW
+from handlers.text import TEXT as WORDS_OF
+from handlers.vision import PICTURE
 from serving import explanation
+from serving.client import BYTES
+from serving.commands import JSON, TEXT
+from serving.errors import ServerError
 
 WORDS = [{"word": "wake", "start": 0, "end": 4, "weight": 0.5}, {"word": "me", "start": 5, "end": 7, "weight": -0.25}]
 ANSWER = {
@@ -21,15 +30,39 @@ ANSWER = {
 
 
 @pytest.mark.parametrize(
-    ("payload", "content_type", "inputs"),
+    ("payload", "content_type", "kind", "expected"),
     [
-        (b"\x89PNG", "application/octet-stream", base64.b64encode(b"\x89PNG").decode()),
-        ("wake me, José".encode(), explanation.TEXT, "wake me, José"),
-        (b'{"inputs": {"age": 3}, "parameters": {"top_k": 1}}', explanation.JSON, {"age": 3}),
+        (b"\x89PNG", BYTES, PICTURE, b"\x89PNG"),
+        ("wake me, José".encode(), TEXT, WORDS_OF, "wake me, José"),
+        ("wake me, José".encode(), BYTES, WORDS_OF, "wake me, José"),  # a file notes.md
+        (b'{"inputs": {"age": 3}, "parameters": {"target": "yes"}}', JSON, ROW, {"age": 3}),
     ],
 )
-def test_every_kind_of_input_is_sent_with_its_parameters(payload, content_type, inputs):
-    assert explanation.as_json(payload, content_type, {"show": True}) == {"inputs": inputs, "parameters": {"show": True}}
+def test_every_kind_of_input_is_sent_with_its_parameters(payload, content_type, kind, expected):
+    body, content_type = explanation.body_of(payload, content_type, {"steps": 8, "show": True})
+    # As TorchServe hands it over: the fields of a form, or the value of a body of JSON.
+    raw = RawRequest(form(body, content_type) if content_type != JSON else {"body": json.loads(body)}, content_type)
+    request = parse_request(raw, kind, Parameters)
+    payload = request.payload.decode() if isinstance(expected, str) and isinstance(request.payload, bytes) else request.payload
+    assert payload == expected and request.parameters.steps == 8 and request.parameters.show is True
+    assert request.parameters.target == ("yes" if content_type == JSON else None)
+
+
+@pytest.mark.parametrize("payload", [b"[1, 2]", b"{", b'{"inputs": 1, "parameters": [2]}', b'{"inputs": 1, "inputs": 2}', b"\xff"])
+def test_a_file_of_json_that_is_no_request_is_one_line(payload):
+    with pytest.raises(ServerError, match="the file is no body of a request"):
+        explanation.body_of(payload, JSON, {"show": True})
+
+
+class Parameters(msgspec.Struct):
+    steps: int
+    show: bool
+    target: str | None = None
+
+
+def form(body: bytes, content_type: str) -> dict[str, bytes]:
+    parts = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body).get_payload()
+    return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in parts}
 
 
 def test_what_there_is_to_look_at_is_written_and_named_first(tmp_path):
