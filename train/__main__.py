@@ -20,7 +20,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from model_defs.artifact import MODEL, Artifact
+from model_defs.artifact import MODEL, Artifact, check_replaceable
 from model_defs.bundle_format import fault_of_name
 from model_defs.command import reported
 from model_defs.errors import BundleError
@@ -101,10 +101,13 @@ def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Pa
         KeyboardInterrupt: the user stopped the training.
     """
     from train.cli import build_cli
+    from train.config_check import check_built_in, check_given
     from train.fit import fit
     from train.write import write_artifact
 
+    check_given(overrides)
     cli = build_cli(CONFIGS / f"{name}.yaml", runs, overrides)
+    check_built_in(overrides, cli.datamodule)
     is_first = cli.trainer.is_global_zero
     if is_first:
         check_replaces(artifacts / name, cli.datamodule.given_root)
@@ -128,11 +131,13 @@ def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Pa
 
 
 def check_replaces(folder: Path, root: str | None) -> None:
-    """Refuse to replace a model of the user's data by one of the config's own data.
+    """Refuse to replace a model of the user's data by one of the config's own data, or anything else of the user's.
 
     Raises:
-        BundleError: the artifact in `folder` was trained on data that the user gave, and now none is given.
+        BundleError: the artifact in `folder` was trained on data that the user gave, and now none is given; or see
+            `check_replaceable`.
     """
+    check_replaceable(folder, [Path(root)] if root else [])
     if not (folder / MODEL).is_file():
         return
     before = Artifact.read(folder)

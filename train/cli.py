@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from model_defs.errors import BundleError, OwnCodeError, where
+from model_defs.yaml_keys import check_keys
 from train.callbacks import BestCheckpoint, EpochPrinter, LastCheckpoint, WholeCheckpointIO
 from train.config_check import ConfigError, check_modules, check_monitors, check_values, one_line, root_cause
 
@@ -163,6 +164,7 @@ def build_cli(config: Path, runs: Path, overrides: list[str]) -> TrainingCLI:
     Raises:
         BundleError: a mistake in the config or in the overrides, or a module that fails.
     """
+    check_keys(config)
     check_modules("\n".join([config.read_text(encoding="utf-8", errors="replace"), *overrides]))
     name = config.stem
     is_terminal = sys.stdout.isatty()
@@ -174,6 +176,7 @@ def build_cli(config: Path, runs: Path, overrides: list[str]) -> TrainingCLI:
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=None,
+        auto_configure_optimizers=False,  # the task makes its optimizer, once it has its network
         seed_everything_default=0,
         trainer_defaults={
             "callbacks": [progress, LearningRateMonitor()],

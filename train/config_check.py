@@ -28,6 +28,11 @@ class Limit(NamedTuple):
     expected: str
 
 
+def never(value: Any) -> bool:
+    """For keys of Lightning's that have no effect here."""
+    return False
+
+
 AT_LEAST_0 = Limit(lambda value: value >= 0, "0 or more")
 AT_LEAST_1 = Limit(lambda value: value >= 1, "1 or more")
 MORE_THAN_0 = Limit(lambda value: value > 0, "more than 0")
@@ -52,9 +57,14 @@ LIMITS = {
     "trainer.gradient_clip_val": AT_LEAST_0,
     "trainer.log_every_n_steps": AT_LEAST_0,
     "trainer.num_nodes": AT_LEAST_1,
+    "trainer.limit_test_batches": Limit(never, "nothing: the whole test set is measured; leave it out"),
+    "trainer.limit_predict_batches": Limit(never, "nothing: a training predicts nothing; leave it out"),
+    "trainer.default_root_dir": Limit(never, "nothing: logs and checkpoints go to runs/; leave it out"),
+    "trainer.logger": Limit(lambda value: value is not False, "another logger, or nothing: the logs in runs/ are always written"),
     "early_stopping.patience": AT_LEAST_0,
     "last.seconds": AT_LEAST_0,
     "data.batch_size": AT_LEAST_1,
+    "data.classes": Limit(bool, "one label or more; leave it out for all"),
     "data.num_workers": AT_LEAST_0,
     "data.seed": AT_LEAST_0,
     "data.count": AT_LEAST_1,
@@ -95,6 +105,32 @@ def check_modules(text: str) -> None:
             find_class(class_path, within=("train", "model_defs"))
 
 
+def check_given(overrides: Iterable[str]) -> None:
+    """
+    Args:
+        overrides: `--key=value`.
+
+    Raises:
+        ConfigError: a key is given twice with different values, of which one would count.
+    """
+    given: dict[str, str] = {}
+    for key, _, value in (override.partition("=") for override in overrides if override.startswith("--") and "=" in override):
+        if given.setdefault(key, value) != value and not key.endswith("+"):  # Lightning's `--trainer.callbacks+=...` adds
+            also = " (DATA=... is one of them)" if key == "--data.root" else ""
+            raise ConfigError(f"{key} is given twice, as {given[key]!r} and as {value!r}{also}; give it once")
+
+
+def check_built_in(overrides: Iterable[str], data: Any) -> None:
+    """
+    Raises:
+        ConfigError: an option of the data that the set itself makes, such as their number, with data of the user's own.
+    """
+    for key in (override.partition("=")[0] for override in overrides):
+        name = key.rpartition(".")[2]
+        if data.given_root and key.startswith("--data.") and name in data.built_in_options:
+            raise ConfigError(f"{key} is of the data that {type(data).__name__} makes itself, and DATA is given; leave it out")
+
+
 def check_values(config: Any) -> None:
     """
     Args:
@@ -107,13 +143,26 @@ def check_values(config: Any) -> None:
         value = value_of(config, key)
         if value is not None and not limit.allows(value):
             raise ConfigError(f"{key}={value}; expected {limit.expected}")
-    epochs, interval = (value_of(config, f"trainer.{name}") for name in ("max_epochs", "check_val_every_n_epoch"))
+    epochs, least, interval = (
+        value_of(config, f"trainer.{name}") for name in ("max_epochs", "min_epochs", "check_val_every_n_epoch")
+    )
+    if epochs and least and 0 < epochs < least:
+        raise ConfigError(f"trainer.min_epochs={least} is more than trainer.max_epochs={epochs}; give fewer, or raise max_epochs")
     if epochs and interval and 0 < epochs < interval:
         raise ConfigError(
             f"trainer.check_val_every_n_epoch={interval} with trainer.max_epochs={epochs}: no epoch would be validated, so none "
             "could be the best; give an interval that the epochs reach"
         )
-    check_devices(value_of(config, "trainer.devices"), value_of(config, "trainer.accelerator"))
+    accelerator, precision = value_of(config, "trainer.accelerator"), str(value_of(config, "trainer.precision"))
+    check_devices(value_of(config, "trainer.devices"), accelerator)
+    if precision.startswith("16") and is_on_cpu(accelerator):  # Lightning would take bfloat16 in its place
+        raise ConfigError(f"trainer.precision={precision} is for GPUs; on the CPU give bf16-mixed or 32-true")
+
+
+def is_on_cpu(accelerator: Any) -> bool:
+    import torch
+
+    return accelerator == "cpu" or (accelerator in ("auto", None) and not torch.cuda.is_available())
 
 
 def check_devices(devices: Any, accelerator: Any) -> None:
@@ -122,9 +171,7 @@ def check_devices(devices: Any, accelerator: Any) -> None:
     Raises:
         ConfigError: more processes than the CPU has cores.
     """
-    import torch
-
-    is_cpu = accelerator == "cpu" or (accelerator in ("auto", None) and not torch.cuda.is_available())
+    is_cpu = is_on_cpu(accelerator)
     count = int(devices) if isinstance(devices, int) or str(devices).isdigit() else 1
     cores = max(2, usable_cpus())
     if is_cpu and count > cores:

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from model_defs import postprocess
 from model_defs.artifact import Sample
-from model_defs.build import complete
+from model_defs.build import SpecError, complete
 from model_defs.transform import Transform
 from train import report
 from train.augment import HookAugmentation, MixUpOrCutMix
@@ -182,6 +182,13 @@ class Classification(Task):
         super().setup(stage)
         self.accuracy = MulticlassAccuracy(len(self.labels), average="micro")
         self.mixed = self.mix.build(len(self.labels)) if self.mix else None
+
+    def check_network(self) -> None:
+        """As in `Task`; and `mix` is for pictures."""
+        super().check_network()
+        inputs = self.transform.collate([self.transform(self.trainer.datamodule.splits["validation"][0].read())])
+        if self.mix and (len(inputs) > 1 or inputs[0].dim() != 4):
+            raise SpecError(f"mix blends pictures, and {type(self.transform).__name__} gives none; leave it out")
 
     def output_size(self) -> int:
         return len(self.labels)

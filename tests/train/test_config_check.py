@@ -1,9 +1,13 @@
 """train/config_check.py: a mistake in a config is one line: what was given, what is expected."""
 
+from pathlib import Path
+
 import pytest
 
+from model_defs.yaml_keys import RepeatedKey
 from train.__main__ import main
-from train.config_check import LIMITS, ConfigError, Limit, check_monitors, one_line, value_of
+from train.cli import build_cli
+from train.config_check import LIMITS, ConfigError, Limit, check_given, check_monitors, one_line, value_of
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,15 @@ from train.config_check import LIMITS, ConfigError, Limit, check_monitors, one_l
         ("demand", "data.season=0", "season=0 history=96 .*: a history holds a season or more"),
         ("intents", "data.vectors=/nowhere", "/nowhere: no such file of word vectors"),
         ("intents", "model.transform.ngrams=0", "model.transform.ngrams=0; expected 1 or more"),
+        ("digits", "trainer.limit_test_batches=1", "limit_test_batches=1(\\.0)?; expected nothing: the whole test set is measured"),
+        ("digits", "trainer.default_root_dir=x", "default_root_dir=x; expected nothing: logs and checkpoints go to runs/"),
+        ("digits", "trainer.logger=false", "trainer.logger=False; expected another logger, or nothing"),
+        ("digits", "trainer.min_epochs=50", "trainer.min_epochs=50 is more than trainer.max_epochs=20"),
+        ("digits", "optimizer=torch.optim.SGD", "no key '--optimizer'"),
+        ("digits", "data.classes=[]", "data.classes=\\[\\]; expected one label or more"),
+        ("intents", "data.unseen=5", "unseen=5 is of word vectors, and none are given"),
+        ("intents", "data.text=label", "label=label text=label: the text would be its own label"),
+        ("intents", "model.mix.mixup=0.2", "mix blends pictures, and NgramTransform gives none; leave it out"),
         ("digits", "nonsense=3", "no key '--nonsense'; --help lists the keys"),
         ("digits", "trainer.max_epocs=3", "no key '--trainer.max_epocs'; did you mean 'trainer.max_epochs'"),
     ],
@@ -89,3 +102,31 @@ def test_every_limit_says_what_is_expected():
 
 def test_an_unknown_error_is_kept_in_one_line():
     assert one_line(ValueError("first\nsecond")) == "first; second"
+
+
+def test_float16_is_for_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="trainer.precision=16-mixed is for GPUs; on the CPU give bf16-mixed or 32-true"):
+        main(["digits", "--trainer.precision=16-mixed"], tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_a_key_twice_with_two_values_is_refused():
+    check_given(["--data.root=a", "--trainer.max_epochs=3", "--trainer.max_epochs=3", "--trainer.callbacks+=A", "--trainer.callbacks+=B"])
+    with pytest.raises(ConfigError, match=r"--data\.root is given twice, as 'a' and as 'b' \(DATA=\.\.\. is one of them\)"):
+        check_given(["--data.root=a", "--data.root=b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("trips", "count"), ("demand", "length"), ("sounds", "per_class"), ("graphs", "per_class"),
+                         ("questions", "count"), ("shapes", "pictures"), ("shapes_masks", "pictures")]
+)  # fmt: skip
+def test_an_option_of_made_up_data_is_refused_with_data_of_ones_own(name, option, tmp_path):
+    with pytest.raises(SystemExit, match=rf"--data\.{option} is of the data that \w+ makes itself, and DATA is given"):
+        main([name, f"--data.root={tmp_path}", f"--data.{option}=5"], tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_a_key_that_stands_in_a_config_twice_is_refused(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text(Path("train/configs/digits.yaml").read_text() + "trainer: {max_epochs: 2}\n")
+    with pytest.raises(RepeatedKey, match=r"mine\.yaml:\d+: 'trainer' stands on line \d+ already"):
+        build_cli(config, tmp_path, [])

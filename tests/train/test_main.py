@@ -79,3 +79,12 @@ def test_one_example_per_batch_is_too_few_for_a_batch_norm(tmp_path):
     ]
     with pytest.raises(SystemExit, match=r"error: Expected more than 1 value per channel.*give --data\.batch_size=2 or more"):
         main(["shapes_masks", *given, *network, "--data.pictures=10"], tmp_path / "artifacts", tmp_path / "runs")
+
+
+def test_what_is_no_artifact_is_never_replaced(tmp_path):
+    folder = tmp_path / "artifacts" / "digits"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit, match=r"artifacts/digits is there and holds no artifact; .* move away what it holds"):
+        main(["digits"], tmp_path / "artifacts", tmp_path / "runs")
+    assert (folder / "notes.txt").read_text() == "mine"

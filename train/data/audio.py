@@ -37,6 +37,7 @@ class Sounds(AudioFolder):
     """
 
     kinds = tuple(KINDS)
+    built_in_options = ("per_class",)
 
     def __init__(self, *args: Any, per_class: int = 120, **options: Any):
         super().__init__(*args, **options)

@@ -47,6 +47,9 @@ def read_coco(file: Path, folder: Path, has_masks: bool) -> list[Example]:
     if len(pictures) < len(content["images"]):
         raise DataError(f"{file}: two pictures have the same id; give each its own")
 
+    if len(labels) < len(content["categories"]):
+        raise DataError(f"{file}: two categories have the same id; give each its own")
+
     shapes, wrong = {}, []
     for image_id, (path, picture) in pictures.items():
         try:

@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 from train.data.example import DataError
 from train.data.notes import tell_left_out
-from train.data.splits import SPELLINGS
+from train.data.splits import SPELLINGS, split_paths
 
+SUFFIX = ".csv"
+WRITTEN_EMPTY = {"nan", "null", "n/a", "#n/a", "<na>"}  # how programs write an empty cell, in lower case
+OTHER_TABLES = {".tsv", ".xls", ".xlsx", ".ods", ".parquet", ".feather", ".jsonl"}  # files of rows that are not read
 SEPARATORS = (";", "\t", "|")  # that files have in place of commas
 csv.field_size_limit(10_000_000)  # characters; the csv module's own limit is shorter than a long review
 
@@ -39,21 +42,28 @@ def csv_splits(root: Path, columns: Sequence[str], are_all_used: bool = False) -
     files = {"train": root} if root.is_file() else split_files(root)
     splits = {name: list(csv_rows(file, columns)) for name, file in files.items()}
     if not root.is_file():
-        tell_left_out(file.name for file in sorted(root.glob("*.csv")) if file not in files.values())
-    if splits["train"] and not are_all_used:
-        tell_left_out(f"column {name!r}" for name in splits["train"][0].cells if name not in columns)
+        kinds = {SUFFIX, *OTHER_TABLES}
+        entries = (file for file in sorted(root.iterdir()) if file.suffix.lower() in kinds and not file.name.startswith("."))
+        tell_left_out(file.name for file in entries if file not in files.values())
+    if not are_all_used:
+        tell_unused(splits["train"], columns)
     return splits
+
+
+def tell_unused(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Say which columns are left out."""
+    tell_left_out(f"column {name!r}" for name in (rows[0].cells if rows else ()) if name not in columns)
 
 
 def split_files(root: Path) -> dict[str, Path]:
     """The file of each split; for the error see `csv_splits`."""
-    files = {}
-    for name, spellings in SPELLINGS.items():
-        candidates = [root / f"{spelling}.csv" for spelling in spellings]
-        files[name] = next((file for file in candidates if file.is_file()), None)
-        if files[name] is None and name != "validation":
-            raise DataError(f"{candidates[0]}: no such file; DATA=<folder> takes one with train.csv and test.csv")
-    return {name: file for name, file in files.items() if file}
+    there = sorted(root.iterdir(), reverse=True) if root.is_dir() else []
+    there = [file for file in there if file.suffix.lower() == SUFFIX and file.is_file()]
+    found = split_paths({file: file.stem for file in there}, SPELLINGS)
+    for name in SPELLINGS:
+        if name not in found and name != "validation":
+            raise DataError(f"{root / name}{SUFFIX}: no such file; DATA=<folder> takes one with train.csv and test.csv")
+    return found
 
 
 def csv_rows(file: Path, columns: Sequence[str], may_be_empty: bool = False) -> Iterator[Row]:

@@ -85,6 +85,8 @@ class Shapes(CocoFolder):
         pictures: for training; a fifth as many are for testing.
     """
 
+    built_in_options = ("pictures",)
+
     def __init__(self, *args: Any, pictures: int = 1_500, **options: Any):
         super().__init__(*args, **options)
         self.pictures = pictures
@@ -209,6 +211,8 @@ class ShapesMasks(MaskFolder):
     Args:
         pictures: for training; a fifth as many are for testing.
     """
+
+    built_in_options = ("pictures",)
 
     def __init__(self, *args: Any, pictures: int = 800, **options: Any):
         super().__init__(*args, **options)

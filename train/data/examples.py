@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from model_defs.build import did_you_mean
 from model_defs.errors import InputError
 from model_defs.transform import Transform
+from train.data.csv_rows import WRITTEN_EMPTY
 from train.data.dataset import SampleDataset, collate
 from train.data.example import DataError, Example
 from train.data.notes import first_few, tell
@@ -30,6 +31,7 @@ from train.data.sampler import ResumableBatchSampler, ResumableLoader
 from train.data.splits import TEST_SHARE, Splits, hold_out, natural_order
 
 IMBALANCE = 20  # times more examples of one label than of another: worth a line
+VALIDATION_SHARE = 0.1
 DECODERS = 4  # threads; Pillow and libsndfile release Python's lock
 
 
@@ -48,13 +50,15 @@ class Examples(LightningDataModule):
 
     default_root: str | None = None  # of a set whose own data lies in a folder, or is downloaded into it
     fewest_labels = 2  # that training needs
+    cuts_validation = False  # whether `read_splits` makes the validation split itself, of that share
+    built_in_options: tuple[str, ...] = ()  # that only the data that the set makes itself have
 
     def __init__(
         self,
         root: str | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
-        validation: float = 0.1,
+        validation: float = VALIDATION_SHARE,
         classes: list[str] | None = None,
         cache: bool = True,
         seed: int = 0,
@@ -101,7 +105,10 @@ class Examples(LightningDataModule):
         if not 0 < self.validation < 1:
             raise DataError(f"validation={self.validation} is not a share of the training split: give more than 0, less than 1")
         splits = hold_out(self.read_splits(), "test", TEST_SHARE, self.seed)
-        splits = hold_out(self.of_classes(splits), "validation", self.validation, self.seed)
+        splits = self.of_classes(splits)
+        if "validation" in splits and not self.cuts_validation and self.validation != VALIDATION_SHARE:
+            tell(f"validation={self.validation} is not used: the data has a validation split of its own")
+        splits = hold_out(splits, "validation", self.validation, self.seed)
         self.labels = self.checked_labels(splits)
         self.splits = splits
 
@@ -135,6 +142,8 @@ class Examples(LightningDataModule):
                     raise DataError(f"{example.source}: the label {label!r} is in no training example")
             if labels and not any(self.labels_of(example.truth) for example in examples):
                 raise DataError(f"{where}: the {name} split has no labelled example, so nothing can be measured there; add some")
+        if unknown := [label for label in labels if label.lower() in WRITTEN_EMPTY]:
+            tell(f"the label {unknown[0]!r} is learned like any other; if it stands for an unknown one, remove its examples")
         tell_imbalance(example.truth for example in splits["train"])
         if len(labels) < self.fewest_labels:
             found = ", ".join(labels) or "without a label"

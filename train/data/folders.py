@@ -29,7 +29,8 @@ def class_folders(root: Path, suffixes: set[str]) -> Splits:
         DataError: no such folder, no class folders, or one without a file with these suffixes.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; say where the data lies with DATA=<folder>")
+        what = "a file; unpack it into a folder" if root.is_file() else "no such folder"
+        raise DataError(f"{root}: {what}; say where the data lies with DATA=<folder>")
     # A class may be called "train": then it holds files, and no folders.
     found = {name: each for name, each in split_folders(root).items() if folders(each) or not holds_files(each, suffixes)}
     left_out = strays(root, root, suffixes)
@@ -73,6 +74,8 @@ def in_classes(folder: Path, root: Path, suffixes: set[str], left_out: list[str]
             kinds = " ".join(sorted(suffixes)[:MAX_KINDS])
             has = f"; it has {first_few(others)}" if others else ""
             raise DataError(f"{each}: no file of a kind that this model reads ({kinds} ...){has}; remove the folder or fill it")
+        links = sorted(entry for entry in each.rglob("*") if entry.is_symlink() and entry.is_dir() and not is_hidden(entry, each))
+        left_out += [f"what the link {entry.relative_to(root)} leads to" for entry in links]
         left_out += [f"{other} in {each.relative_to(root)}" for other in others]
         yield from (Example(file, each.name, str(file), file.suffix.lower()) for file in examples)
 

@@ -42,6 +42,8 @@ class Graphs(GraphFolder):
         per_class: graphs per kind for training; a quarter as many more are for testing.
     """
 
+    built_in_options = ("per_class",)
+
     def __init__(self, *args: Any, per_class: int = 200, **options: Any):
         super().__init__(*args, **options)
         self.per_class = per_class

@@ -52,6 +52,8 @@ class Questions(ImageTextCSV):
         count: for training; a fifth as many are for testing.
     """
 
+    built_in_options = ("count",)
+
     def __init__(self, *args: Any, count: int = 2_500, **options: Any):
         super().__init__(*args, **options)
         self.count = count

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_defs.json_input import SUFFIX, body
 from model_defs.sequence import SeriesTransform
-from train.data.csv_rows import csv_rows
+from train.data.csv_rows import SUFFIX, csv_rows, tell_unused
 from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.data.folders import counted, is_hidden
@@ -40,6 +40,7 @@ class SeriesCSV(Examples):
     """
 
     fewest_labels = 0
+    cuts_validation = True
 
     def __init__(
         self,
@@ -70,20 +71,23 @@ class SeriesCSV(Examples):
         entries = (
             [entry for entry in sorted(self.root.iterdir()) if not is_hidden(entry, self.root)] if self.root.is_dir() else []
         )
-        files = [entry for entry in entries if entry.suffix == ".csv"] if self.root.is_dir() else [self.root]
+        files = [entry for entry in entries if entry.suffix.lower() == SUFFIX] if self.root.is_dir() else [self.root]
         tell_left_out(counted(entry for entry in entries if entry not in files))
         found: dict[str, Values] = defaultdict(list)
         for file in files:
-            for name, value in self.values(file):
+            for name, value in self.values(file, files[0]):
                 found[name].append(value)
         if not found:
             raise DataError(f"{self.root}: no series; a CSV file with a column {self.value!r} is expected")
         return self.cut_all(found)
 
-    def values(self, file: Path) -> Iterator[tuple[str, float]]:
-        """(name of the series, value) for each row."""
+    def values(self, file: Path, first: Path) -> Iterator[tuple[str, float]]:
+        """(name of the series, value) for each row. Of the first file it says which columns are left out."""
         name = self.name or NAME
-        for row in csv_rows(file, [self.value, *([name] if self.name else [])], may_be_empty=True):
+        rows = list(csv_rows(file, [self.value, *([name] if self.name else [])], may_be_empty=True))
+        if file == first:
+            tell_unused(rows, [self.value, name])
+        for row in rows:
             given = row.cells[self.value]
             try:
                 value = float(given)
@@ -144,6 +148,8 @@ class Demand(SeriesCSV):
         count: series.
         length: hours in each.
     """
+
+    built_in_options = ("count", "length")
 
     def __init__(self, *args: Any, count: int = 40, length: int = 1_000, **options: Any):
         super().__init__(*args, **options)

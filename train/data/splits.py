@@ -22,8 +22,13 @@ TEST_SHARE = 0.2  # of the examples, where the data has no test split
 def split_folders(root: Path, spellings: Mapping[str, tuple[str, ...]] = SPELLINGS) -> Mapping[str, Path]:
     """split -> its folder, for the splits that `root` has. "Train", "TRAIN" and "train_set" are spellings of "train"."""
     entries = [entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()] if root.is_dir() else []
-    folders = {ENDING.sub("", entry.name.lower()): entry for entry in entries}
-    found = {split: [folders[name] for name in names if name in folders] for split, names in spellings.items()}
+    return split_paths({entry: entry.name for entry in entries}, spellings)
+
+
+def split_paths(named: Mapping[Path, str], spellings: Mapping[str, tuple[str, ...]]) -> dict[str, Path]:
+    """split -> the path with its name. Of several with one spelling the last one counts."""
+    paths = {ENDING.sub("", name.lower()): path for path, name in named.items()}
+    found = {split: [paths[name] for name in names if name in paths] for split, names in spellings.items()}
     return {split: existing[0] for split, existing in found.items() if existing}
 
 

@@ -12,14 +12,15 @@ from sklearn import datasets
 from model_defs.build import did_you_mean
 from model_defs.json_input import SUFFIX, body, inputs_of, parsed
 from model_defs.table import TableTransform
-from train.data.csv_rows import Row, csv_splits
+from train.data.csv_rows import WRITTEN_EMPTY, Row, csv_splits
 from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.data.notes import tell
 from train.data.splits import Splits
 from train.data.synthetic.trips import trip
 
-UNKNOWN = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "."}  # cells of a numeric column, in lower case
+UNKNOWN = {*WRITTEN_EMPTY, "", "na", "none", "?", "-", "."}  # cells of a numeric column, in lower case
+WITH_MARKS = re.compile(r"[+-]?[\d.]*[,'][\d.,']*\d")  # numbers as "20,5" or "1,100.50", which are texts to a program
 FEW = 0.1  # a share of a column's cells that are not numbers by mistake, as it seems
 NEW_CATEGORY = re.compile(r"'(.*?)' has no category")  # as model_defs/table.py says it
 
@@ -83,6 +84,12 @@ class TableCSV(Examples):
             if known and unknown:
                 tell(f"unknown values in column {name!r}: {', '.join(f'{count:,} {cell}' for cell, count in unknown.items())}")
             return bool(known) or not unknown
+        if all(WITH_MARKS.fullmatch(cell) for _, cell in others):
+            row, cell = others[0]
+            raise DataError(
+                f"{row.source}: {cell!r} in column {name!r} is no number: write a point before the decimals, and no mark between "
+                f"thousands; or say that the column holds categories: --data.categorical=[{name}]"
+            )
         if len(others) < FEW * len(known):
             row, cell = others[0]
             raise DataError(
@@ -146,6 +153,8 @@ class Trips(TableCSV):
     Args:
         count: for training; a quarter as many more are for testing.
     """
+
+    built_in_options = ("count",)
 
     def __init__(self, *args: Any, count: int = 4_000, **options: Any):
         super().__init__(*args, **options)

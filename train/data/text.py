@@ -26,6 +26,7 @@ from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.data.splits import Splits
 
+UNSEEN = 20_000  # words that are only in the vectors, at most
 HAS_TORCHTEXT = find_spec("torchtext") is not None  # only in .venv-torchtext
 if HAS_TORCHTEXT:
     from train.data import torchtext_source
@@ -52,12 +53,16 @@ class TextCSV(Examples):
         label: str = "label",
         text: str = "text",
         vectors: str | None = None,
-        unseen: int = 20_000,
+        unseen: int = UNSEEN,
         **options,
     ):
         super().__init__(root, **options)
         if HAS_TORCHTEXT:
             print(f"texts by torchtext {torchtext_source.VERSION}", flush=True)
+        if label == text:
+            raise DataError(f"label={label} text={text}: the text would be its own label; name two columns")
+        if unseen != UNSEEN and not vectors:
+            raise DataError(f"unseen={unseen} is of word vectors, and none are given: --data.vectors=file, or leave it out")
         self.columns = label, text
         self.unseen = unseen
         self.vectors = read_vectors(Path(vectors)) if vectors else None

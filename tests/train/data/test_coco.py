@@ -123,3 +123,11 @@ def test_run_lengths_are_read_as_coco_reads_them(tmp_path, is_compressed):
         given = {"size": [30, 40], "counts": np.diff(changes, prepend=0).tolist()}
     (found,) = objects(*written(tmp_path, {"segmentation": given}), masks=True)
     assert (pixels(found["mask"]) // 255 == truth).all()
+
+
+def test_two_categories_of_one_id_are_refused(tmp_path):
+    file, folder = written(tmp_path, {})
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 7, "name": "dog"})
+    file.write_text(json.dumps(content))
+    assert "two categories have the same id" in refusal(file, folder)

@@ -251,3 +251,18 @@ def test_a_set_without_data_of_its_own_asks_for_a_folder():
         Examples().setup()
     with pytest.raises(DataError, match="root is empty; give a folder, or leave it out"):
         Examples(root="")
+
+
+def test_a_share_for_validation_that_is_not_used_is_said(capsys):
+    splits = {name: examples(10) for name in ("train", "validation", "test")}
+    Made(splits).setup()
+    assert not capsys.readouterr().out
+    Made(splits, validation=0.3).setup()
+    assert "validation=0.3 is not used: the data has a validation split of its own" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "N/A", "null"])
+def test_a_label_that_looks_like_an_empty_cell_is_said(name, capsys):
+    found = [*examples(20), *(Example(b"x", name, f"line {index}", ".txt") for index in range(4))]
+    Made({"train": found}).setup()
+    assert f"the label {name!r} is learned like any other; if it stands for an unknown one" in capsys.readouterr().out

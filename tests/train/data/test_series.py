@@ -95,3 +95,17 @@ def test_the_same_seed_makes_the_same_demand():
     assert demand(3, 100) == demand(3, 100) != demand(4, 100)
     data, _ = ready(Demand(count=2, length=400))
     assert min(data.counts().values()) > 0 and data.labels == []
+
+
+def test_columns_that_are_not_read_are_said_once(tmp_path, capsys):
+    for name in ("a.csv", "b.CSV"):
+        (tmp_path / name).write_text("time,value,price\n" + "".join(f"{hour}:00,{hour % 7},2\n" for hour in range(200)))
+    data, _ = ready(SeriesCSV(str(tmp_path), **SMALL))
+    assert {example.source.split(".")[0][-1] for example in data.splits["train"]} == {"a", "b"}
+    assert capsys.readouterr().out == "left out: column 'time', column 'price'\n"
+
+
+def test_the_share_for_validation_is_used(tmp_path, capsys):
+    root = written(tmp_path, "value\n" + "".join(f"{value}\n" for value in range(200)))
+    data, _ = ready(SeriesCSV(root, validation=0.3, **SMALL))
+    assert data.counts()["validation"] > 10 and not capsys.readouterr().out

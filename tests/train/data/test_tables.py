@@ -172,3 +172,12 @@ def test_the_same_seed_makes_the_same_trips():
         data.setup()
     assert one.fingerprint() == other.fingerprint() != another.fingerprint()
     assert one.counts() == {"train": 36, "test": 10, "validation": 4}
+
+
+@pytest.mark.parametrize("number", ["20,5", ",5", "1,100", "-1,100.50", "1.100,50", "1'000"])
+def test_a_comma_in_a_number_is_named_or_a_category(tmp_path, number):
+    rows = "".join(f'"{number}",baker,{"yes" if index % 2 else "no"}\n' for index in range(20))
+    file = csv(tmp_path, HEADER + rows + "3,baker,yes\n")
+    with pytest.raises(DataError, match=rf"rows\.csv:2: .{number}. in column 'age' is no number: write a point before the"):
+        TableCSV(str(file)).setup()
+    TableCSV(str(file), categorical=["age"]).setup()

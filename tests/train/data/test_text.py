@@ -143,3 +143,11 @@ def test_the_vocabulary_is_learned_from_the_training_split_alone(folder):
     short = NgramTransform(ngrams=1, max_tokens=3)
     data.fit(short)
     assert len(short.tokens) == 3
+
+
+def test_names_of_files_may_be_in_capitals_and_other_tables_are_said(tmp_path, capsys):
+    for name in ("Train.CSV", "TEST.csv", "val.Csv", "more.tsv", "old.csv"):
+        (tmp_path / name).write_text(GOOD)
+    data = ready(TextCSV(root=str(tmp_path)))
+    assert data.counts() == {"train": 12, "validation": 12, "test": 12}
+    assert capsys.readouterr().out == "left out: more.tsv, old.csv\n"

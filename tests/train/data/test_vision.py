@@ -197,3 +197,21 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_a_folder_that_is_not_there_is_named():
     with pytest.raises(DataError, match="nowhere: no such folder"):
         ready(ImageFolder(root="nowhere"))
+
+
+def test_a_link_in_a_class_folder_is_said_to_be_left_out(tmp_path, capsys):
+    for label in ("cat", "dog"):
+        for index in range(6):
+            picture(tmp_path / "own" / label / f"{index}.png", index)
+    picture(tmp_path / "elsewhere" / "7.png")
+    (tmp_path / "own" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "own" / "cat" / "loop").symlink_to(tmp_path / "own")
+    ready(ImageFolder(root=str(tmp_path / "own")))
+    said = "left out: what the link cat/loop leads to, what the link cat/more leads to\n"
+    assert capsys.readouterr().out == said
+
+
+def test_a_file_in_place_of_a_folder_is_no_missing_folder(tmp_path):
+    (tmp_path / "pictures.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"pictures\.zip: a file; unpack it into a folder"):
+        ImageFolder(root=str(tmp_path / "pictures.zip")).setup()
