@@ -6,13 +6,14 @@ The source is read and never run. What was found is said before anything is writ
 """
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
 
 from importers import answers, expect, inputs, kinds, write
 from importers.expect import shown
-from importers.found import ImportRefused, Question
+from importers.found import ImportRefused, Question, check_flags
 from model_defs.command import reported
 from model_defs.errors import BundleError
 from model_defs.exact_image import INTERPOLATIONS
@@ -75,11 +76,18 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
         raise ImportRefused("say which: make import NAME=pets FROM=model.pth LABELS=classes.txt TRY=photos/")
     if not flags.inputs:
         raise ImportRefused("an archive proves itself by inputs; give one of yours, or a folder: TRY=photos/")
-    write.check(flags.name, project)
+    if flags.tolerance != TOLERANCE and not flags.expect:
+        raise ImportRefused("--tolerance is for the comparison with your own answers: give EXPECT=answers.json, too")
+    if not (math.isfinite(flags.tolerance) and flags.tolerance >= 0):
+        raise ImportRefused(f"--tolerance {flags.tolerance}: a number from 0 is expected")
+    write.check(flags, project)
     question = Question(flags.name, Path(flags.source), flags.labels, flags)
     found = kinds.find(question)
+    check_flags(flags, parser().parse_args([]), found)
     print("\n".join(found.lines), flush=True)
-    tried = inputs.read(flags.inputs, found.labels, found.inputs == "texts")
+    tried, left_out = inputs.read(flags.inputs, found.labels, found.inputs == "texts")
+    if left_out:
+        print(f"left out of TRY: {', '.join(left_out[:MAX_SHOWN])}{' ...' if left_out[MAX_SHOWN:] else ''}")
     given = answers.alone(found, tried)
     for each, answer in list(zip(tried, given, strict=True))[:MAX_SHOWN]:
         print(f"{each.file}: {shown(answer)}")
@@ -89,7 +97,10 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
         compared = f"with {found.library}'s own code: {len(tried)} inputs, outputs within {largest:.1e}"
         print(f"as {found.library} itself computes them: {len(tried)} inputs, outputs within {largest:.1e}")
     if flags.expect:
-        owners = expect.expected(flags.expect, tried)
+        owners, unknown = expect.expected(flags.expect, tried)
+        if unknown:
+            more = f", and {len(unknown) - 1:,} more" if unknown[1:] else ""
+            print(f"left out of EXPECT: the answer to {unknown[0]}{more}, which TRY does not have under one name")
         largest = expect.compare(found, tried, given, owners, flags.tolerance)
         compared = f"with {Path(flags.expect).name}: {len(owners)} of {len(tried)} inputs, scores within {largest:.1e}"
         print(f"as your own code answers: {len(owners)} inputs, scores within {largest:.1e}")
@@ -97,8 +108,9 @@ def run(flags: argparse.Namespace, project: Path) -> list[Path]:
         print("is that what your own code says? EXPECT=answers.json or EXPECT=predict.py:answer compares it")
     if moved := answers.changed_by_neighbours(found, tried, given):
         print(f"an answer depends on its neighbours in a batch ({moved}): the recipe says batchSize: 1")
-    paths = write.write(question, found, tried, given, compared, project, bool(moved))
-    print(f"made {paths[0]}/ and {paths[1]}; next: make serve MODEL={flags.name}")
+    paths, is_new = write.write(question, found, tried, given, compared, project, bool(moved))
+    recipe = f" and {paths[1]}" if is_new else f"; {paths[1]} was there, and stays as it is"
+    print(f"made {paths[0]}/{recipe}; next: make serve MODEL={flags.name}")
     return paths
 
 

@@ -157,7 +157,7 @@ def opened(question: Question, files: LegacyFiles) -> Found:
     work = Path(tempfile.mkdtemp(prefix="import-"))
     atexit.register(shutil.rmtree, work, ignore_errors=True)
     files.write(work, question.name)
-    is_json = Path(question.flags.inputs).suffix == ".json"
+    is_json = Path(question.flags.inputs).suffix.lower() == ".json"
     init_args = {"name": question.name, "is_batched": True}
     reads = build({"class_path": "model_defs.legacy_handler.LegacyTransform", "init_args": init_args | {"is_json": is_json}})
     try:
@@ -187,6 +187,7 @@ def opened(question: Question, files: LegacyFiles) -> Found:
         answer=lambda output, _: reads.answer(output),
         inputs="inputs",
         metric="",
+        flags=("trust",),
     )
 
 

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from importers import answers
 from importers.found import Found, ImportRefused, OwnCodeFails
 from importers.inputs import Input
 from model_defs.answer_diff import difference
+from model_defs.build import did_you_mean
+from model_defs.errors import WrongValue
+from model_defs.json_keys import without_duplicates
 
 SECONDS = 600  # that the owner's code may take
 MAX_BYTES = 200 << 20
+SHOWN = 20  # labels in a message
 FORMS = '{"cat.jpg": {"label": score, ...}, ...}'
 RUN = """
 import importlib.util, json, sys
@@ -32,29 +37,40 @@ open(out, "w", encoding="utf-8").write(json.dumps(answers, default=as_number))
 """
 
 
-def expected(given: str, inputs: list[Input]) -> dict[str, Any]:
-    """The owner's answers by the inputs' files.
+def expected(given: str, inputs: list[Input]) -> tuple[dict[str, Any], list[str]]:
+    """The owner's answers by the inputs' files, and the names of the others.
 
     Raises:
         ImportRefused: no such file, another form, a failing function, or an answer to none of the inputs.
     """
     file, _, function = given.rpartition(":")
     try:
-        known = run(Path(file), function, inputs) if file.endswith(".py") else json.loads(content(Path(given)))
-    except (OSError, ValueError, RecursionError) as error:
+        known = run(Path(file), function, inputs) if file.endswith(".py") else parsed(content(Path(given)))
+    except (OSError, ValueError, RecursionError, WrongValue) as error:
         raise ImportRefused(f"EXPECT={given}: {str(error)[:200]}; give {FORMS}, or predict.py:answer") from None
     if not isinstance(known, dict):
         raise ImportRefused(f"EXPECT={given}: answers without the names of their inputs; give {FORMS}")
-    found = {each.file: known[name] for each in inputs for name in (each.file, Path(each.file).name) if name in known}
-    if not found:
+    count = Counter(Path(each.file).name for each in inputs)
+    named = {each.file: [each.file, *([Path(each.file).name] if count[Path(each.file).name] == 1 else [])] for each in inputs}
+    used = {file: next(name for name in names if name in known) for file, names in named.items() if known.keys() & names}
+    if not used:
         raise ImportRefused(f"EXPECT={given} has no answer to {inputs[0].file} or any other input of TRY; give {FORMS}")
-    return found
+    return {file: known[name] for file, name in used.items()}, sorted(map(str, known.keys() - used.values()))
 
 
 def content(file: Path) -> str:
     if file.stat().st_size > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES >> 20} MiB")
-    return file.read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8-sig")
+
+
+def parsed(text: str) -> Any:
+    """JSON -> its value. A NaN is a ValueError, a key that is there twice a WrongValue."""
+    return json.loads(text, parse_constant=no_number, object_pairs_hook=without_duplicates)
+
+
+def no_number(name: str) -> float:
+    raise ValueError(f"{name} is no score")
 
 
 def run(file: Path, function: str, inputs: list[Input]) -> dict[str, Any]:
@@ -75,19 +91,22 @@ def run(file: Path, function: str, inputs: list[Input]) -> dict[str, Any]:
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1][:300]
             raise OwnCodeFails(f"EXPECT={file}:{function} failed: {last}") from RuntimeError(f"what it printed:\n{done.stderr}")
-        return {each.file: answer for each, answer in zip(inputs, json.loads(content(out)), strict=True)}
+        return {each.file: answer for each, answer in zip(inputs, parsed(content(out)), strict=True)}
 
 
 def compare(found: Found, inputs: list[Input], given: list[Any], owners: dict[str, Any], tolerance: float) -> float:
     """The largest difference of a score.
 
     Raises:
-        ImportRefused: a label or a score differs. The message has both answers and the step at which they part.
+        ImportRefused: a label or a score differs. The message has both answers and the step at which they part. Or the owner's
+            answer has a label that the model does not have.
     """
     largest, differing = 0.0, []
     for each, answer in zip(inputs, given, strict=True):
         if each.file in owners:
             wrong, distance = apart(answer, owners[each.file], tolerance)
+            if strange := unknown_label(found, answer, owners[each.file]):
+                raise ImportRefused(f"EXPECT: {each.file}: {strange}")
             if wrong:
                 differing.append((each, answer, wrong))
             largest = max(largest, distance)
@@ -119,6 +138,12 @@ def apart(answer: Any, own: Any, tolerance: float) -> tuple[str | None, float]:
         return None, largest
     wrong = difference(answer, own, tolerance)
     return (wrong and wrong.replace("training says", "yours is")), 0.0
+
+
+def unknown_label(found: Found, answer: Any, own: Any) -> str | None:
+    """The label in the owner's answer that the model does not have, in words."""
+    strange = (as_scores(own) or {}).keys() - {*found.labels} if found.labels and is_scored(answer) else ()
+    return f"the model has no label {min(strange)!r}{did_you_mean(min(strange), found.labels[:SHOWN])}" if strange else None
 
 
 def is_scored(answer: Any) -> bool:

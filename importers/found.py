@@ -14,6 +14,8 @@ from model_defs.errors import BundleError, OwnCodeError
 from model_defs.transform import Transform
 from model_defs.weights_file import WeightsFile
 
+EVERY = ("name", "source", "inputs", "expect", "tolerance", "network")  # flags that mean something to every model
+OF_WEIGHTS = ("labels", "key")  # to every classifier whose weights are in a file
 NOT_NETWORK = ("loss", "criterion", "loss_fn", "loss_func", "train_acc", "val_acc", "test_acc")  # parts of a Lightning module
 
 
@@ -73,6 +75,7 @@ class Found:
         code: files that the project needs for this network, by their paths in it.
         runtime: of the recipe.
         device: the recipe's `deviceType`, where it is not the default.
+        flags: those that mean something to this model, in addition to `EVERY`; "labels" is LABELS.
     """
 
     lines: list[str]
@@ -91,6 +94,28 @@ class Found:
     code: dict[str, bytes] = field(default_factory=dict)
     runtime: str = "eager"
     device: str = ""
+    flags: tuple[str, ...] = ()
+
+
+def check_flags(flags: Namespace, usual: Namespace, found: Found) -> None:
+    """
+    Args:
+        usual: the flags' values where they are not given.
+
+    Raises:
+        ImportRefused: a flag is given that means nothing to this model.
+    """
+    for name, value in vars(flags).items():
+        if value != getattr(usual, name) and name not in (*EVERY, *found.flags):
+            takes = ", ".join(option(each) for each in found.flags) or "no flag of its own"
+            raise ImportRefused(
+                f"{option(name)} means nothing to this model of {found.inputs}, which takes {takes}; leave it out"
+            )
+
+
+def option(name: str) -> str:
+    """How a person gives a flag."""
+    return "LABELS" if name == "labels" else f"--{name.replace('_', '-')}"
 
 
 def stripped(found: WeightsFile) -> WeightsFile:

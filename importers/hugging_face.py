@@ -37,6 +37,7 @@ def find(question: Question) -> Found | None:
         *(f"weights in {kind}: become float32" for kind in sorted(floats - {"float32"})),
     ]
     found = importlib.import_module(f"importers.{task.module}").read(question, folder, network, lines, names)
+    found.flags += ("labels",) if task.has_labels else ()
     found.built.network.load_state_dict(network.state_dict())
     return found
 

@@ -42,7 +42,7 @@ def read(question: Question, folder: Folder, network: nn.Module, lines: list[str
     return Found(
         lines=lines, network=spec, built=build(spec).eval(), transform=transform, reads=reads, labels=[],
         handler="handlers.embeddings.FeatureExtractor", inputs="texts", metric="", reference=reference,
-        answer=lambda output, _: vector(output),
+        answer=lambda output, _: vector(output), flags=("pooling",),
     )  # fmt: skip
 
 

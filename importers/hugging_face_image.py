@@ -44,7 +44,7 @@ def read(question: Question, folder: Folder, network: nn.Module, lines: list[str
     return Found(
         lines=lines, network=spec, built=build(spec).eval(), transform=transform, reads=reads, labels=names,
         handler="handlers.vision.ImageClassifier", answer=with_labels(names), inputs="pictures",
-        variants=variants, reference=reference,
+        variants=variants, reference=reference, flags=("upright", "backend"),
     )  # fmt: skip
 
 

@@ -54,5 +54,5 @@ def found_of(
 
     return Found(
         lines=lines, network=spec, built=build(spec).eval(), transform=transform, reads=reads, labels=names,
-        handler=handler, answer=answer, inputs="pictures", metric="", reference=reference,
+        handler=handler, answer=answer, inputs="pictures", metric="", reference=reference, flags=("upright", "backend"),
     )  # fmt: skip

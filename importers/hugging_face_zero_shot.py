@@ -59,5 +59,5 @@ def read(question: Question, folder: Folder, network: nn.Module, lines: list[str
     return Found(
         lines=lines, network=spec, built=build(spec).eval(), transform=transform, reads=reads, labels=names,
         handler="handlers.zero_shot.ZeroShotImageClassifier", inputs="pictures", reference=reference,
-        answer=lambda output, sample: top(output, sample.labels, top_k=None),
+        answer=lambda output, sample: top(output, sample.labels, top_k=None), flags=("labels", "upright", "backend"),
     )  # fmt: skip

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from importers.found import ImportRefused, Question
+from model_defs.errors import WrongValue
 from model_defs.inert_pickle import Inert
+from model_defs.json_keys import without_duplicates
 
 FILES = ("classes.txt", "labels.txt", "index_to_name.json")  # looked for next to FROM
 KEYS = ("classes", "class_names", "labels", "id2label", "idx_to_class", "label2id", "class_to_idx")  # of a checkpoint
@@ -28,6 +30,8 @@ def find(question: Question, count: int, extras: dict[str, Any], torchvisions: l
     labels, source = candidates(question, extras, torchvisions, count)
     if len(labels) != count:
         raise ImportRefused(f"{source}: {len(labels)} labels for {count} outputs; give {WAY_OUT}")
+    if "" in labels:
+        raise ImportRefused(f"{source}: the label of output {labels.index('')} is empty; give each output a name of its own")
     if twice := next((label for index, label in enumerate(labels) if label in labels[:index]), None):
         raise ImportRefused(f"{source}: the label {twice!r} is there twice; give each output a name of its own")
     return labels, source
@@ -64,8 +68,8 @@ def read(file: Path) -> list[str]:
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix != ".json":
             return [line.strip() for line in text.splitlines() if line.strip()]
-        given = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+        given = json.loads(text, object_pairs_hook=without_duplicates)
+    except (OSError, ValueError, RecursionError, WrongValue) as error:
         raise ImportRefused(f"{file}: no labels to be read there ({str(error)[:100]}); give {WAY_OUT}") from None
     labels = as_labels(given.get("id2label", given) if isinstance(given, dict) else given)
     if not labels:
@@ -82,9 +86,9 @@ def read_numbered(file: Path) -> dict[int, str]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ValueError("too long")
-        given = json.loads(file.read_text(encoding="utf-8-sig"))
+        given = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=without_duplicates)
         named = {int(number): name[-1] if isinstance(name, list) and name else name for number, name in given.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, WrongValue) as error:
         raise ImportRefused(f"{file.name}: no labels by number ({str(error)[:100]}); give {WAY_OUT}") from None
     if not all(isinstance(name, str) for name in named.values()):
         raise ImportRefused(f"{file.name}: no labels by number; give {WAY_OUT}")
@@ -99,11 +103,12 @@ def as_labels(given: Any) -> list[str] | None:
         return list(given)
     if not isinstance(given, dict) or not given:
         return None
-    if all(isinstance(number, int) for number in given.values()):
-        given = {number: name for name, number in given.items()}
+    by_name = all(isinstance(number, int) for number in given.values())
     try:
-        numbered = {int(number): name for number, name in given.items()}
+        numbered = {int(number): name for number, name in ((pair[::-1] if by_name else pair) for pair in given.items())}
     except (TypeError, ValueError):
+        return None
+    if len(numbered) < len(given):  # two names have one number
         return None
     # TorchServe's index_to_name.json may have ["n01440764", "tench"].
     names: list[Any] = [numbered.get(index) for index in range(len(numbered))]

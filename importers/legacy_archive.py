@@ -87,6 +87,7 @@ def find(question: Question) -> Found | None:
         found = taken_apart(question, stock, weights)
     found.lines.insert(0, f"{question.source}: an archive with TorchServe's {model['handler']}, taken apart")
     found.lines = [line.replace(f"{work}/", "") for line in found.lines]
+    found.flags = (*found.flags, "answer_as")
     return as_torchserve(found, stock) if question.flags.answer_as == TORCHSERVE else found
 
 

@@ -14,7 +14,7 @@ from importers import hugging_face_folder, labels
 from importers.answers import FAILURES
 from importers.found import Found, ImportRefused, Question
 from importers.hugging_face_folder import quiet
-from importers.preprocessing import Preprocessing, chosen, described
+from importers.preprocessing import FLAGS, Preprocessing, chosen, described
 from model_defs.build import build
 from model_defs.errors import first_line
 from model_defs.onnx_image import DTYPES
@@ -116,8 +116,8 @@ def pictures(question: Question, file: Path, probed: dict[str, Any], built: torc
             f"{file} takes {given}; imported are classifiers of pictures, one input (N, 3, height, width), and of texts, "
             f"{IDS} and {MASK}"
         )
-    question.flags.grey = channels == 1
-    seen = chosen(question.flags, sized(shape[1:3] if is_last else shape[2:], dtype) | (UNNORMALIZED if channels == 1 else {}))
+    usual = sized(shape[1:3] if is_last else shape[2:], dtype) | (UNNORMALIZED if channels == 1 else {})
+    seen = chosen(question.flags, usual, is_grey=channels == 1)
     spec = spec_of(seen, dtype, is_last, probed["gives_probabilities"])
     reads = build(spec)
     sides = (seen.crop, seen.crop) if seen.crop else seen.resize
@@ -133,6 +133,7 @@ def pictures(question: Question, file: Path, probed: dict[str, Any], built: torc
     return Found(
         lines=lines, network={}, built=built, transform=spec, reads=reads, labels=names,
         handler="handlers.vision.ImageClassifier", answer=partial(answered, labels=names), inputs="pictures", variants=variants,
+        flags=("labels", *FLAGS, *(("grey",) if channels == 1 else ())),
     )  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def texts(question: Question, file: Path, probed: dict[str, Any], built: torch.n
     lines += [labels.line(names, source), f"texts: {type(tokenizer).__name__} next to it, the first {most:,} tokens"]
     return Found(
         lines=lines, network={}, built=built, transform=transform, reads=reads, labels=names,
-        handler="handlers.text.TextClassifier", answer=partial(answered, labels=names), inputs="texts",
+        handler="handlers.text.TextClassifier", answer=partial(answered, labels=names), inputs="texts", flags=("labels",),
     )  # fmt: skip
 
 

@@ -17,15 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from importers import labels, tensor_names
-from importers.found import Found, ImportRefused, OwnCodeFails, Question, common_prefix
-from importers.preprocessing import chosen, described
+from importers.found import OF_WEIGHTS, Found, ImportRefused, OwnCodeFails, Question, common_prefix
+from importers.preprocessing import FLAGS, chosen, described
 from importers.tensor_names import shapes
 from model_defs.build import VARIADIC, build, classes_of, did_you_mean
 from model_defs.errors import where
+from model_defs.exact_audio import LONGEST
 from model_defs.imports import distributions, imports, third_party
 from model_defs.postprocess import top
 
 MAX_BYTES = 1 << 20
+MAX_RATE = 384_000  # Hz
 PACKAGE = "model_defs.own"
 EXAMPLE = "ARGS='--network my_net.py:MyNet(n_classes=4)'"
 UNNORMALIZED = {"mean": [0.0], "std": [1.0]}  # of a grey picture, whose usual mean nobody knows
@@ -52,7 +54,8 @@ def find(question: Question) -> Found | None:
         f"{question.source}: {question.weights.kind}; {len(question.weights.tensors)} tensors, all of {name}",
     ]
     network = weighted(question, own, lines)
-    found = sounds(question, own, network, lines) if question.flags.sample_rate else pictures(question, own, network, lines)
+    read_as = pictures if question.flags.sample_rate is None else sounds
+    found = read_as(question, own, network, lines)
     found.code = {f"{module.replace('.', '/')}.py": code}
     return found
 
@@ -176,7 +179,7 @@ def outputs_of(question: Question, network: nn.Module, example: Tensor, what: st
 
 
 def pictures(question: Question, own: dict[str, Any], network: nn.Module, lines: list[str]) -> Found:
-    seen = chosen(question.flags, UNNORMALIZED if question.flags.grey else {})
+    seen = chosen(question.flags, UNNORMALIZED if question.flags.grey else {}, question.flags.grey)
     transform = seen.spec()
     spec = {
         "class_path": "model_defs.own_network.NormalizedNetwork",
@@ -194,12 +197,14 @@ def pictures(question: Question, own: dict[str, Any], network: nn.Module, lines:
     return Found(
         lines=lines, network=spec, built=built, transform=transform, reads=build(transform), labels=names,
         handler="handlers.vision.ImageClassifier", answer=partial(answered, labels=names), inputs="pictures",
-        variants=seen.variants(),
+        variants=seen.variants(), flags=(*OF_WEIGHTS, *FLAGS, "grey"),
     )  # fmt: skip
 
 
 def sounds(question: Question, own: dict[str, Any], network: nn.Module, lines: list[str]) -> Found:
     rate, seconds = question.flags.sample_rate, question.flags.seconds
+    if not 1 <= rate <= MAX_RATE or not 0 < (1 if seconds is None else seconds) <= LONGEST:
+        raise ImportRefused(f"--sample-rate is 1 to {MAX_RATE:,} Hz, and --seconds more than 0, {LONGEST:g} at most")
     transform = {
         "class_path": "model_defs.exact_audio.WaveformTransform",
         "init_args": {"sample_rate": rate} | ({"seconds": seconds} if seconds else {}),
@@ -212,6 +217,7 @@ def sounds(question: Question, own: dict[str, Any], network: nn.Module, lines: l
     return Found(
         lines=lines, network=own, built=network, transform=transform, reads=build(transform), labels=names,
         handler="handlers.audio.AudioClassifier", answer=partial(answered, labels=names), inputs="sounds",
+        flags=(*OF_WEIGHTS, "sample_rate", "seconds"),
     )  # fmt: skip
 
 

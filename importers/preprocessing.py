@@ -1,5 +1,6 @@
 """How a picture is read for an imported network: what is usual for it, changed by flags, and said aloud."""
 
+import math
 from argparse import Namespace
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from model_defs.vision import IMAGENET
 
 CLASS_PATH = "model_defs.exact_image.ExactImageTransform"
 MAX_SIDE = 4096  # pixels
+FLAGS = ("squash", "resize", "crop", "interpolation", "mean", "std", "upright")  # that `chosen` follows
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,28 @@ class Preprocessing:
         return {flags: other for flags, other in others.items() if other != self}
 
 
-def chosen(flags: Namespace, usual: dict[str, Any]) -> Preprocessing:
+def chosen(flags: Namespace, usual: dict[str, Any], is_grey: bool = False) -> Preprocessing:
     """What is usual for the network, with what the flags say otherwise.
 
     Raises:
-        ImportRefused: a flag's value that no picture can be read with.
+        ImportRefused: a flag's value that no picture can be read with, or two flags of which one would count.
     """
+    if flags.squash is not None and flags.resize is not None:
+        raise ImportRefused("--squash and --resize both say the size of a picture; give one of them")
     seen = Preprocessing(**{name: tuple(value) if isinstance(value, list) else value for name, value in usual.items()})
-    if flags.squash:
+    if flags.squash is not None:
         seen = replace(seen, resize=(flags.squash, flags.squash), crop=None)
     changed = {name: getattr(flags, name) for name in ("resize", "crop", "interpolation") if getattr(flags, name) is not None}
     changed |= {name: tuple(getattr(flags, name)) for name in ("mean", "std") if getattr(flags, name)}
-    seen = replace(seen, **changed, upright=bool(flags.upright), mode="L" if flags.grey else "RGB")
+    seen = replace(seen, **changed, upright=bool(flags.upright), mode="L" if is_grey else "RGB")
     sides = [*(seen.resize if isinstance(seen.resize, tuple) else [seen.resize]), seen.crop or 1]
     if not all(1 <= side <= MAX_SIDE for side in sides):
         raise ImportRefused(f"a picture of {max(sides)} pixels: give --resize, --crop and --squash from 1 to {MAX_SIDE}")
     if seen.interpolation not in INTERPOLATIONS:
         raise ImportRefused(f"--interpolation {seen.interpolation}: take one of {', '.join(INTERPOLATIONS)}")
     channels = CHANNELS[seen.mode]
-    if len(seen.mean) != channels or len(seen.std) != channels or not all(seen.std):
+    is_finite = all(map(math.isfinite, (*seen.mean, *seen.std)))
+    if len(seen.mean) != channels or len(seen.std) != channels or not all(seen.std) or not is_finite:
         raise ImportRefused(
             f"--mean and --std take {channels} number{'s' * (channels > 1)} each, of which no deviation is 0: "
             f"--mean{' 0.5' * channels}"

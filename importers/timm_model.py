@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from importers import hugging_face_folder, labels, tensor_names
-from importers.found import Found, ImportRefused, Question
+from importers.found import OF_WEIGHTS, Found, ImportRefused, Question
 from importers.hugging_face_folder import Folder, with_labels
-from importers.preprocessing import chosen, described
+from importers.preprocessing import FLAGS, chosen, described
 from importers.tensor_names import fits, shapes
 from model_defs.build import build, did_you_mean
 from model_defs.timm_network import network_of
@@ -21,7 +21,7 @@ PREFIX = "timm/"
 MAX_OPTION = 100_000  # the largest number in a network's options
 CROPS = ("center", "squash")
 USUAL = {"mean": IMAGENET[0], "std": IMAGENET[1]}
-UNCHANGED = dict.fromkeys(("squash", "resize", "crop", "interpolation", "mean", "std", "upright"))  # flags
+UNCHANGED = dict.fromkeys(FLAGS)
 
 
 def find(question: Question) -> Found | None:
@@ -97,6 +97,7 @@ def read(question: Question, folder: Folder) -> Found:
         lines=lines, network=spec, built=built, transform=seen.spec(), reads=build(seen.spec()), labels=names,
         handler="handlers.vision.ImageClassifier", answer=with_labels(names), inputs="pictures", variants=seen.variants(),
         reference=None if is_changed else reference, library="timm",
+        flags=(*(("labels",) if question.source.is_dir() else OF_WEIGHTS), *FLAGS),
     )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ import torch
 import torchvision
 
 from importers import labels, tensor_names
-from importers.found import Found, ImportRefused, Question
-from importers.preprocessing import chosen, described
+from importers.found import OF_WEIGHTS, Found, ImportRefused, Question
+from importers.preprocessing import FLAGS, chosen, described
 from importers.tensor_names import Shapes, fits, shapes, shapes_of
 from model_defs.build import build
 from model_defs.postprocess import top
@@ -75,7 +75,7 @@ def known(question: Question) -> dict[str, Shapes]:
 def read(question: Question, name: str, options: dict[str, Any], count: int) -> Found:
     """The network with its weights."""
     weights = question.weights
-    options = options | ({"transform_input": True} if question.flags.transform_input else {})
+    options = options | ({"transform_input": True} if question.flags.transform_input and name in AUXILIARY else {})
     own = list(torchvision.models.get_model_weights(name))
     names_of_classes, source = labels.find(question, count, weights.extras, own[0].meta["categories"] if own else None)
     usual = usual_of(own[0].transforms.keywords) if own else {}
@@ -113,6 +113,7 @@ def read(question: Question, name: str, options: dict[str, Any], count: int) -> 
         answer=partial(answered, labels=names_of_classes),
         inputs="pictures",
         variants=seen.variants(),
+        flags=(*OF_WEIGHTS, *FLAGS, *(("transform_input",) if name in AUXILIARY else ())),
     )
 
 

@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from importers import labels, tensor_names
-from importers.found import Found, ImportRefused, Question
+from importers.found import OF_WEIGHTS, Found, ImportRefused, Question
 from importers.tensor_names import Shapes, fits, shapes, shapes_of
 from model_defs.build import build
 from model_defs.postprocess import boxes
@@ -75,6 +75,7 @@ def read(question: Question, name: str, count: int) -> Found:
         handler="handlers.vision.ObjectDetector",
         answer=partial(answered, labels=names_of_classes),
         inputs="pictures",
+        flags=(*OF_WEIGHTS, "upright"),
     )
 
 

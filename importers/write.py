@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from model_defs.bundle_format import fault_of_name
 from model_defs.metrics import measure
 
 ARTIFACTS, CONFIGS, RECIPES = Path("artifacts"), Path("train/configs"), Path("archive/recipes")
+EAGER = "eager"  # the runtime that every network of torch's has
 DEFAULT = "default.yaml"  # where the recipes have one, a recipe says only what differs
 SOURCE = "imported"
 MAX_SAMPLES, MAX_CALIBRATION = 8, 256
@@ -35,24 +37,37 @@ deviceType: gpu          # the CPU where there is none
 """
 
 
-def check(name: str, project: Path) -> None:
+def check(flags: Namespace, project: Path) -> None:
     """
     Raises:
         ImportRefused: no name for a model, or that of a model that was trained here.
+        ArtifactError: what is there is no artifact, or holds what the new one is made of.
     """
+    name = flags.name
     if fault := fault_of_name(name):
         raise ImportRefused(f"NAME: {fault}")
     if (config := project / CONFIGS / f"{name}.yaml").exists():
         raise ImportRefused(f"NAME={name}: {config} trains a model of that name; take another name")
     model = project / ARTIFACTS / name / files.MODEL
-    if model.exists() and json.loads(model.read_bytes()).get("data", {}).get("source") != SOURCE:
+    if model.exists() and source_of(model) != SOURCE:
         raise ImportRefused(f"NAME={name}: {model} was not imported; take another name, or remove what is there")
+    own, expect = flags.network.partition(".py:"), flags.expect.partition(".py:")
+    given = [flags.source, flags.labels, flags.inputs, *(f"{file}.py" if colon else file for file, colon, _ in (own, expect))]
+    files.check_replaceable(model.parent, [Path(each) for each in given if each])
+
+
+def source_of(model: Path) -> str | None:
+    """Where a model.json says that its model comes from; None if it does not."""
+    try:
+        return json.loads(model.read_bytes())["data"]["source"]
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def write(
     question: Question, found: Found, inputs: list[Input], answers: list[Any], compared: str, project: Path, is_alone: bool
-) -> list[Path]:
-    """Write the artifact, the recipe and the network's own code, and return their paths.
+) -> tuple[list[Path], bool]:
+    """Write the artifact, the recipe and the network's own code, and return their paths, and whether the recipe is new.
 
     An artifact of an earlier import is replaced.
 
@@ -61,10 +76,10 @@ def write(
         is_alone: whether an answer depends on its neighbours, so that the recipe says `batchSize: 1`.
 
     Raises:
-        ImportRefused: the recipe that is there is for another kind of model.
+        ImportRefused: the recipe that is there is not for this model.
     """
     recipe = project / RECIPES / f"{question.name}.yaml"
-    is_new = check_recipe(recipe, found)
+    is_new = check_recipe(recipe, found, is_alone)
     final = project / ARTIFACTS / question.name
     final.parent.mkdir(parents=True, exist_ok=True)
     for path, code in found.code.items():
@@ -79,19 +94,28 @@ def write(
     if is_new:
         recipe.parent.mkdir(parents=True, exist_ok=True)
         recipe.write_text(recipe_of(found, (recipe.parent / DEFAULT).exists(), is_alone), encoding="utf-8")
-    return [final, recipe, *(project / path for path in found.code)]
+    return [final, recipe, *(project / path for path in found.code)], is_new
 
 
-def check_recipe(recipe: Path, found: Found) -> bool:
+def check_recipe(recipe: Path, found: Found, is_alone: bool) -> bool:
     """Whether the recipe is to be written; for the error see `write`."""
     if not recipe.exists():
         return True
     try:
-        handler = yaml.safe_load(recipe.read_text(encoding="utf-8"))["handler"]["class_path"]
-    except (yaml.YAMLError, ValueError, KeyError, TypeError):
-        handler = "no handler"
-    if handler != found.handler:
-        raise ImportRefused(f"{recipe} has {handler}; this model needs {found.handler}: change it, or remove the file")
+        settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        handler = settings["handler"]
+        given = handler["class_path"], handler.get("runtime", EAGER), settings.get("batchSize")
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        given = "no handler", EAGER, None
+    wanted = (
+        found.handler,
+        given[1] if found.runtime == EAGER or given[1] != EAGER else found.runtime,
+        1 if is_alone else given[2],
+    )
+    for key, is_there, needed in zip(("handler", "runtime", "batchSize"), given, wanted, strict=True):
+        if is_there != needed:
+            has = "none" if is_there is None else is_there
+            raise ImportRefused(f"{recipe} has {key} {has}; this model needs {needed}: change it, or remove the file")
     return False
 
 

@@ -1,5 +1,7 @@
 """EXPECT: an import that does not answer as its owner's own code is refused, and the step at which they part is said."""
 
+import shutil
+
 import pytest
 
 from importers.found import ImportRefused
@@ -79,3 +81,35 @@ def test_another_label_or_score_is_refused_with_both(imported, owner, network):
 def test_answers_that_are_none_are_refused(imported, owner, given):
     with pytest.raises(ImportRefused, match=r"EXPECT|yours is"):
         imported("model.pth", "--expect", write_json(owner / "own.json", given))
+
+
+def test_answers_to_other_inputs_are_said(imported, owner, network, capsys):
+    own = own_answers(network, owner) | {"nowhere.png": "tench"}
+    imported("model.pth", "--expect", write_json(owner / "own.json", own))
+    assert "left out of EXPECT: the answer to nowhere.png, which TRY does not have" in capsys.readouterr().out
+
+
+def test_a_name_that_two_class_folders_have_is_no_name_of_an_input(imported, owner):
+    for label in LABELS[:2]:
+        (owner / "classes" / label).mkdir(parents=True)
+        shutil.copy(owner / "photos" / "0.png", owner / "classes" / label / "a.png")
+    with pytest.raises(ImportRefused, match="has no answer to"):
+        imported("model.pth", "--expect", write_json(owner / "own.json", {"a.png": "tench"}), tried="classes")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"0.png": {"tench": NaN}}', "NaN is no score"), ('{"0.png": "a", "0.png": "b"}', "the key '0.png' twice"),
+     ('{"0.png": {"tench": Infinity}}', "Infinity is no score")],
+)  # fmt: skip
+def test_answers_of_which_a_part_would_be_lost_are_refused(imported, owner, text, said):
+    (owner / "own.json").write_text(text)
+    with pytest.raises(ImportRefused, match=said):
+        imported("model.pth", "--expect", str(owner / "own.json"))
+
+
+def test_a_label_that_the_model_does_not_have_is_refused(imported, owner, network):
+    own = own_answers(network, owner)
+    own["1.png"]["tensh"] = 0.001
+    with pytest.raises(ImportRefused, match=r"EXPECT: 1\.png: the model has no label 'tensh'; did you mean 'tench'"):
+        imported("model.pth", "--expect", write_json(owner / "own.json", own))

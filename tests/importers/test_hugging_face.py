@@ -170,3 +170,8 @@ def test_how_pictures_are_read_is_a_flag_and_the_refusal_names_it(imported_folde
     upright = Image.open(io.BytesIO(payload)).transpose(Image.Transpose.ROTATE_270).convert("RGB")
     expected = torch.frombuffer(bytearray(upright.resize((32, 32), Image.Resampling.BILINEAR).tobytes()), dtype=torch.uint8)
     assert torch.equal(pixels.permute(1, 2, 0).flatten(), expected) and "turned.jpg" in own
+
+
+def test_a_flag_of_another_kind_is_refused(imported_folder):
+    with pytest.raises(ImportRefused, match="--resize means nothing to this model of texts, which takes LABELS; leave it out"):
+        imported_folder("bert", "", "--resize", "256")

@@ -56,3 +56,14 @@ def test_a_damaged_file_is_refused_in_one_line(imported, owner, content):
     (owner / "own.json").write_bytes(content)
     with pytest.raises(ImportRefused, match="LABELS="):
         imported("model.pth", "--labels", str(owner / "own.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"0": "a", "1": "b", "1": "c", "2": "d"}', "the key '1' twice"), ('["a", "", "c"]', "the label of output 1 is empty"),
+     ('{"a": 0, "b": 1, "c": 1, "d": 2}', "neither"), ('{"0": "a", "1": "b", "01": "c", "2": "d"}', "neither")],
+)  # fmt: skip
+def test_a_name_that_would_be_lost_refuses_the_file(imported, owner, text, said):
+    (owner / "own.json").write_text(text)
+    with pytest.raises(ImportRefused, match=said):
+        imported("model.pth", "--labels", str(owner / "own.json"))

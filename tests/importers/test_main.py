@@ -1,6 +1,7 @@
 """`make import`: what it lists, what it refuses in one line, what it leaves alone."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 import torch
 import yaml
 
-from importers import kinds
-from importers.__main__ import main
-from importers.found import ImportRefused
-from tests.importers.conftest import picture
+from importers import inputs, kinds
+from importers.__main__ import main, parser, run
+from importers.found import ImportRefused, Question, check_flags
+from importers.preprocessing import chosen
+from model_defs.artifact import ArtifactError
+from tests.importers.conftest import LABELS, picture, write_json
 
 
 def test_alone_it_lists_the_kinds(capsys):
@@ -66,7 +69,7 @@ def test_the_recipe_is_the_owners_once_it_is_there(imported, project):
     imported()
     assert recipe.read_text() == changed and not (folder / "stale").exists()
     recipe.write_text("handler: {class_path: handlers.text.TextClassifier}")
-    with pytest.raises(ImportRefused, match=r"has handlers\.text\.TextClassifier; this model needs handlers\.vision"):
+    with pytest.raises(ImportRefused, match=r"has handler handlers\.text\.TextClassifier; this model needs handlers\.vision"):
         imported()
 
 
@@ -114,3 +117,114 @@ def test_nothing_of_the_file_runs_in_the_whole_command(owner, tmp_path):
 def test_one_picture_is_enough(imported, owner):
     (owner / "cat.png").write_bytes(picture(9))
     assert [each.name for each in (imported(tried="cat.png") / "samples").iterdir() if each.suffix == ".png"] == ["0.png"]
+
+
+MEANINGLESS = [
+    "--sample-rate 16000", "--seconds 2", "--grey", "--transform-input", "--pooling mean", "--backend pil", "--answer-as torchserve",
+    "--trust 1a2b3c4d5e6f",
+]  # fmt: skip
+
+
+def test_a_flag_that_means_nothing_to_the_model_is_refused(owner):
+    def flags(*given):
+        return parser().parse_args(["pets", str(owner / "model.pth"), *given])
+
+    found = kinds.find(Question("pets", owner / "model.pth", "", flags()))
+    takes = "means nothing to this model of pictures, which takes LABELS, --key, --squash, --resize"
+    for given in MEANINGLESS:
+        with pytest.raises(ImportRefused, match=f"{given.split()[0]} {takes}"):
+            check_flags(flags(*given.split()), flags(), found)
+    check_flags(flags("--resize", "9", "--labels", "x", "--no-upright", "--tolerance", "0.1"), flags(), found)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--squash 224 --resize 256", "--squash and --resize both say the size"),
+        ("--squash 0", "--squash from 1 to 4096"),
+        ("--mean nan 0 0", "--mean and --std take 3 numbers each"),
+        ("--std 0 1 1", "--mean and --std take 3 numbers each"),
+    ],
+)
+def test_flags_that_no_picture_can_be_read_with_are_refused(flags, said):
+    with pytest.raises(ImportRefused, match=said):
+        chosen(parser().parse_args(flags.split()), {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--expect x --tolerance nan", "a number from 0 is expected"),
+        ("--expect x --tolerance -1", "a number from 0 is expected"),
+        ("--tolerance 0.1", "--tolerance is for the comparison with your own answers: give EXPECT"),
+    ],
+)
+def test_a_tolerance_is_a_number_from_0_for_own_answers(flags, said, project):
+    with pytest.raises(ImportRefused, match=said):
+        run(parser().parse_args(["pets", "model.pth", "--try", "photos", *flags.split()]), project)
+
+
+def test_what_is_left_out_of_the_inputs_is_said(imported, owner, capsys):
+    for label in LABELS:
+        (owner / "classes" / label / "more").mkdir(parents=True)
+        (owner / "classes" / label / "a.png").write_bytes(picture(1))
+    imported(tried="classes")
+    said = "left out of TRY: the folder Golden Retriever/more, which lies in a class folder, the folder café crème/more, which"
+    assert said in capsys.readouterr().out
+    (owner / "photos" / "gone.png").symlink_to(owner / "nowhere")
+    with pytest.raises(ImportRefused, match=r"gone\.png is no file, or a link to nothing; remove it"):
+        imported()
+
+
+def test_files_of_the_owners_in_the_artifacts_folder_are_not_lost(imported, owner, project):
+    folder = project / "artifacts/pets"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    with pytest.raises(ArtifactError, match=r"artifacts/pets is there and holds no artifact"):
+        imported()
+    (folder / "notes.txt").unlink()
+    shutil.copy(owner / "model.pth", imported())
+    with pytest.raises(ArtifactError, match=r"model\.pth lies in .*pets/, which is replaced as a whole: move it elsewhere"):
+        imported(folder / "model.pth", "--labels", str(owner / "classes.txt"))
+    assert (folder / "model.pth").is_file()
+
+
+def test_a_damaged_model_json_is_not_taken_for_an_earlier_import(imported, project):
+    (imported() / "model.json").write_text("{")
+    with pytest.raises(ImportRefused, match="was not imported; take another name"):
+        imported()
+
+
+def test_a_recipe_that_is_there_is_said_and_must_fit(imported, project, capsys, monkeypatch):
+    imported()
+    imported()
+    assert "pets.yaml was there, and stays as it is; next:" in capsys.readouterr().out
+    monkeypatch.setattr("importers.answers.changed_by_neighbours", lambda *_: "0.png")
+    with pytest.raises(ImportRefused, match=r"pets\.yaml has batchSize 8; this model needs 1: change it, or remove the file"):
+        imported()
+
+
+TABLE = "text,label\nwake me,alarm\nhow are you,chat\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("text,label\nwake me, at seven,alarm\n", "row 1 has 3 fields and the header 2: quote texts that hold commas"),
+        ("text,label\nwake me\n", "row 1 has 1 fields"),
+        ("text,text\na,b\n", "a CSV has the columns text,label"),
+        ("text;label\na;alarm\n", "a CSV has the columns text,label"),
+        ("", "a CSV has the columns text,label"),
+    ],
+)
+def test_a_table_of_texts_that_would_be_read_in_part_is_refused(tmp_path, text, said):
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(ImportRefused, match=said):
+        inputs.read(str(tmp_path / "own.csv"), ["alarm", "chat"], are_texts=True)
+
+
+def test_a_table_of_texts_says_which_columns_it_leaves_out(tmp_path):
+    (tmp_path / "own.CSV").write_text(TABLE.replace("label", "category"), encoding="utf-8-sig")
+    found, left_out = inputs.read(str(tmp_path / "own.CSV"), ["alarm", "chat"], are_texts=True)
+    assert [(each.payload, each.truth) for each in found] == [(b"wake me", None), (b"how are you", None)]
+    assert left_out == ["the column 'category'"]
