@@ -85,7 +85,9 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
     try:
         inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
     except FileNotFoundError as error:
-        raise BundleError(f"no test set, {error}: make train writes one, make import writes one of class folders in TRY") from None
+        raise BundleError(
+            f"no test set, {error}: make train writes one, make import writes one of class folders in TRY"
+        ) from None
     subjects = [subject for payload in inputs if (subject := subject_of(handler, payload))]
     known = [*methods_of(handler), UNSIGNED]
     for name in chosen or ():

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from importers.found import ImportRefused
 from model_defs import weights_file
-from model_defs.build import SpecError
-from model_defs.errors import first_line
+from model_defs.errors import BundleError
 from model_defs.postprocess import top
 from model_defs.transformer import extra, network_of, settings_of
 
@@ -25,7 +24,6 @@ MAX_PARTS = 1000  # files of weights
 DEPTHS = re.compile(r"layers?$|depths?$|blocks?$|stages?$|repeats?$")  # settings that say how often a part is there
 SPARE = 50_000_000  # numbers that a network may have beyond those in the file: positions and masks that it computes itself
 CODE = ("auto_map", "custom_pipelines", "quantization_config")
-FAILURES = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, ImportError, ZeroDivisionError)
 
 
 @dataclass
@@ -128,7 +126,7 @@ def check_size(folder: Folder, count: int, auto_class: str) -> None:
     for key, value in settings(folder.config):
         if DEPTHS.search(key) and value > max(64, len(folder.tensors)):
             raise ImportRefused(f"{folder.path / CONFIG}: {key} is {value:,}, and the weights are {len(folder.tensors)} tensors")
-    with torch.device("meta"):
+    with quiet(folder.path), torch.device("meta"):
         network = network_of(folder.config, count, auto_class)
     needed = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     if needed > 2 * sum(tensor.numel() for tensor in folder.tensors.values()) + SPARE:
@@ -187,10 +185,10 @@ def quiet(path: Path) -> Iterator[Any]:
     transformers.logging.disable_progress_bar()
     try:
         yield transformers
-    except (ImportRefused, SpecError):
+    except BundleError:
         raise
-    except FAILURES as error:
-        reason = first_line(error)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or repr(error)
         raise ImportRefused(f"{path} cannot be read by transformers {transformers.__version__}: {reason}") from error
 
 

@@ -11,6 +11,7 @@ from model_defs.build import build
 from model_defs.transform import Transform
 
 MAX_TOKENS = 4096
+TOKENIZER = "tokenizer.json"
 
 
 def read(question: Question, folder: Folder, network: nn.Module, lines: list[str], names: list[str]) -> Found:
@@ -36,10 +37,16 @@ def tokenizer_of(folder: Folder) -> Any:
     """The folder's own tokenizer.
 
     Raises:
-        ImportRefused: it has no tokenizer.json and cannot make one.
+        ImportRefused: it has no tokenizer.json and cannot make one, or it has no tokenizer at all: transformers would make one that
+            knows no word.
     """
     with quiet(folder.path) as transformers:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    names = sorted({TOKENIZER, *tokenizer.vocab_files_names.values()})
+    if not any((folder.path / name).is_file() for name in names):
+        raise ImportRefused(
+            f"{folder.path} has no tokenizer, none of {', '.join(names)}; copy them from where the model was trained"
+        )
     if not getattr(tokenizer, "is_fast", False):
         raise ImportRefused(
             f"{folder.path}: {type(tokenizer).__name__} has no tokenizer.json; save it again: "

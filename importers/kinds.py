@@ -56,6 +56,8 @@ def find(question: Question) -> Found:
 
 def refused(question: Question, modules: list[ModuleType]) -> ImportRefused:
     """What is said of a source of no kind."""
+    if question.weights is None and question.flags.network:
+        return ImportRefused(f"--network is for a file of weights, and FROM={question.source} is a folder; leave it out")
     if question.weights is None:
         return ImportRefused(f"FROM={question.source}: a folder of no known kind; `make import` lists the kinds")
     if question.flags.network:

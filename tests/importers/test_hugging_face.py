@@ -172,6 +172,28 @@ def test_how_pictures_are_read_is_a_flag_and_the_refusal_names_it(imported_folde
     assert torch.equal(pixels.permute(1, 2, 0).flatten(), expected) and "turned.jpg" in own
 
 
+def test_a_folder_without_a_tokenizer_is_refused(imported_folder, copied):
+    """transformers makes a tokenizer of an empty folder, for which every word is unknown."""
+    folder = copied("bert")
+    for file in folder.glob("tok*"):
+        file.unlink()
+    with pytest.raises(ImportRefused, match=r"bert has no tokenizer, none of tokenizer\.json, .*; copy them from where"):
+        imported_folder(folder, "texts")
+
+
+@pytest.mark.parametrize("change", [{"vocab_size": "abc"}, {"hidden_size": 12.5}])
+def test_a_config_with_a_value_of_another_type_is_one_line(imported_folder, copied, change):
+    config = copied("bert") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(ImportRefused, match=rf"cannot be read by transformers .*'{next(iter(change))}' expected int"):
+        imported_folder(config.parent, "texts")
+
+
+def test_a_folder_needs_no_name_of_a_network(imported_folder):
+    with pytest.raises(ImportRefused, match=r"--network is for a file of weights, and FROM=.* is a folder"):
+        imported_folder("bert", "", "--network", "resnet18")
+
+
 def test_a_flag_of_another_kind_is_refused(imported_folder):
     with pytest.raises(ImportRefused, match="--resize means nothing to this model of texts, which takes LABELS; leave it out"):
         imported_folder("bert", "", "--resize", "256")

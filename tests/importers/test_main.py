@@ -15,7 +15,7 @@ from importers.__main__ import main, parser, run
 from importers.found import ImportRefused, Question, check_flags
 from importers.preprocessing import chosen
 from model_defs.artifact import ArtifactError
-from tests.importers.conftest import LABELS, picture, write_json
+from tests.importers.conftest import LABELS, picture
 
 
 def test_alone_it_lists_the_kinds(capsys):
@@ -120,8 +120,8 @@ def test_one_picture_is_enough(imported, owner):
 
 
 MEANINGLESS = [
-    "--sample-rate 16000", "--seconds 2", "--grey", "--transform-input", "--pooling mean", "--backend pil", "--answer-as torchserve",
-    "--trust 1a2b3c4d5e6f",
+    "--sample-rate 16000", "--seconds 2", "--grey", "--transform-input", "--pooling mean", "--backend pil",
+    "--answer-as torchserve", "--trust 1a2b3c4d5e6f",
 ]  # fmt: skip
 
 

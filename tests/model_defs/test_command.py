@@ -61,7 +61,12 @@ def test_where_no_file_can_be_written_the_traceback_is_printed(tmp_path, capsys)
 
 @pytest.mark.parametrize(
     ("number", "what_to_do"),
-    [(errno.EACCES, "change its owner"), (errno.EROFS, "work in a copy"), (errno.ENOTDIR, "move it away"), (errno.ELOOP, "a link")],
+    [
+        (errno.EACCES, "change its owner"),
+        (errno.EROFS, "work in a copy"),
+        (errno.ENOTDIR, "move it away"),
+        (errno.ELOOP, "a link"),
+    ],
 )
 def test_what_the_system_says_of_a_file_comes_with_what_to_do(number, what_to_do, tmp_path):
     line = said(OSError(number, os.strerror(number), "my runs/x"), tmp_path)

@@ -237,7 +237,9 @@ def test_a_header_of_safetensors_that_lies_is_refused(tmp_path):
         read(tmp_path / "x")
 
 
-@pytest.mark.parametrize(("form", "kind"), [("safetensors", "safetensors"), ("module", "a whole pickled module"), ("script", "TorchScript")])
+@pytest.mark.parametrize(
+    ("form", "kind"), [("safetensors", "safetensors"), ("module", "a whole pickled module"), ("script", "TorchScript")]
+)
 def test_a_part_of_a_file_without_parts_is_refused(tmp_path, form, kind):
     network, file = torch.nn.Linear(2, 2), tmp_path / "x.pt"
     if form == "safetensors":

@@ -48,7 +48,9 @@ def test_every_kind_of_input_is_sent_with_its_parameters(payload, content_type, 
     assert request.parameters.target == ("yes" if content_type == JSON else None)
 
 
-@pytest.mark.parametrize("payload", [b"[1, 2]", b"{", b'{"inputs": 1, "parameters": [2]}', b'{"inputs": 1, "inputs": 2}', b"\xff"])
+@pytest.mark.parametrize(
+    "payload", [b"[1, 2]", b"{", b'{"inputs": 1, "parameters": [2]}', b'{"inputs": 1, "inputs": 2}', b"\xff"]
+)
 def test_a_file_of_json_that_is_no_request_is_one_line(payload):
     with pytest.raises(ServerError, match="the file is no body of a request"):
         explanation.body_of(payload, JSON, {"show": True})

@@ -50,7 +50,11 @@ from train.config_check import LIMITS, ConfigError, Limit, check_given, check_mo
         ("demand", "data.season=0", "season=0 history=96 .*: a history holds a season or more"),
         ("intents", "data.vectors=/nowhere", "/nowhere: no such file of word vectors"),
         ("intents", "model.transform.ngrams=0", "model.transform.ngrams=0; expected 1 or more"),
-        ("digits", "trainer.limit_test_batches=1", "limit_test_batches=1(\\.0)?; expected nothing: the whole test set is measured"),
+        (
+            "digits",
+            "trainer.limit_test_batches=1",
+            "limit_test_batches=1(\\.0)?; expected nothing: the whole test set is measured",
+        ),
         ("digits", "trainer.default_root_dir=x", "default_root_dir=x; expected nothing: logs and checkpoints go to runs/"),
         ("digits", "trainer.logger=false", "trainer.logger=False; expected another logger, or nothing"),
         ("digits", "trainer.min_epochs=50", "trainer.min_epochs=50 is more than trainer.max_epochs=20"),
@@ -106,12 +110,14 @@ def test_an_unknown_error_is_kept_in_one_line():
 
 def test_float16_is_for_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SystemExit, match="trainer.precision=16-mixed is for GPUs; on the CPU give bf16-mixed or 32-true"):
+    with pytest.raises(SystemExit, match=r"trainer\.precision=16-mixed is for GPUs; on the CPU give bf16"):
         main(["digits", "--trainer.precision=16-mixed"], tmp_path / "artifacts", tmp_path / "runs")
 
 
 def test_a_key_twice_with_two_values_is_refused():
-    check_given(["--data.root=a", "--trainer.max_epochs=3", "--trainer.max_epochs=3", "--trainer.callbacks+=A", "--trainer.callbacks+=B"])
+    check_given(
+        ["--data.root=a", "--trainer.max_epochs=3", "--trainer.max_epochs=3", "--trainer.callbacks+=A", "--trainer.callbacks+=B"]
+    )
     with pytest.raises(ConfigError, match=r"--data\.root is given twice, as 'a' and as 'b' \(DATA=\.\.\. is one of them\)"):
         check_given(["--data.root=a", "--data.root=b"])
 

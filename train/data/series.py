@@ -11,7 +11,8 @@ import numpy as np
 
 from model_defs.json_input import SUFFIX, body
 from model_defs.sequence import SeriesTransform
-from train.data.csv_rows import SUFFIX, csv_rows, tell_unused
+from train.data.csv_rows import SUFFIX as CSV
+from train.data.csv_rows import csv_rows, tell_unused
 from train.data.example import DataError, Example
 from train.data.examples import Examples
 from train.data.folders import counted, is_hidden
@@ -71,7 +72,7 @@ class SeriesCSV(Examples):
         entries = (
             [entry for entry in sorted(self.root.iterdir()) if not is_hidden(entry, self.root)] if self.root.is_dir() else []
         )
-        files = [entry for entry in entries if entry.suffix.lower() == SUFFIX] if self.root.is_dir() else [self.root]
+        files = [entry for entry in entries if entry.suffix.lower() == CSV] if self.root.is_dir() else [self.root]
         tell_left_out(counted(entry for entry in entries if entry not in files))
         found: dict[str, Values] = defaultdict(list)
         for file in files:
