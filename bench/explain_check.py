@@ -82,6 +82,8 @@ def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[R
     """
     if handler.ExplanationParameters is None:
         raise BundleError(f"{type(handler).__name__} gives no explanations")
+    if most < 1:
+        raise BundleError(f"--inputs {most}: give 1 or more")
     try:
         inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
     except FileNotFoundError as error:

@@ -37,8 +37,8 @@ def tokenizer_of(folder: Folder) -> Any:
     """The folder's own tokenizer.
 
     Raises:
-        ImportRefused: it has no tokenizer.json and cannot make one, or it has no tokenizer at all: transformers would make one that
-            knows no word.
+        ImportRefused: it has no tokenizer.json and cannot make one, or it has no tokenizer at all. Then transformers makes one
+            that knows no word.
     """
     with quiet(folder.path) as transformers:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)

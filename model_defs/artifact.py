@@ -12,6 +12,7 @@
 """
 
 import json
+import os
 import platform
 import sys
 import zipfile
@@ -176,7 +177,7 @@ class Artifact(msgspec.Struct):
             return {each.name: each.read_bytes() for each in sorted(folder.iterdir())}
         if not file.exists():
             return {}
-        with zipfile.ZipFile(file) as inputs:
+        with readable(self.folder), zipfile.ZipFile(file) as inputs:
             small = [entry for entry in inputs.infolist() if entry.file_size <= MAX_BACKGROUND_BYTES]
             chosen = small[:: max(1, len(small) // MAX_BACKGROUNDS)][:MAX_BACKGROUNDS]
             return {entry.filename: inputs.read(entry) for entry in chosen}
@@ -191,15 +192,18 @@ class Artifact(msgspec.Struct):
 
 @contextmanager
 def readable(folder: Path) -> Iterator[None]:
-    """Make a file of the artifact that is missing or damaged an ArtifactError."""
+    """Make a file of the artifact that is missing or damaged an ArtifactError. In an archive that is being built the folder is
+    another one, so the message has the file's name in it."""
     try:
         yield
     except (BundleError, msgspec.ValidationError):
         raise
     except FileNotFoundError as error:
-        raise ArtifactError(f"{error.filename} is missing; train or import the model again") from None
+        name = os.path.relpath(error.filename, folder)
+        raise ArtifactError(f"{name} of the artifact {folder.name!r} is missing; train or import the model again") from None
     except (ValueError, LookupError, msgspec.DecodeError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{folder} has a damaged file ({str(error)[:200]}); train or import the model again") from error
+        said = f"the artifact {folder.name!r} has a damaged file ({str(error)[:200]}); train or import the model again"
+        raise ArtifactError(said) from error
 
 
 def check_replaceable(folder: Path, used: Iterable[Path] = ()) -> None:

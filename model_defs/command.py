@@ -30,6 +30,7 @@ TO_DO = {  # what the system says of files -> what the person who typed the comm
     errno.EISDIR: IN_THE_WAY,
     errno.EEXIST: IN_THE_WAY,
 }
+NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a file that is open already, so its name is not told
 
 
 @contextmanager
@@ -59,14 +60,15 @@ def reported(command: str, folder: Path = FOLDER) -> Iterator[None]:
         sys.exit(f"error: {type(error).__name__}: {said or 'without a message'}; its traceback is in {file}")
 
 
-def of_file(error: Exception) -> str | None:
-    """What the system says of a file, and what to do; None if it is another error. Libraries that write files by themselves say
-    it in an error of their own."""
-    if isinstance(error, OSError) and error.errno in TO_DO and (error.filename is not None or TO_DO[error.errno] == FULL):
-        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        return f"{name}{error.strerror}; {TO_DO[error.errno]}"
-    if os.strerror(errno.ENOSPC) in str(error):
-        return f"{os.strerror(errno.ENOSPC)}; {FULL}"
+def of_file(error: BaseException | None) -> str | None:
+    """What the system says of a file, and what to do; None if it is another error."""
+    if isinstance(error, OSError) and error.errno in TO_DO and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; {TO_DO[error.errno]}"
+    while error is not None:  # a library that writes a file says it in an error of its own, or fails again as it closes the file
+        for number in NAMELESS:
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                return f"{os.strerror(number)}; {TO_DO[number]}"
+        error = error.__cause__ or error.__context__
     return None
 
 

@@ -32,6 +32,7 @@ def openapi(home: StateDir, arguments: argparse.Namespace) -> None:
     found = [description(archive) for archive in chosen(home, arguments)]
     server = home.running()
     text = json.dumps(document(found, server.inference if server else "/"), indent=1, ensure_ascii=False) + "\n"
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(text, encoding="utf-8")
     names = ", ".join(f"{each['name']} {each['version']}" for each in found)
     print(f"{arguments.output}: OpenAPI {VERSION} of {names}")

@@ -111,6 +111,9 @@ def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Pa
     is_first = cli.trainer.is_global_zero
     if is_first:
         check_replaces(artifacts / name, cli.datamodule.given_root)
+        artifacts.mkdir(parents=True, exist_ok=True)
+        with staging(name, artifacts):
+            pass  # found out now, not after hours: whether something can be written there
         if cli.config["resume"] and not cli.interrupted:
             print(f"nothing to resume in {runs / name}/: from the beginning")
         verb = f"resuming {cli.interrupted}" if cli.interrupted else f"training {name}"
@@ -121,13 +124,17 @@ def train(name: str, overrides: list[str], artifacts: Path = ARTIFACTS, runs: Pa
     fit(cli)
     if not is_first:
         return None
-    artifacts.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=artifacts) as staged:
+    with staging(name, artifacts) as staged:
         artifact = write_artifact(Path(staged) / name, cli)
         shutil.rmtree(artifacts / name, ignore_errors=True)  # only now: an interrupted training must leave the old one whole
         artifact.folder = artifact.folder.rename(artifacts / name)
     cli.forget_interruption()
     return artifact
+
+
+def staging(name: str, artifacts: Path) -> tempfile.TemporaryDirectory:
+    """The folder in which an artifact is written before it is renamed."""
+    return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=artifacts)
 
 
 def check_replaces(folder: Path, root: str | None) -> None:

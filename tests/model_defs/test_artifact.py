@@ -212,11 +212,11 @@ def test_only_an_artifact_may_be_replaced_and_not_what_the_new_one_is_made_of(ar
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("vocabulary.txt", None, r"vocabulary\.txt is missing; train or import the model again"),
+        ("vocabulary.txt", None, r"^vocabulary\.txt of the artifact 'mood' is missing; train or import the model again"),
         ("vocabulary.txt", b"\xff", "has a damaged file"),
-        ("samples/expected.json", None, r"expected\.json is missing"),
+        ("samples/expected.json", None, r"^samples/expected\.json of the artifact"),
         ("samples/expected.json", b"[", "has a damaged file"),
-        ("samples/1.txt", None, r"1\.txt is missing"),
+        ("samples/1.txt", None, r"^samples/1\.txt of the artifact"),
         ("test.zip", b"PK", "has a damaged file"),
         ("calibration.zip", b"PK", "has a damaged file"),
     ],
@@ -226,5 +226,8 @@ def test_a_part_that_is_missing_or_damaged_is_one_line(artifact, network, transf
     write_samples(artifact.folder / "samples", SAMPLES)
     read = {"vocabulary.txt": artifact.build_transform, "test.zip": artifact.test_set, "calibration.zip": artifact.calibration}
     (artifact.folder / name).write_bytes(content) if content else (artifact.folder / name).unlink()
+    if name == "calibration.zip":
+        with pytest.raises(ArtifactError, match=said):
+            artifact.backgrounds()
     with pytest.raises(ArtifactError, match=said):
         read.get(name, artifact.samples)()

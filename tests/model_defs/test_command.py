@@ -79,3 +79,16 @@ def test_what_the_system_says_of_a_file_comes_with_what_to_do(number, what_to_do
 )
 def test_a_full_disk_is_told_whoever_finds_it(error, tmp_path):
     assert said(error, tmp_path) == "error: No space left on device; free some space, and run it again"
+
+
+def test_a_full_disk_is_told_if_closing_the_file_fails_too(tmp_path):
+    """As torch does in what writes its checkpoints."""
+    with (
+        pytest.raises(SystemExit, match="File too large; raise the limit on the size of a file") as ended,
+        reported("x", tmp_path),
+    ):
+        try:
+            raise OSError(errno.EFBIG, "File too large")
+        finally:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 15040 vs 14928")
+    assert "\n" not in ended.value.code

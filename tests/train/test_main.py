@@ -81,6 +81,13 @@ def test_one_example_per_batch_is_too_few_for_a_batch_norm(tmp_path):
         main(["shapes_masks", *given, *network, "--data.pictures=10"], tmp_path / "artifacts", tmp_path / "runs")
 
 
+def test_a_place_that_takes_no_artifact_is_told_before_the_training(tmp_path, capsys):
+    (tmp_path / "artifacts").touch()
+    with pytest.raises(SystemExit, match=r"artifacts: File exists; a file is where a folder should be"):
+        main(["digits"], tmp_path / "artifacts", tmp_path / "runs")
+    assert "training digits" not in capsys.readouterr().out
+
+
 def test_what_is_no_artifact_is_never_replaced(tmp_path):
     folder = tmp_path / "artifacts" / "digits"
     folder.mkdir(parents=True)
