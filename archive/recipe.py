@@ -130,7 +130,7 @@ def merged(shared: dict, own: dict) -> dict:
 def check_runtime(recipe: Recipe, own: Source, shared: Source) -> None:
     """
     Raises:
-        RecipeError: no such runtime, or one that does not have the precision or the device.
+        RecipeError: no such runtime, or one that does not have the precision or the device; or GPUs that are not used.
     """
     settings = recipe.handler
 
@@ -148,6 +148,8 @@ def check_runtime(recipe: Recipe, own: Source, shared: Source) -> None:
         raise wrong("$.deviceType", f"runtime {settings.runtime} runs on the CPU only; write deviceType: cpu")
     if recipe.deviceType == "cpu" and "cpu" not in runtime.devices:
         raise wrong("$.deviceType", f"runtime {settings.runtime} runs on GPUs only; write deviceType: gpu")
+    if recipe.deviceType == "cpu" and recipe.deviceIds is not UNSET:
+        raise wrong("$.deviceIds", "deviceIds are of GPUs, and the recipe says deviceType: cpu; leave them out")
 
 
 def source_of(key: str, own: Source, shared: Source) -> Source:

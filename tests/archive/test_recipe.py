@@ -62,6 +62,8 @@ def test_a_mistyped_torchserve_key_names_the_line_and_the_nearest_key(complaint)
         ("handler:", "deviceType: gpu\nhandler:\n  runtime: ncnn",
          "digits.yaml:7: runtime ncnn runs on the CPU only; write deviceType: cpu"),
         ("precision: fp32", "decoders: 0", "digits.yaml:9: 'handler.decoders': expected `int` >= 1"),
+        ("handler:", "deviceType: cpu\ndeviceIds: [0]\nhandler:",
+         "digits.yaml:8: deviceIds are of GPUs, and the recipe says deviceType: cpu; leave them out"),
         ("handler:", "deviceIds: [0, x]\nhandler:", "digits.yaml:7: 'deviceIds': expected `int`, got `str`"),
     ],
 )  # fmt: skip
