@@ -1,6 +1,7 @@
 """Parse a request's parameters, from JSON, from a form's fields or from the URL, to a handler's `Parameters`."""
 
 import json
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -18,7 +19,11 @@ def form_parameters(fields: dict[str, Any], options: Any, parameters: type[msgsp
     `parameters` has all of them as JSON.
 
     Args:
-        options: the `parameters` of a JSON body that came along. A field of the same name wins.
+        options: the `parameters` of a JSON body that came along.
+
+    Raises:
+        Unreadable: they are no text, or no JSON.
+        WrongValue: an unknown parameter, a wrong value, or two different values of one parameter.
     """
     try:
         texts = {name: value.decode() if isinstance(value, bytes | bytearray) else value for name, value in fields.items()}
@@ -29,7 +34,16 @@ def form_parameters(fields: dict[str, Any], options: Any, parameters: type[msgsp
     for given in (options, values):
         if not isinstance(given, dict):
             return convert(given, parameters, strict=False)
-    return convert(options | values | texts, parameters, strict=False)
+    found: dict[str, Any] = {}
+    for name, value in chain(options.items(), values.items(), texts.items()):
+        if as_text(found.setdefault(name, value)) != as_text(value):
+            raise WrongValue(f"the request has {name!r} more than once, with different values; send each parameter once")
+    return convert(found, parameters, strict=False)
+
+
+def as_text(value: Any) -> str:
+    """A parameter as a form or a URL has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def convert(values: Any, parameters: type[msgspec.Struct], strict: bool) -> msgspec.Struct:

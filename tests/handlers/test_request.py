@@ -7,10 +7,11 @@ import pytest
 from handlers.audio import SOUND
 from handlers.classifier import ClassifierParameters
 from handlers.deadline import DeadlineExceeded
+from handlers.parameters import convert, form_parameters
 from handlers.request import Kind, RawRequest, Request, parse_request, refuse
 from handlers.several import SeveralInputs
 from handlers.text import TEXT
-from handlers.vision import PICTURE
+from handlers.vision import PICTURE, DetectorParameters
 from model_defs.errors import InputError, TooLarge, Unreadable, WrongKind, WrongValue
 
 BYTES = b"\x89PNG \xff and so on"
@@ -101,15 +102,33 @@ def test_a_form_holds_the_input_under_any_of_three_names(field):
         {"parameters": bytearray(b'{"top_k": 3, "function_to_apply": "none"}')},
         {"parameters": '{"top_k": 3, "function_to_apply": "none"}'},
         {"parameters": {"top_k": 3, "function_to_apply": "none"}},
-        {"parameters": b'{"top_k": 4}', "top_k": b"3", "function_to_apply": b"none"},
+        {"parameters": b'{"top_k": 3}', "top_k": b"3", "function_to_apply": b"none"},
     ],
-    ids=["bytes", "text", "json bytes", "json text", "parsed json", "a field wins over the json"],
+    ids=["bytes", "text", "json bytes", "json text", "parsed json", "the same value twice"],
 )
 @pytest.mark.parametrize("payload_first", [True, False])
 def test_a_form_holds_parameters_as_fields_or_as_json(fields, payload_first):
     data = {"data": bytearray(BYTES)}
     request = form(**(data | fields if payload_first else fields | data))
     assert request == Request(BYTES, ClassifierParameters(top_k=3, function_to_apply="none"), explain=False)
+
+
+def test_two_values_of_one_parameter_are_refused_wherever_they_stand():
+    with pytest.raises(WrongValue, match="the request has 'top_k' more than once, with different values"):
+        form(data=bytearray(BYTES), parameters=b'{"top_k": 4}', top_k=b"3")
+    body = {"inputs": BASE64, "parameters": {"top_k": 4}}  # and top_k=3 in the URL
+    with pytest.raises(WrongValue, match="the request has 'top_k' more than once, with different values"):
+        parse_request(RawRequest({"body": body, "top_k": "3"}, JSON), PICTURE, ClassifierParameters)
+    same = parse_request(RawRequest({"body": body, "top_k": "4"}, JSON), PICTURE, ClassifierParameters)
+    assert same.parameters == ClassifierParameters(top_k=4)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_that_is_none_is_refused_in_every_form(number):
+    with pytest.raises(WrongValue, match="threshold"):
+        convert({"threshold": float(number)}, DetectorParameters, strict=True)
+    with pytest.raises(WrongValue, match="threshold"):
+        form_parameters({"threshold": number}, {}, DetectorParameters)
 
 
 def test_a_forms_field_of_text_is_a_text():
@@ -200,7 +219,7 @@ def test_wrong_json_without_its_media_type_is_refused_as_json(body, accepts, mes
 def test_json_in_a_forms_field_is_json(field):
     assert form(TEXT, data=field) == Request("a text", ClassifierParameters(top_k=3))
     assert form(TEXT, data=field, function_to_apply=b"none") == Request("a text", ClassifierParameters(3, "none"))
-    assert form(TEXT, data=field, top_k=b"2").parameters.top_k == 2
+    assert form(TEXT, data=field, top_k=b"3").parameters.top_k == 3
 
 
 def test_parameters_in_the_url_count_with_every_body():
