@@ -104,7 +104,7 @@ class Client:
             try:
                 headers = self.token("inference") | {"Content-Type": content_type, **(more or {})}
                 answer = self.send("POST", self.url(model, version, api), data=body, headers=headers)
-                if not (retry.is_transient(answer) or self.is_being_restored(answer, model)):
+                if not (retry.is_transient(answer) or self.is_being_restored(answer, model, version)):
                     return answer
             except Unreachable as error:
                 failure = error
@@ -113,9 +113,10 @@ class Client:
             raise failure
         return answer
 
-    def is_being_restored(self, answer: requests.Response, model: str) -> bool:
-        """Whether the model is only missing because the server was restarted and has not hosted it again yet."""
-        return answer.status_code == 404 and self.home is not None and model in self.home.registered()
+    def is_being_restored(self, answer: requests.Response, model: str, version: str | None) -> bool:
+        """Whether the version is only missing because the server was restarted and has not hosted it again yet."""
+        known = self.home.registered().get(model) if answer.status_code == 404 and self.home else None
+        return known is not None and (version is None or version in known.versions)
 
     def look_again(self) -> None:
         """Take the address and the tokens of the server that runs now, if one runs."""

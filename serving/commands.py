@@ -181,7 +181,7 @@ def unregister(home: StateDir, arguments: argparse.Namespace) -> None:
         registry.drop(arguments.model, version)
         print(f"{arguments.model} {version} is no longer hosted")
     if not versions:
-        print(f"{arguments.model} is not hosted")
+        raise ServerError(f"{arguments.model} is not hosted; make status lists what is")
 
 
 def promote(home: StateDir, arguments: argparse.Namespace) -> None:

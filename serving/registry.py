@@ -122,8 +122,10 @@ class Registry:
         """Start or end workers, and give the version so many at the next start, too. Returns the version.
 
         Raises:
-            ServerError: the model is not hosted, or a worker cannot start.
+            ServerError: the model is not hosted, or a worker cannot start; or a negative number, for which TorchServe ends all.
         """
+        if workers < 0:
+            raise ServerError(f"{workers} workers: give 1 or more, or 0 to pause {model}")
         with self.changing(model, version or ""):
             version = self.client.scale(model, workers, version, self.home.workers_log)
             known = self.home.registered().get(model)

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,6 +201,17 @@ def test_no_archive_says_what_makes_one(serving):
 def test_scale_takes_a_number(serving, client):
     assert "echo 1.0 has 2 workers" in serving("scale", "echo", "--workers", 2).stdout
     assert "echo 1.0 has 1 workers" in serving("scale", "echo", "--workers", 1).stdout
+    done = serving("scale", "echo", "--workers", -1)
+    assert done.returncode == 1 and done.stderr == "error: -1 workers: give 1 or more, or 0 to pause echo\n"
+    assert len(client.describe("echo", "1.0")[0]["workers"]) == 1
+
+
+def test_a_version_or_a_model_that_is_not_hosted_is_told_at_once(serving):
+    started = time.monotonic()
+    done = serving("predict", "echo", "hello", "--version", "7.7")
+    assert done.returncode == 1 and '"code": 404' in done.stdout and time.monotonic() < started + 30
+    done = serving("unregister", "ecko")
+    assert done.returncode == 1 and done.stderr == "error: ecko is not hosted; make status lists what is\n"
 
 
 def verified(*arguments: object) -> subprocess.CompletedProcess:
