@@ -33,7 +33,8 @@ def read(given: str, labels: list[str], are_texts: bool) -> tuple[list[Input], l
     Raises:
         ImportRefused: no input there, one that is too large, or a folder that is not one of the labels.
     """
-    path, left_out = Path(given), []
+    path = Path(given)
+    left_out: list[str] = []
     if path.is_file() and are_texts and path.suffix.lower() == ".csv":
         found, left_out = table(path)
     elif path.is_file():

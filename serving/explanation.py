@@ -14,7 +14,7 @@ from urllib3.filepost import encode_multipart_formdata
 
 from model_defs.errors import InputError
 from model_defs.json_keys import without_duplicates
-from serving.client import Client
+from serving.client import BYTES, Client
 from serving.commands import JSON, chosen_input
 from serving.errors import ServerError
 from serving.state import StateDir
@@ -57,7 +57,7 @@ def body_of(payload: bytes, content_type: str, parameters: dict[str, Any]) -> tu
             raise ServerError(f'the file is no body of a request, {{"inputs": ..., "parameters": {{...}}}}: {error}') from None
         return json.dumps(both).encode(), JSON
     fields = {name: json.dumps(value) if isinstance(value, bool) else str(value) for name, value in parameters.items()}
-    return encode_multipart_formdata({"data": ("input", payload, None), **fields})
+    return encode_multipart_formdata({"data": ("input", payload, BYTES), **fields})
 
 
 def write(folder: Path, model: str, answer: dict[str, Any]) -> list[Path]:
