@@ -31,7 +31,9 @@ COMPARED_WITH = {
     "model_defs.answer_diff",
     "model_defs.bundle_format",
     "model_defs.errors",
+    "model_defs.json_keys",
     "model_defs.metrics",
+    "model_defs.yaml_keys",
 }  # all that serving may import of it: no torch comes along
 TRAINING_ONLY = {"lightning", "torchmetrics", "torchtext", "torchdata", "matplotlib", "sklearn", "tensorboard", "pickle", "shap"}
 OWN = Path("model_defs/own")  # networks that `make import` took in, as their owners wrote them
