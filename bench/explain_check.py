@@ -1,6 +1,7 @@
 """`make explain-check`: how faithful each method's explanations of a model are, on a part of its test set.
 
     python -m bench.explain_check digits --inputs 24
+    python -m bench.explain_check names --try texts/
 
 It prints a table, and leaves the figures and the curves in the artifact's `report/`. It runs on the eager network; no server.
 """
@@ -19,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import explain_gallery, explain_shap, faithfulness
-from bench.explain_subjects import loaded, spread, subject_of
+from bench.explain_subjects import Asked, inputs, loaded, subject_of
 from handlers.base import Handler
 from handlers.explain.method import Options, Unsuitable, find
 from handlers.explain.subject import Subject
@@ -27,7 +28,7 @@ from model_defs.artifact import REPORT
 from model_defs.command import reported
 from model_defs.errors import BundleError
 
-INPUTS, PICTURES = 24, 4  # of the test set: to measure, to draw
+INPUTS, PICTURES = 24, 4  # to measure, to draw
 RANDOM = "random map"
 UNSIGNED = "integrated_gradients, unsigned"  # the map of version 0.1
 MAX_ALIKE = 0.5  # correlation with the map under random weights
@@ -54,43 +55,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.explain_check", description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="their folder (default: %(default)s)")
-    parser.add_argument("--inputs", type=int, default=INPUTS, help="of the test set (default: %(default)s)")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="how many (default: %(default)s)")
+    parser.add_argument("--try", dest="folder", type=Path, help="a folder of your own inputs, in place of the test set")
     parser.add_argument("--device", default="cpu", help="such as cuda:0 (default: %(default)s)")
     parser.add_argument("--gallery", type=Path, help="copy the first picture into this folder, as <model>.png")
     parser.add_argument("--methods", nargs="*", help="all of the model's, if left out")
     arguments = parser.parse_args()
     with reported("bench.explain_check"):
         handler = loaded(arguments.artifacts / arguments.model, arguments.device)
-        rows, drawn = check(handler, arguments.inputs, arguments.methods)
+        where, given = inputs(handler, arguments.folder, arguments.inputs)
+        rows, drawn = check(handler, given, arguments.methods)
         folder = handler.artifact.folder / REPORT
         folder.mkdir(exist_ok=True)
         (folder / "explanations.json").write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1))
         draw(drawn, folder / "explanations.png")
-        show(arguments.model, rows)
-        pictures = explain_gallery.write(handler, folder / "explanations", PICTURES)
+        show(arguments.model, where, rows)
+        pictures = explain_gallery.write(handler, given, folder / "explanations", PICTURES)
         if arguments.gallery and pictures:
             arguments.gallery.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(pictures[0], arguments.gallery / f"{arguments.model}.png")
-        print(folder / "explanations.png", *pictures, explain_shap.write(handler, folder / "shap.png"), sep="\n")
+        print(folder / "explanations.png", *pictures, explain_shap.write(handler, given, folder / "shap.png"), sep="\n")
 
 
-def check(handler: Handler, most: int, chosen: list[str] | None) -> tuple[list[Row], dict[str, faithfulness.Curves]]:
+def check(handler: Handler, given: list[Asked], chosen: list[str] | None) -> tuple[list[Row], dict[str, faithfulness.Curves]]:
     """Measure the methods. Returns a row for each, the best first, and the mean curves.
 
     Raises:
-        BundleError: the model gives no explanations, or has no such method.
+        BundleError: the model gives no explanations, has no such method, or finds nothing in these inputs.
     """
     if handler.ExplanationParameters is None:
         raise BundleError(f"{type(handler).__name__} gives no explanations")
-    if most < 1:
-        raise BundleError(f"--inputs {most}: give 1 or more")
-    try:
-        inputs = [payload for _, payload in spread(handler.artifact.test_set(), most)]
-    except FileNotFoundError as error:
+    subjects = [subject for one in given if (subject := subject_of(handler, one))]
+    if not subjects:
         raise BundleError(
-            f"no test set, {error}: make train writes one, make import writes one of class folders in TRY"
-        ) from None
-    subjects = [subject for payload in inputs if (subject := subject_of(handler, payload))]
+            f"{handler.artifact.name} finds nothing in these {len(given)} inputs to explain; give others: --try folder"
+        )
     known = [*methods_of(handler), UNSIGNED]
     for name in chosen or ():
         if name not in known:
@@ -134,7 +133,7 @@ def measured(
         missed.append(faithfulness.infidelity(units, weights))
         if len(moved) < 4 and isinstance(subject.sample, torch.Tensor) and subject.sample.dtype != torch.int64:
             moved.append(faithfulness.sensitivity(subject.sample, perturbed(subject, method, is_unsigned)))
-        if len(alike) < 8:
+        if len(alike) < 8 and not subject.is_in_a_file:
             with faithfulness.randomised(handler):
                 alike.append(faithfulness.rank_correlation(weights, explained()[0]))
     parts = int(np.prod(subjects[0].parts().shape))
@@ -191,10 +190,10 @@ def mean(found: list[faithfulness.Curves]) -> faithfulness.Curves:
     return faithfulness.Curves(*(np.mean([getattr(one, kind) for one in found], axis=0) for kind in ("deletion", "insertion")))
 
 
-def show(model: str, rows: list[Row]) -> None:
+def show(model: str, where: str, rows: list[Row]) -> None:
     table = Table(
         "method", "deletion", "insertion", "error", "infidelity", "sensitivity", "random weights", "ms", "passes", "verdict",
-        title=f"{model}: {rows[0].inputs} inputs of the test set, score {rows[0].score:.3f}",
+        title=f"{model}: {rows[0].inputs} inputs of {where}, score {rows[0].score:.3f}",
     )  # fmt: skip
     for row in rows:
         shown = [row.error, row.infidelity, row.sensitivity, row.random_weights]

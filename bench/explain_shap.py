@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.explain_subjects import spread, subject_of
+from bench.explain_subjects import Asked, spread, subject_of
 from handlers.base import Handler
 from handlers.classifier import Classifier
 from handlers.explain.pictures import PictureSubject
@@ -27,8 +27,8 @@ SUBSETS = 512  # of an input's parts
 SEED = 0
 
 
-def write(handler: Handler, file: Path) -> str:
-    """Draw SHAP's picture of the first test inputs. Returns the file's name, or why there is no picture.
+def write(handler: Handler, given: list[Asked], file: Path) -> str:
+    """Draw SHAP's picture of some inputs. Returns the file's name, or why there is no picture.
 
     Pictures and sounds get a row of maps each, by SHAP's GradientExplainer. Rows of a table get a beeswarm, texts, series and
     graphs a waterfall, both by its KernelExplainer.
@@ -43,8 +43,7 @@ def write(handler: Handler, file: Path) -> str:
 
     # One label for all rows, because a beeswarm lays them over each other.
     target = {"target": 0} if handler.labels and isinstance(handler, Classifier) else {}
-    inputs = [payload for _, payload in spread(handler.artifact.test_set(), BEES)]
-    found = [one for payload in inputs if (one := subject_of(handler, payload, **target))]
+    found = [subject for one in spread(given, BEES) if (subject := subject_of(handler, one, **target))]
     kind = found[0] if found else None
     if isinstance(kind, RowSubject):
         beeswarm(shap, found)
@@ -53,7 +52,7 @@ def write(handler: Handler, file: Path) -> str:
             return UNSUITED
         maps(shap, found[:: -(-len(found) // ROWS)])
     elif kind:
-        shap.plots.waterfall(explanation(shap, subject_of(handler, inputs[0])), show=False)
+        shap.plots.waterfall(explanation(shap, next(filter(None, (subject_of(handler, one) for one in given)))), show=False)
     else:
         return UNSUITED
     pyplot.savefig(file, dpi=100, bbox_inches="tight")

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from bench import explain_check, faithfulness
-from bench.explain_subjects import spread
+from bench.explain_subjects import Asked, inputs, spread
 from handlers.base import load
 from handlers.explain.views import Parts
 from model_defs.errors import BundleError
+from tests.conftest import png
 
 TERMS = torch.arange(16).float() - 4
 GAME = Parts(lambda masks: masks @ TERMS, (16,))
@@ -53,15 +54,28 @@ def pictures_handler(picture_artifact):
 
 
 def test_a_check_measures_each_method_beside_a_random_map(pictures_handler, tmp_path):
-    rows, drawn = explain_check.check(pictures_handler, 3, ["deep_lift", "grad_cam"])
+    where, given = inputs(pictures_handler, None, 3)
+    rows, drawn = explain_check.check(pictures_handler, given, ["deep_lift", "grad_cam"])
     by_name = {row.method: row for row in rows}
+    assert where == "the test set" and len(given) == 3
     assert by_name.keys() == {"random map", "deep_lift", "grad_cam"} == drawn.keys()
     assert by_name["deep_lift"].error < 0.05 and by_name["grad_cam"].error is None
     assert all(row.inputs == 3 and row.verdict for row in rows if row.method != "random map")
     explain_check.draw(drawn, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1_000
     with pytest.raises(BundleError, match="no method 'x' for pictures; it has deep_lift"):
-        explain_check.check(pictures_handler, 1, ["x"])
+        explain_check.check(pictures_handler, given, ["x"])
+
+
+def test_own_inputs_stand_in_for_the_test_set_and_samples_where_there_is_none(pictures_handler, tmp_path):
+    (tmp_path / "own").mkdir()
+    with pytest.raises(BundleError, match="no inputs there; give a folder"):
+        inputs(pictures_handler, tmp_path / "own", 3)
+    (tmp_path / "own" / "mine.png").write_bytes(png(7))
+    assert inputs(pictures_handler, tmp_path / "own", 3) == (str(tmp_path / "own"), [Asked("mine.png", png(7))])
+    (pictures_handler.artifact.folder / "test.zip").unlink()
+    where, given = inputs(pictures_handler, None, 3)
+    assert "samples, because it has no test set" in where and len(given) == 3
 
 
 def test_the_inputs_come_from_all_over_the_test_set_which_may_be_sorted():

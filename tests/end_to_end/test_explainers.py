@@ -14,6 +14,7 @@ from serving import server
 from serving.registry import Registry
 from serving.state import StateDir
 from tests.bundle import Bundle, settings_for
+from tests.other_clients import ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 LONG = {"parameters": json.dumps({"method": "shapley_values", "samples": 300})}  # some 20,000 passes: seconds
@@ -70,6 +71,15 @@ def test_kserves_addresses_send_on_every_body_that_they_take(explained, payload,
         assert answer.status_code == 200 and answer.history and "heatmap" in answer.text
     refused = kserve(explained, path, instances(payload, top_k=1))
     assert refused.status_code == 422 and refused.history and "top_k" in refused.json()["error"]
+
+
+def test_kserves_own_client_does_not_follow_so_it_asks_for_the_workers_that_explain(explained):
+    samples = explained.artifacts / "digits" / "samples"
+    picture = samples / explained.samples("digits")[0][0]["file"]
+    found = ask("ask_kserve_explain.py", explained.client.server.inference, explained.key, picture)
+    status, message = found["model"]
+    assert status == 307 and "explanations are at /v1/models/digits.explain:explain" in message
+    assert found["explainer"]["explanations"][0]["heatmap"] and found["httpx"] == found["explainer"]
 
 
 def in_a_form(explained, payload: bytes) -> requests.Response:

@@ -13,26 +13,10 @@ import pytest
 
 from serving.describe import description
 from serving.openapi import document
+from tests.other_clients import BIN, ask
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-BIN = Path(".venv-clients/bin").absolute()
 TEXT = "wake me at seven"
-
-
-@pytest.fixture
-def ask(bundle):
-    """Run a script of tests/clients/ and read what it prints."""
-    if not BIN.is_dir():
-        pytest.skip("no .venv-clients: make setup EXTRAS=clients")
-
-    def run(script: str, *arguments) -> dict:
-        done = subprocess.run(
-            [BIN / "python", f"tests/clients/{script}", *arguments], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
 
 
 @pytest.fixture
@@ -53,7 +37,7 @@ def written(bundle, folder: Path) -> Path:
     return folder / "api.json"
 
 
-def test_kserves_client_speaks_v1_and_v2(bundle, ask, file):
+def test_kserves_client_speaks_v1_and_v2(bundle, file):
     found = ask("ask_kserve.py", bundle.client.server.inference, bundle.key, file("digits"), TEXT)
     labels, scores = native(bundle, "intents", TEXT.encode())
     answered, refused = found["v1"]["predictions"]
@@ -67,7 +51,7 @@ def test_kserves_client_speaks_v1_and_v2(bundle, ask, file):
         assert status == 422 and message.startswith("the text is empty"), found[name]
 
 
-def test_tritons_client_sends_and_gets_binary_tensors(bundle, ask, file):
+def test_tritons_client_sends_and_gets_binary_tensors(bundle, file):
     found = ask("ask_triton.py", urlsplit(bundle.url("x")).netloc, bundle.key, file("digits"), TEXT)
     labels, scores = native(bundle, "intents", TEXT.encode())
     digits, _ = native(bundle, "digits", file("digits").read_bytes())
@@ -85,7 +69,7 @@ def test_tritons_client_sends_and_gets_binary_tensors(bundle, ask, file):
         assert found[name][0] == status and said in found[name][1], (name, found[name])
 
 
-def test_an_older_hugging_face_client_is_answered_the_same(bundle, ask, file):
+def test_an_older_hugging_face_client_is_answered_the_same(bundle, file):
     found = ask("ask_hub.py", bundle.url(""), bundle.key, file("digits"), file("sounds"), TEXT)
     assert found["version"].startswith("0.")
     assert found["picture"] == native(bundle, "digits", file("digits").read_bytes())[0][:3]

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from bench import explain_check, explain_gallery
+from bench.explain_subjects import Asked, asked, inputs, subject_of
 from handlers import base
 from handlers.request import RawRequest
 from importers.__main__ import parser, run
 from importers.found import ImportRefused
 from model_defs.answer_diff import difference
 from model_defs.artifact import Artifact
+from model_defs.errors import BundleError
 from tests.handlers.explain.asking import explained, good, is_additive, opened, refused
 
 pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
@@ -247,3 +250,31 @@ def test_the_similarity_of_two_texts_is_explained_by_the_words_of_the_first(hand
 def test_a_vector_alone_has_nothing_to_explain_and_says_what_has(handler):
     code, body = explained(handler("embeddings"), "anna lives")
     assert code == 422 and "the similarity of two texts can be: send the other as 'target'" in body["message"]
+
+
+# --- how faithful they are
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("tokens", "shapley_values"), ("embeddings", "integrated_gradients"), ("clip", "occlusion")]
+)
+def test_explain_check_measures_what_was_imported_without_a_test_set(handler, tmp_path, name, method):
+    loaded = handler(name)
+    where, given = inputs(loaded, None, 3)
+    rows, _ = explain_check.check(loaded, given, [method])
+    assert "samples" in where and {row.method for row in rows} == {"random map", method}
+    assert all(row.inputs for row in rows) and all(-1 <= row.random_weights <= 1 for row in rows if row.method == method)
+    assert len(explain_gallery.write(loaded, given, tmp_path / "drawn", 2)) == 2
+
+
+def test_a_text_is_compared_with_the_one_most_like_it(handler):
+    texts = [b"anna lives in paris", b"paris paris", b"anna lives in parisian paris"]
+    given = asked(handler("embeddings"), [(f"{index}.txt", text) for index, text in enumerate(texts)])
+    assert given[0].parameters == {"target": texts[2].decode()} and given[2].parameters == {"target": texts[0].decode()}
+
+
+def test_inputs_in_which_nothing_is_found_are_said(handler, owners):
+    yolos, empty = handler("yolos"), Asked("grey.png", (owners / "photos" / "grey.png").read_bytes())
+    assert own(owners, "yolos")["grey.png"] == [] and subject_of(yolos, empty) is None
+    with pytest.raises(BundleError, match="finds nothing in these 1 inputs to explain; give others: --try folder"):
+        explain_check.check(yolos, [empty], None)

@@ -11,6 +11,8 @@ from torch import nn
 
 from archive.build import build
 from archive.errors import ArchiveError
+from bench import explain_check
+from bench.explain_subjects import Asked
 from handlers import base
 from handlers.request import RawRequest
 from handlers.runtimes.runtime import RuntimeUnavailable
@@ -102,6 +104,8 @@ def test_an_archive_needs_no_test_set_on_onnxruntime(imported, exported_model, p
     answer, refused = handler.answer([RawRequest({"body": payload}, explain=True), form]).answers
     assert answer.code == 200 and json.loads(answer.body)["method"] == "occlusion"  # it needs no gradients
     assert refused.code == 422 and b"take occlusion" in refused.body
+    rows, _ = explain_check.check(handler, [Asked("0.png", payload)], ["deep_lift", "occlusion"])
+    assert {row.method: row.random_weights for row in rows} == {"random map": None, "occlusion": None}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from bench.explain_subjects import subject_of
+from bench.explain_subjects import Asked, subject_of
 from handlers.base import load
 from model_defs import postprocess
 from model_defs.graph import GraphNet, GraphTransform
@@ -75,7 +75,7 @@ def test_a_forecast_is_explained_by_the_seasons_behind_it(forecaster, method):
     answer = good(forecaster, SERIES, show=True, **({"method": method} if method else {}))
     assert [(one["start"], one["end"]) for one in answer["stretches"]] == [(5, 9), (9, 13)]  # the 8 values that it sees
     assert len(answer["forecast"]) == 6 and answer["target"] is None
-    assert subject_of(forecaster, body(SERIES)).names() == ["5 to 8", "9 to 12"]
+    assert subject_of(forecaster, Asked("0.json", body(SERIES))).names() == ["5 to 8", "9 to 12"]
     assert answer["target_score"] == pytest.approx(sum(answer["forecast"]) / 6, abs=1e-4)
     if method != "occlusion":
         assert is_additive(answer, [one["weight"] for one in answer["stretches"]], within=0.05)
@@ -106,7 +106,7 @@ def test_nodes_and_edges_of_a_graph_are_explained(tmp_path):
     assert len(answer["nodes"]) == 3 and [edge["nodes"] for edge in answer["edges"]] == [[0, 1], [1, 2]]
     assert is_additive(answer, [*answer["nodes"], *(edge["weight"] for edge in answer["edges"])], within=0.01)
     assert opened(answer["picture"]).size == (480, 480)
-    names = subject_of(handler, body(graphs[0])).names()
+    names = subject_of(handler, Asked("0.json", body(graphs[0]))).names()
     assert names == ["node 0", "node 1", "node 2", "edge 0 to 1", "edge 1 to 2"]
 
 
@@ -124,5 +124,5 @@ def test_a_picture_with_a_text_is_explained_by_regions_and_words(tmp_path):
     assert is_additive(answer, [part["weight"] for part in answer["parts"]], within=0.01)
     assert [word["word"] for word in answer["words"]] == ["What", "colour"] and signed(answer).shape == (224, 224)
     assert opened(answer["picture"]).width and "<span" in answer["html"]
-    names = subject_of(handler, body(pairs[0])).names()
+    names = subject_of(handler, Asked("0.json", body(pairs[0]))).names()
     assert names[0] == "row 1, column 1" and names[15:] == ["row 4, column 4", "What", "colour"]
