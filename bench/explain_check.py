@@ -90,7 +90,8 @@ def check(handler: Handler, given: list[Asked], chosen: list[str] | None) -> tup
         raise BundleError(
             f"{handler.artifact.name} finds nothing in these {len(given)} inputs to explain; give others: --try folder"
         )
-    known = [*methods_of(handler), UNSIGNED]
+    known = methods_of(handler)
+    known += [UNSIGNED] if UNSIGNED.partition(",")[0] in known else []
     for name in chosen or ():
         if name not in known:
             raise BundleError(f"no method {name!r} for {handler.artifact.name}; it has {', '.join(known)}")
@@ -116,8 +117,6 @@ def measured(
     """A method's row and its curves; None if it does not suit the model."""
     method = name.partition(",")[0]
     is_unsigned = name == UNSIGNED
-    if is_unsigned and method not in subjects[0].methods:
-        return None
     found_curves, errors, missed, moved, alike, seconds = [], [], [], [], [], 0.0
     for subject in subjects:
         explained = explainer(subject, method, is_unsigned)

@@ -11,7 +11,7 @@ from handlers.classifier import TARGET, Classifier
 from handlers.explain.detection import DRise, alike
 from handlers.explain.methods import FORWARDS, GRADIENTS, LAYERS, METHODS
 from handlers.explain.parameters import class_id, parameters
-from handlers.explain.pictures import BASELINES, FoundObject, PictureSubject, chosen_object, label_area
+from handlers.explain.pictures import BASELINES, FoundObject, PictureSubject, SegmentSubject, chosen_object, label_area
 from handlers.explain.subject import Subject
 from handlers.predictions import Detection, Segment
 from handlers.request import Kind, Request
@@ -119,7 +119,7 @@ class ImageSegmenter(Handler):
         score = label_area(before + target, output, (height, width))
         served = float(score(output[None]))
         head = {"label": self.labels[target], "score": served, "target": self.labels[target]}
-        return PictureSubject(self, sample, request, score, head, served)
+        return SegmentSubject(self, sample, request, score, head, served)
 
 
 class LabelSegmenter(ImageSegmenter):

@@ -114,6 +114,12 @@ class PictureSubject(Subject):
         return self.request.payload
 
 
+class SegmentSubject(PictureSubject):
+    """A label of a segmentation. The other methods' maps are nearly the same under random weights, by measurement."""
+
+    usual: ClassVar[tuple[str, ...]] = ("grad_cam", "occlusion")
+
+
 class LabelledPicture(PictureSubject):
     """One of the labels with which a picture is compared. They are texts of the request, which stay as they are."""
 

@@ -273,6 +273,12 @@ def test_a_text_is_compared_with_the_one_most_like_it(handler):
     assert given[0].parameters == {"target": texts[2].decode()} and given[2].parameters == {"target": texts[0].decode()}
 
 
+def test_explain_check_has_no_gradients_for_labels_of_the_request(handler, owners):
+    given = [Asked("plain.png", (owners / "photos" / "plain.png").read_bytes())]
+    with pytest.raises(BundleError, match="no method 'integrated_gradients, unsigned' for own; it has feature_abl"):
+        explain_check.check(handler("clip"), given, [explain_check.UNSIGNED])
+
+
 def test_inputs_in_which_nothing_is_found_are_said(handler, owners):
     yolos, empty = handler("yolos"), Asked("grey.png", (owners / "photos" / "grey.png").read_bytes())
     assert own(owners, "yolos")["grey.png"] == [] and subject_of(yolos, empty) is None

@@ -137,6 +137,7 @@ def segmenter(tmp_path):
 @pytest.mark.parametrize("method", [None, "integrated_gradients", "grad_cam", "occlusion", "kernel_shap"])
 def test_a_label_of_a_segmentation_is_explained(segmenter, method):
     answer = good(segmenter, png(0), **({"method": method} if method else {}), target="circle", show=True)
+    assert answer["method"] == (method or "grad_cam")
     assert answer["label"] == "circle" and answer["target_score"] == pytest.approx(answer["score"], abs=1e-4)
     assert signed(answer).shape == (64, 48)  # the frame's padding is left out
     assert answer["region"] == {"xmin": 0, "ymin": 0, "xmax": 30, "ymax": 40}
