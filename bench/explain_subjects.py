@@ -48,8 +48,10 @@ def inputs(handler: Handler, folder: Path | None, most: int) -> tuple[str, list[
     Without either, as after an import without labels, they are the artifact's samples.
 
     Raises:
-        BundleError: the folder has no inputs.
+        BundleError: the folder has no inputs, or none are asked for.
     """
+    if most < 1:
+        raise BundleError(f"--inputs {most}: give 1 or more")
     if folder:
         files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
         if not files:
