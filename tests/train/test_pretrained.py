@@ -34,8 +34,10 @@ def folder(tmp_path_factory) -> Path:
 
 
 def tuned(source: Path | str, tmp_path: Path, *overrides: str) -> Artifact:
-    given = [f"--model.pretrained={source}", "--data=train.data.text.Intents", *SHORT, *overrides]
-    return train("text_transfer", given, tmp_path / "artifacts", tmp_path / "runs")
+    usual = [f"--model.pretrained={source}", "--data=train.data.text.Intents", *SHORT]
+    given = dict(override.split("=", 1) for override in (*usual, *overrides))
+    options = [f"{key}={value}" for key, value in given.items()]
+    return train("text_transfer", options, tmp_path / "artifacts", tmp_path / "runs")
 
 
 def test_training_begins_with_the_folder_s_network_tokenizer_and_weights(folder, tmp_path):
