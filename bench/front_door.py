@@ -10,8 +10,10 @@ The callers speak TLS to the door and keep their connections.
 import argparse
 import contextlib
 import os
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,12 +26,13 @@ from bench.engines import STORE, table, target
 from bench.load import Target
 from bench.rounds import alternate
 from model_defs.command import reported
+from model_defs.errors import BundleError
 from serving.processes import free_ports
 from serving.state import StateDir
 from serving.verify import newest
 
 CONFIG = Path("docs/haproxy.cfg")
-KEY, SECONDS, STOPPING = "key-of-the-benchmark", 5.0, 20
+KEY, SECONDS, STARTING, STOPPING = "key-of-the-benchmark", 5.0, 10, 20
 WAYS = ("straight", "through the door")
 
 
@@ -54,6 +57,9 @@ def running(
         certificate: with its key, in one PEM file.
         keys: of its callers.
         environment: other variables of docs/haproxy.cfg, which say where the servers are.
+
+    Raises:
+        BundleError: see `wait_until_open`.
     """
     door = FrontDoor(free_ports(1)[0], folder / "haproxy.log")
     callers = folder / "callers.lst"
@@ -64,10 +70,27 @@ def running(
         command = ["haproxy", "-db", "-f", str(config)]
         process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
     try:
+        wait_until_open(door, process)
         yield door
     finally:
         process.terminate()
         process.wait(STOPPING)
+
+
+def wait_until_open(door: FrontDoor, process: subprocess.Popen) -> None:
+    """
+    Raises:
+        BundleError: HAProxy has ended, or does not listen in time; the message has its log.
+    """
+    deadline = time.monotonic() + STARTING
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", door.port), timeout=1).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BundleError(f"HAProxy does not listen: {door.log.read_text(errors='replace')[-1000:]}") from None
+            time.sleep(0.05)
 
 
 def main() -> None:
