@@ -186,8 +186,10 @@ class Classification(Task):
     def check_network(self) -> None:
         """As in `Task`; and `mix` is for pictures."""
         super().check_network()
+        if not self.mix:
+            return
         inputs = self.transform.collate([self.transform(self.trainer.datamodule.splits["validation"][0].read())])
-        if self.mix and (len(inputs) > 1 or inputs[0].dim() != 4):
+        if len(inputs) > 1 or inputs[0].dim() != 4:
             raise SpecError(f"mix blends pictures, and {type(self.transform).__name__} gives none; leave it out")
 
     def output_size(self) -> int:
